@@ -1,0 +1,125 @@
+"""SoftNCuts: how badly a soft segmentation cuts through voxels that belong together.
+
+Shi & Malik 2000 cut a graph so that what is joined strongly stays together; Xia & Kulis 2017 (arXiv:1711.08506)
+made it soft, so that a network can learn from it:
+
+    loss = K - sum_k  assoc(k, k) / assoc(k, all)
+
+assoc(k, k) adds the edge weights inside class k, assoc(k, all) those from class k to everything. The loss is 0 when
+no strong edge leaves its class, and at most K. Two forms differ in what an edge weighs:
+
+* ``pairwise``, the formula of the papers: w(u, v) = exp(-(I_u - I_v)^2 / s_I^2) * g(u - v), for all pairs within
+  the radius. Computed by shifting the volume, one offset at a time.
+* ``class_mean``, what the released CellSeg3D code computes and what finds cells: the brightness part compares a
+  voxel with the mean of its class, w_k(v) = exp(-((I_v - mean_k)^2)^2 / s_I^2), and g is applied by a convolution.
+
+g(d) = exp(-|d|^2 / (2 s_X^2)), over a cube of side 2 r + 1 (class_mean) or a ball of radius r (pairwise).
+"""
+
+import torch
+import torch.nn.functional as F
+
+
+def gaussian_line(radius, sigma, like):
+    """One axis of g: it is a product over the axes, so three short sums do the work of one (2r+1)^3 convolution."""
+    d = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    return torch.exp(-d**2 / (2 * sigma**2))
+
+
+def _blur(x, line):
+    radius = len(line) // 2
+    for axis in (2, 3, 4):
+        size = x.shape[axis]
+        padding = [0] * 6
+        padding[2 * (4 - axis)] = padding[2 * (4 - axis) + 1] = radius
+        padded = F.pad(x, padding)
+        x = line[0] * padded.narrow(axis, 0, size)
+        for i in range(1, len(line)):
+            x = torch.add(x, padded.narrow(axis, i, size), alpha=float(line[i]))
+    return x
+
+
+class _Blur(torch.autograd.Function):
+    """A symmetric kernel with zeros outside is its own adjoint: the backward pass is the same blur."""
+
+    @staticmethod
+    def forward(ctx, x, line):
+        ctx.save_for_backward(line)
+        return _blur(x, line)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        # Through apply, not _blur, so that second derivatives (gradgradcheck) work too.
+        return _Blur.apply(gradient, ctx.saved_tensors[0]), None
+
+
+def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
+    """SoftNCuts as the released CellSeg3D code computes it (`soft_Ncuts.py`), mean over the batch.
+
+    Parameters
+    ----------
+    probabilities : (N, K, Z, Y, X) float tensor, sums to 1 over K
+    volume : (N, 1, Z, Y, X) float tensor, on the scale ``intensity_sigma`` is given in (the paper: 0 to 100)
+    intensity_sigma, spatial_sigma : float
+        Scales in brightness units (its square root, since the difference is squared twice) and in voxels.
+    radius : int
+        Half side of the neighbourhood, in voxels.
+
+    Returns a scalar tensor between 0 and K.
+    """
+    p = probabilities
+    sides = (2, 3, 4)
+    mean = (volume * p).mean(sides, keepdim=True) / (p.mean(sides, keepdim=True) + 1e-5)
+    weight = torch.exp(-((volume - mean) ** 2) ** 2 / intensity_sigma**2)
+    # sum(p * blur(w)) = sum(blur(p) * w), since blurring is self-adjoint: one blur a class serves both sums.
+    near = _Blur.apply(p, gaussian_line(radius, spatial_sigma, p)) * weight
+    inside = (near * p).sum(sides)
+    everything = near.sum(sides)
+    return p.shape[1] - (inside / (everything + 1e-6)).sum(1).mean()
+
+
+def offsets(radius):
+    """Half of the neighbour offsets (dz, dy, dx) within ``radius`` voxels; the other half are their mirror images."""
+    reach = range(-int(radius), int(radius) + 1)
+    inside = [(z, y, x) for z in reach for y in reach for x in reach if 0 < z * z + y * y + x * x <= radius**2]
+    return [d for d in inside if d > (0, 0, 0)]
+
+
+def shifted(x, offset):
+    """Views of x at u and at u + offset, for all u where both lie in the volume."""
+    first, second = x, x
+    for axis, d in zip((2, 3, 4), offset):
+        size = x.shape[axis] - abs(d)
+        first = first.narrow(axis, max(0, -d), size)
+        second = second.narrow(axis, max(0, d), size)
+    return first, second
+
+
+def edge_weight(volume, offset, intensity_sigma=1.0, spatial_sigma=4.0):
+    """Pairwise weight between each voxel and the one at ``offset``: close by and equally bright is 1, else towards 0."""
+    a, b = shifted(volume, offset)
+    distance = sum(d * d for d in offset)
+    factor = float(torch.exp(torch.tensor(-distance / (2 * spatial_sigma**2), dtype=torch.float64)))
+    return torch.exp(-((a - b) ** 2) / intensity_sigma**2) * factor
+
+
+def pairwise(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
+    """SoftNCuts as the papers write it: over all voxel pairs no further apart than ``radius``.
+
+    Parameters and return value as in `class_mean`. Offsets that leave the volume are left out.
+    """
+    p = probabilities
+    sides = (2, 3, 4)
+    inside = (p * p).sum(sides)      # each voxel with itself: weight 1
+    everything = p.sum(sides)
+    for offset in offsets(radius):
+        if any(abs(d) >= side for d, side in zip(offset, p.shape[2:])):
+            continue
+        weight = edge_weight(volume, offset, intensity_sigma, spatial_sigma)
+        a, b = shifted(p, offset)
+        inside = inside + 2 * (weight * a * b).sum(sides)      # u -> v and v -> u
+        everything = everything + (weight * (a + b)).sum(sides)
+    return p.shape[1] - (inside / (everything + 1e-6)).sum(1).mean()
+
+
+FORMS = {"class_mean": class_mean, "pairwise": pairwise}
