@@ -4,7 +4,6 @@ The loop seeds every epoch anew with (seed, epoch). So a run that is killed and 
 checkpoint draws the same cubes and the same dropout as one that was never killed, and ends with the same bits.
 """
 
-import pickle
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ class Stop(Exception):
 
 
 def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01, schedule="cosine", clip=1.0,
-          seed=0, device="auto", folder=None, meta=None, callbacks=(), progress=True):
+          average=None, seed=0, device="auto", folder=None, meta=None, callbacks=(), progress=True):
     """Train a model, and carry on from the last checkpoint in ``folder`` if there is one.
 
     Parameters
@@ -35,9 +34,12 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
     batches : callable
         ``batches(epoch, rng)`` yields the batches of one epoch (tensors, or tuples of tensors) and draws all its
         random numbers from the numpy generator ``rng``.
-    schedule : "cosine" (falls to 0 at the last epoch, after a short warm-up) or "constant"
+    schedule : "cosine" (constant until 60 % of the epochs, then falls to 0) or "constant"
     clip : float or None
         Largest norm of the gradient; None: no limit.
+    average : float or None
+        Decay of a running average of the weights, in steps (0.96 looks back about 25 steps). The average is what
+        callbacks see and what ``model`` holds in the end: it does not wobble from step to step.
     folder : path or None
         Gets ``checkpoint.pt`` after every epoch, written beside and renamed.
     meta : dict
@@ -54,33 +56,46 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
     runtime.seed_everything(seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     meta = {"seed": seed, "learning_rate": learning_rate, "weight_decay": weight_decay, "schedule": schedule,
-            "clip": clip, "epochs": epochs, **(meta or {})}
+            "clip": clip, "average": average, "epochs": epochs, **(meta or {})}
     path = Path(folder) / CHECKPOINT if folder else None
-    history = _resume(path, model, loss, optimizer, meta, device) if path and path.exists() else []
+    averaged = _averaged(model, average) if average else None
+    parts = {"model": model, "loss": loss, "optimizer": optimizer, **({"averaged": averaged} if averaged else {})}
+    history = _resume(path, parts, meta) if path and path.exists() else []
     bar = runtime.progress(total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress)
     stopped = bool(history) and history[-1].get("stopped")
     try:
         while len(history) < epochs and not stopped:
             epoch = len(history)
             _set_learning_rate(optimizer, learning_rate, schedule, epoch, epochs)
-            row = _epoch(model, loss, batches, optimizer, clip, seed, epoch, device)
+            row = _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device)
             history.append(row)
             try:
                 for callback in callbacks:
-                    callback(history, model)
+                    callback(history, averaged.module if averaged else model)
             except Stop as reason:
                 row["stopped"] = stopped = str(reason)
             if path:
-                _save(path, model, loss, optimizer, meta, history)
+                _save(path, parts, meta, history)
             bar.update()
             bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k not in ("epoch", "seconds", "stopped")})
     finally:
         bar.close()
+    if averaged:
+        model.load_state_dict(averaged.module.state_dict())
     model.eval()
     return history
 
 
-def _epoch(model, loss, batches, optimizer, clip, seed, epoch, device):
+def _averaged(model, decay):
+    from torch.optim.swa_utils import AveragedModel
+
+    def mean(old, new, count):  # short memory at first, so that the random start is soon forgotten
+        return old + (1 - min(decay, float(1 + count) / float(10 + count))) * (new - old)
+
+    return AveragedModel(model, avg_fn=mean).eval()
+
+
+def _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device):
     start = time.perf_counter()
     rng = np.random.default_rng([seed, epoch])
     torch.manual_seed(int(rng.integers(2**31)))
@@ -99,6 +114,8 @@ def _epoch(model, loss, batches, optimizer, clip, seed, epoch, device):
         if clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
+        if averaged:
+            averaged.update_parameters(model)
         rows.append({name: float(term.detach()) for name, term in terms.items()})
     if not rows:
         raise UserError("the training data gave no batch: is there at least one volume as large as one cube?")
@@ -108,8 +125,8 @@ def _epoch(model, loss, batches, optimizer, clip, seed, epoch, device):
 
 def _set_learning_rate(optimizer, base, schedule, epoch, epochs):
     if schedule == "cosine":
-        warm = min(1.0, (epoch + 1) / max(1, 0.05 * epochs))
-        base = base * warm * 0.5 * (1 + np.cos(np.pi * epoch / epochs))
+        fallen = max(0.0, (epoch / epochs - 0.6) / 0.4)
+        base = base * 0.5 * (1 + np.cos(np.pi * fallen))
     elif schedule != "constant":
         raise UserError(f"schedule must be 'cosine' or 'constant', not {schedule!r}")
     for group in optimizer.param_groups:
@@ -122,25 +139,27 @@ def _to(batch, device):
     return tuple(_to(part, device) for part in batch)
 
 
-def _save(path, model, loss, optimizer, meta, history):
+def _save(path, parts, meta, history):
     from .volumes import atomic
 
-    state = {"model": model.state_dict(), "loss": loss.state_dict(), "optimizer": optimizer.state_dict(),
-             "meta": meta, "history": history}
+    state = {**{name: part.state_dict() for name, part in parts.items()}, "meta": meta, "history": history}
     with atomic(path) as beside:
         torch.save(state, beside)
 
 
-def _resume(path, model, loss, optimizer, meta, device):
+def _resume(path, parts, meta):
     state = read_checkpoint(path)
     different = {k for k in meta.keys() | state["meta"].keys() if meta.get(k) != state["meta"].get(k)}
     if different:
         changes = ", ".join(f"{k} was {state['meta'].get(k)!r}, now {meta.get(k)!r}" for k in sorted(different))
         raise UserError(f"{path} belongs to another run ({changes}): choose another output folder, "
                         "delete this file, or set the parameters back")
-    model.load_state_dict(state["model"])
-    loss.load_state_dict(state["loss"])
-    optimizer.load_state_dict(state["optimizer"])
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise UserError(f"{path} holds another network than this run trains: choose another output folder, "
+                        "or delete this file") from error
     return state["history"]
 
 
@@ -155,8 +174,40 @@ def read_checkpoint(path):
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         assert {"model", "meta", "history"} <= state.keys()
-    except (RuntimeError, EOFError, OSError, AssertionError, AttributeError, KeyError, ValueError,
-            pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises many kinds for a damaged file
         raise UserError(f"{path} is damaged or not a checkpoint of this package: delete it and train again, "
                         "or give another file") from error
     return state
+
+
+def read_saved(folder, name, method):
+    """Read the weights file ``name`` of a method from its folder (or the file itself), without running code from it.
+
+    Raises UserError when it is missing, damaged, or another method's.
+    """
+    path = Path(folder)
+    path = path / name if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: give the folder that a finished training wrote")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["method"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise UserError(f"{path} is damaged or not a weights file of this package: train again, or give another") from error
+    if found != method:
+        raise UserError(f"{path} holds weights of {found!r}, not of {method!r}: give the folder of a {method} training")
+    return state
+
+
+def load_state(model, state, path):
+    """Load a state dict strictly; a UserError names the first missing, surplus and misshapen entries."""
+    own = model.state_dict()
+    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [f"{k}: {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+              for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    wrong = [f"{what} {len(names)} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
+             for what, names in (("missing", missing), ("surplus", surplus), ("misshapen", shapes)) if names]
+    if wrong:
+        raise UserError(f"{path} does not fit this network: {'; '.join(wrong)}. Choose the architecture and widths "
+                        "it was trained with")
+    model.load_state_dict(state)

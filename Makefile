@@ -1,0 +1,39 @@
+# Two commands: `make demo` and `make test`. Both build .venv first; nothing else is needed but Python 3.11 or 3.12.
+PYTHON ?= $(shell for p in python3.11 python3.12; do $$p -c "" 2>/dev/null && echo $$p && exit; done; echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test quick setup setup-rivals lab clean
+
+demo: setup
+	$(BIN)/cellseg-nb run 00_quickstart -o results/00_quickstart
+
+test: setup
+	$(BIN)/python -m pytest
+
+quick: setup
+	$(BIN)/python -m pytest -m "not notebook and not slow"
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+setup: $(VENV)/.ready
+
+# torch comes first and alone: left to choose freely, pip takes the build with several GB of CUDA libraries.
+$(VENV)/.ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "cellseg-nb needs Python 3.11 or 3.12, found %d.%d; try: make PYTHON=/path/to/python3.12" % v)'
+	@echo "Building $(VENV): about 1.7 GB, a few minutes the first time"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) -e ".[test]"
+	@touch $@
+
+setup-rivals: $(VENV)/.rivals
+
+$(VENV)/.rivals: $(VENV)/.ready
+	$(PIP) -e ".[test,rivals]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) results

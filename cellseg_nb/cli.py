@@ -1,0 +1,75 @@
+"""The command line: ``cellseg-nb list``, ``cellseg-nb run NOTEBOOK -p NAME VALUE -o OUT``, ``cellseg-nb doctor``."""
+
+import argparse
+import sys
+import traceback
+
+from . import __version__
+from .errors import UserError
+
+
+def main(arguments=None):
+    """Returns the exit status: 0, or 1 with one line on standard error when the user's input is at fault."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not options.command:
+        parser.print_help()
+        return 1
+    try:
+        return options.command(options) or 0
+    except UserError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        message = "interrupted; run the same command again to carry on"
+    except Exception as error:  # nothing of a library's depths unless asked for
+        message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)"
+    if options.debug:
+        traceback.print_exc()
+    print(f"cellseg-nb: {message}", file=sys.stderr)
+    return 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="cellseg-nb", description="Run the cellseg-nb notebooks from the command line.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(command=None, debug=False)
+    commands = parser.add_subparsers(title="commands")
+
+    listing = commands.add_parser("list", help="show the notebooks and their parameters")
+    listing.set_defaults(command=_list)
+
+    run = commands.add_parser("run", help="execute a notebook on your data",
+                              description="Execute a notebook; leave it, its report and its results in a folder.")
+    run.add_argument("notebook", help="its name, for example 00_quickstart")
+    run.add_argument("-o", "--out", help="folder for the results (default: results/NOTEBOOK)")
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                     help="set a parameter of the notebook; give it once for each")
+    run.set_defaults(command=_run)
+
+    doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and which device is used")
+    doctor.set_defaults(command=_doctor)
+    for command in (listing, run, doctor):
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _list(options):
+    from . import runs
+
+    for path in runs.notebooks():
+        title, names = runs.describe(path)
+        print(f"{path.stem:24s} {title}")
+        print(f"{'':24s}   parameters: {', '.join(names)}")
+
+
+def _run(options):
+    from . import runs
+
+    folder = runs.run(options.notebook, dict(options.parameter), options.out)
+    runs.print_outcome(folder)
+
+
+def _doctor(options):
+    from . import doctor
+
+    return doctor.report()

@@ -1,0 +1,177 @@
+"""WNet3D as a method: fit without labels, predict, segment, tune, save, load."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .. import inference, instances, metrics, ncuts, training, volumes
+from ..errors import UserError
+from ..sampling import cube_batches
+from ..wnet3d import LAPTOP_CHANNELS, WNet3D
+
+WEIGHTS = "wnet3d.pt"
+
+
+class WNetLoss(nn.Module):
+    """n_cuts_weight * SoftNCuts + rec_weight * reconstruction, in one backward pass.
+
+    With ``balance="auto"`` the reconstruction weight is set anew with the first batch of every epoch, so that the
+    reconstruction pulls on the class probabilities with ``share`` times the gradient of SoftNCuts (half of the
+    new value, half of the old: no jumps). The paper's authors did this by hand (5e-3 to 5e-1). With
+    ``balance="fixed"`` it stays as given.
+    """
+
+    def __init__(self, form="class_mean", reconstruction="mse", balance="auto", n_cuts_weight=0.5, rec_weight=0.005,
+                 share=0.03, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
+        super().__init__()
+        _choice("form", form, ncuts.FORMS)
+        _choice("reconstruction", reconstruction, ("mse", "bce"))
+        _choice("balance", balance, ("auto", "fixed"))
+        self.cut, self.reconstruction, self.balance = ncuts.FORMS[form], reconstruction, balance
+        self.n_cuts_weight, self.share = n_cuts_weight, share
+        self.sigmas = dict(intensity_sigma=intensity_sigma, spatial_sigma=spatial_sigma, radius=radius)
+        self.register_buffer("rec_weight", torch.tensor(float(rec_weight)))
+        self.register_buffer("balanced", torch.tensor(False))
+
+    def forward(self, model, volume):
+        probabilities, rebuilt = model(volume)
+        n_cuts = self.cut(probabilities, volume, **self.sigmas)
+        reconstruction = self._reconstruction(rebuilt, volume)
+        loss = self.n_cuts_weight * n_cuts + self.rec_weight * reconstruction
+        return {"loss": loss, "n_cuts": n_cuts, "reconstruction": reconstruction, "rec_weight": self.rec_weight}
+
+    def _reconstruction(self, rebuilt, volume):
+        if self.reconstruction == "bce":  # on a 0..1 scale, as a probability of being bright
+            return F.binary_cross_entropy_with_logits(rebuilt, (volume / 100).clamp(0, 1))
+        return F.mse_loss(rebuilt, volume)
+
+    def start_epoch(self, model, volume):
+        if self.balance != "auto":
+            return
+        with torch.no_grad():
+            probabilities = model.encoder(volume)
+        probabilities.requires_grad_()
+        cut = self.n_cuts_weight * self.cut(probabilities, volume, **self.sigmas)
+        rebuild = self._reconstruction(model.decoder(probabilities), volume)
+        pull_cut = torch.autograd.grad(cut, probabilities)[0].norm()
+        pull_rec = torch.autograd.grad(rebuild, probabilities)[0].norm()
+        wanted = self.share * pull_cut / pull_rec.clamp_min(1e-12)
+        self.rec_weight.copy_(0.5 * (self.rec_weight + wanted) if self.balanced else wanted)
+        self.balanced.fill_(True)
+
+
+def _choice(name, value, allowed):
+    if value not in allowed:
+        raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+class WNet3DMethod:
+    """Self-supervised segmentation: learns from the volumes themselves, labels are never looked at in `fit`.
+
+    Parameters
+    ----------
+    channels, classes, dropout : see `cellseg_nb.wnet3d.WNet3D`
+    cube : int
+        Side of a training cube in voxels, divisible by 8.
+    batch, steps, epochs : int
+        Cubes a step, steps an epoch, epochs.
+    learning_rate, seed, device, loss options : see `cellseg_nb.training.train` and `WNetLoss`.
+
+    Volumes are remapped to 0..100 (whole volume, minimum to maximum), as the paper does. ``foreground`` is the class
+    whose voxels are brightest on average, found after training, since either class may become the cells.
+    """
+
+    name = "wnet3d"
+
+    def __init__(self, channels=LAPTOP_CHANNELS, classes=2, dropout=0.1, cube=32, batch=2, steps=10, epochs=30,
+                 learning_rate=2e-3, threshold=0.5, spot_sigma=0.65, outline_sigma=0.65, min_size=5, seed=0,
+                 device="auto", **loss):
+        if cube % 8 or cube < 8:
+            raise UserError(f"the training cube must be a multiple of 8 voxels a side, not {cube}: 32 on a laptop, "
+                            "64 as in the paper")
+        self.network = dict(channels=tuple(channels), classes=classes, dropout=dropout)
+        self.training = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate, seed=seed)
+        self.loss = loss
+        self.device = device
+        self.threshold, self.min_size = threshold, min_size
+        self.spot_sigma, self.outline_sigma = spot_sigma, outline_sigma
+        self.foreground = None
+        torch.manual_seed(seed)
+        self.model = WNet3D(**self.network)
+
+    def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
+        """Train on a list of (Z, Y, X) volumes; ``labels`` are ignored. Resumes from ``folder``. Returns the history."""
+        images = [volumes.remap(image) for image in images]
+        options = self.training
+        meta = {"method": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in self.network.items()},
+                **{k: options[k] for k in ("cube", "batch", "steps")}, **self.loss, "data": [_fingerprint(i) for i in images]}
+        history = training.train(
+            self.model, WNetLoss(**self.loss), cube_batches(images, options["cube"], options["batch"], options["steps"]),
+            options["epochs"], learning_rate=options["learning_rate"], average=0.96, seed=options["seed"],
+            device=self.device, folder=folder, meta=meta, callbacks=callbacks, progress=progress)
+        self.foreground = self.find_foreground(images[0])
+        return history
+
+    def classes(self, volume, **options):
+        """Probability of every class, (K, Z, Y, X) float32. Options as in `cellseg_nb.inference.predict`."""
+        self.model.eval()
+        width = self.network["channels"][0]
+        return inference.predict(self.model.to(inference.runtime.device(self.device)).encoder, volumes.remap(volume),
+                                 device=self.device, bytes_per_voxel=32 * width, **options)
+
+    def predict(self, volume, **options):
+        """Probability of being a cell, (Z, Y, X) float32 in 0..1."""
+        classes = self.classes(volume, **options)
+        if self.foreground is None:
+            self.foreground = brightest(classes, volume)
+        return classes[self.foreground]
+
+    def find_foreground(self, volume):
+        return brightest(self.classes(volume, progress=False), volume)
+
+    def segment(self, volume, probability=None, voxel_size=None):
+        """Labels, (Z, Y, X) int32: Voronoi-Otsu with spots from the volume and outlines from the probability."""
+        probability = self.predict(volume) if probability is None else probability
+        labels = instances.voronoi_otsu(probability, self.spot_sigma, self.outline_sigma, voxel_size,
+                                        threshold=self.threshold, spots=volume)
+        return instances.filter_size(labels, self.min_size)
+
+    def tune(self, images, labels):
+        """Set the threshold that gives the best Dice on labelled training volumes. Returns the table tried."""
+        probability = np.concatenate([self.predict(image).ravel() for image in images])
+        truth = np.concatenate([np.ravel(label) > 0 for label in labels])
+        self.threshold, table = metrics.best_threshold(probability, truth)
+        return table
+
+    def save(self, folder):
+        """Write ``wnet3d.pt`` (weights and settings) into a folder."""
+        path = volumes.writable_folder(folder) / WEIGHTS
+        settings = {**self.network, **self.training, **self.loss, "threshold": self.threshold, "min_size": self.min_size,
+                    "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma}
+        with volumes.atomic(path) as beside:
+            torch.save({"method": self.name, "settings": settings, "foreground": self.foreground,
+                        "model": self.model.state_dict()}, beside)
+        return path
+
+    @classmethod
+    def load(cls, folder, device="auto"):
+        """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
+        state = training.read_saved(folder, WEIGHTS, cls.name)
+        method = cls(**state["settings"], device=device)
+        training.load_state(method.model, state["model"], folder)
+        method.foreground = state["foreground"]
+        method.model.eval()
+        return method
+
+
+def brightest(classes, volume):
+    """Index of the class whose voxels are brightest on average. classes (K, Z, Y, X), volume (Z, Y, X)."""
+    weight = classes.reshape(len(classes), -1).astype(np.float64)
+    return int(np.argmax(weight @ np.ravel(volume).astype(np.float64) / (weight.sum(1) + 1e-9)))
+
+
+def _fingerprint(volume):
+    import hashlib
+
+    return hashlib.sha256(np.ascontiguousarray(volume).tobytes()).hexdigest()[:16]

@@ -1,0 +1,89 @@
+"""Watch a WNet3D training: class shares, early warnings with advice, live pictures in a notebook."""
+
+import numpy as np
+import torch
+
+ARRIVED = 0.03      # SoftNCuts below this: the classes follow the cells (0.002-0.02 where it does, 0.1 and up where not)
+BROAD = 0.35        # a foreground larger than this share of the volume is a region, not cells
+EMPTY = 0.0005      # a class smaller than this share is empty
+
+
+def probe(volume, side=48):
+    """The brightest of nine evenly spread cubes of a (Z, Y, X) volume: something to look at while it trains."""
+    sides = [min(s // 8 * 8, side) for s in volume.shape]
+    corners = [np.linspace(0, s - c, 3).astype(int) for s, c in zip(volume.shape, sides)]
+    z = corners[0][1]
+    options = [tuple(slice(o, o + c) for o, c in zip((z, y, x), sides)) for y in corners[1] for x in corners[2]]
+    return max(options, key=lambda cube: np.percentile(volume[cube], 99))
+
+
+class Watch:
+    """Callback that records the share of each class in one cube of the volume, and shows it every few epochs.
+
+    ``show(history, plane, classes)`` draws; it is given the middle slice of the cube and the classes in it.
+    """
+
+    def __init__(self, volume, show=None, every=1):
+        from . import volumes
+
+        scaled = volumes.remap(volume)
+        self.cube = scaled[probe(scaled)]
+        self.show, self.every = show, every
+
+    def __call__(self, history, model):
+        was_training = model.training
+        model.eval()
+        device = next(model.parameters()).device
+        with torch.inference_mode():
+            classes = model.encoder(torch.from_numpy(self.cube.copy())[None, None].to(device))[0].cpu().numpy()
+        model.train(was_training)
+        history[-1]["shares"] = [float(share) for share in classes.mean((1, 2, 3))]
+        if self.show and (len(history) % self.every == 0 or len(history) == 1):
+            middle = self.cube.shape[0] // 2
+            self.show(history, self.cube[middle], classes[:, middle])
+
+
+def advice(history, foreground=None):
+    """What a person should know about a training, worst first; an empty list when all is well.
+
+    ``foreground``: share of the whole volume that was found to be cells, when known.
+    """
+    last = history[-1]
+    said = []
+    shares = last.get("shares", [])
+    if shares and min(shares) < EMPTY:
+        said.append(f"One class is empty ({100 * min(shares):.3f} % of the voxels): the network put everything into the "
+                    "other. Try another seed, or a lower learning rate.")
+    if foreground is not None and foreground > BROAD:
+        said.append(f"{100 * foreground:.0f} % of the volume is called cell: these are broad regions, not cells. Train "
+                    "for more epochs; if that does not help, give the cell diameter, or raise the reconstruction weight.")
+    n_cuts = float(np.mean([row["n_cuts"] for row in history[-3:]]))
+    if n_cuts > ARRIVED:
+        said.append(f"SoftNCuts stands at {n_cuts:.3f} and should fall below {ARRIVED}: the training is not done. "
+                    "Run it for more epochs (it carries on from where it stopped when you only raise that number... "
+                    "in a new output folder).")
+    if foreground is not None and foreground < EMPTY:
+        said.append("Almost no voxel is called cell: is the volume empty, or are the cells dark on a bright background?")
+    return said
+
+
+def live(every=1):
+    """A ``show`` function for `Watch`: curves and class maps in one place of the notebook, redrawn as they form."""
+    from IPython.display import display
+    import matplotlib.pyplot as plt
+
+    from . import plots
+
+    places = {}
+
+    def show(history, plane, classes):
+        figures = {"curves": plots.curves(history),
+                   "classes": plots.class_map(plane, classes, f"classes after epoch {history[-1]['epoch']}")}
+        for name, figure in figures.items():
+            if name in places:
+                places[name].update(figure)
+            else:
+                places[name] = display(figure, display_id=True)
+            plt.close(figure)
+
+    return show

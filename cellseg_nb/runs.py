@@ -1,0 +1,153 @@
+"""Execute a notebook with papermill: parameters checked first, a progress bar, a report, no half-written results."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from .errors import UserError
+
+
+def folder():
+    """Where the notebooks are: beside the package in a clone, under ``share/`` in an installed copy."""
+    beside = Path(__file__).resolve().parents[1] / "notebooks"
+    installed = Path(sys.prefix) / "share" / "cellseg-nb" / "notebooks"
+    for place in (beside, installed):
+        if place.is_dir():
+            return place
+    raise UserError(f"no notebooks at {beside} or {installed}: install the package again, or work in a clone of it")
+
+
+def notebooks():
+    return sorted(folder().glob("[0-9][0-9]_*.ipynb"))
+
+
+def find(name):
+    """The path of a notebook given by its name (with or without number or .ipynb) or its path."""
+    if name.endswith(".ipynb") and Path(name).is_file():
+        return Path(name)
+    stem = Path(name).stem
+    found = [p for p in notebooks() if stem in (p.stem, p.stem[:2], p.stem[3:])]
+    if not found:
+        raise UserError(f"there is no notebook {name!r}: choose one of {', '.join(p.stem for p in notebooks())}")
+    return found[0]
+
+
+def describe(path):
+    """Title and parameter names of a notebook."""
+    cells = json.loads(path.read_text())["cells"]
+    title = next((line.lstrip("# ").strip() for cell in cells if cell["cell_type"] == "markdown"
+                  for line in cell["source"] if line.startswith("# ")), path.stem)
+    return title, list(parameters(path))
+
+
+def parameters(path):
+    """Defaults in the cell tagged ``parameters``: {name: value}."""
+    import ast
+
+    cells = json.loads(Path(path).read_text())["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise UserError(f"{path} has {len(tagged)} cells tagged 'parameters'; exactly one is needed")
+    tree = ast.parse("".join(tagged[0]["source"]))
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+
+
+def convert(name, text, default):
+    """A parameter's text from the command line as a value of its default's type."""
+    kind = type(default)
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+    except (KeyError, ValueError):
+        words = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise UserError(f"parameter {name} must be {words}, not {text!r} (default: {default})") from None
+    return text
+
+
+def run(name, given=None, out=None, kernel="python3"):
+    """Execute a notebook and write the executed copy and ``report.html`` beside its results.
+
+    ``given`` maps parameter names to texts or values. Returns the output folder.
+    Raises UserError for unknown or ill-typed parameters, and with the notebook's own line when its input is at fault.
+    """
+    from .volumes import writable_folder
+
+    path = find(name)
+    known = parameters(path)
+    given = dict(given or {})
+    unknown = [n for n in given if n not in known]
+    if unknown:
+        raise UserError(f"{path.stem} has no parameter {unknown[0]!r}: it has {', '.join(known)}")
+    values = {n: convert(n, v, known[n]) if isinstance(v, str) else v for n, v in given.items()}
+    out = Path(out or values.get("out") or Path("results") / path.stem).absolute()
+    values["out"] = str(out)
+    for key in known:  # files named on the command line are relative to where the user stands
+        if key in ("images", "labels", "table", "weights") and values.get(key) and os.path.exists(values[key]):
+            values[key] = os.path.abspath(values[key])
+    writable_folder(out)
+    _execute(path, out, values, kernel)
+    _report(out / path.name, out)
+    return out
+
+
+def _execute(path, out, values, kernel):
+    import logging
+    import shutil
+    import tempfile
+
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    from .volumes import atomic
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ.update(CELLSEG_NB_BATCH="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user's home
+    with tempfile.TemporaryDirectory(prefix="cellseg-nb-") as scratch:
+        executed = Path(scratch) / path.name
+        try:
+            papermill.execute_notebook(str(path), str(executed), values, kernel_name=kernel, progress_bar=True,
+                                       cwd=str(path.parent), stderr_file=sys.stderr)
+        except PapermillExecutionError as error:
+            if error.ename == "UserError":
+                raise UserError(" ".join(error.evalue.split())) from error
+            with atomic(out / f"{path.stem}.failed.ipynb") as beside:
+                shutil.copy(executed, beside)
+            raise UserError(f"{path.stem} stopped in cell {error.cell_index}: {error.ename}: "
+                            f"{' '.join(error.evalue.split())[:300]} (see {out / (path.stem + '.failed.ipynb')})") from error
+        with atomic(out / path.name) as beside:
+            shutil.copy(executed, beside)
+
+
+def _report(notebook, out):
+    """The executed notebook as one HTML page: text and pictures, without the code."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    from .volumes import atomic
+
+    exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.embed_images = True
+    content = nbformat.read(notebook, as_version=4)
+    for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    page, _ = exporter.from_notebook_node(content, {"metadata": {"name": notebook.stem}})
+    with atomic(out / "report.html") as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
+def print_outcome(out):
+    """What was found and where it lies, for people."""
+    summary = out / "summary.json"
+    if summary.is_file():
+        found = json.loads(summary.read_text())
+        for name in ("headline", "cells", "f1_at_0.5"):
+            if name in found:
+                print(f"{name.replace('_', ' ')}: {found[name]}")
+    print(f"results in {out}:")
+    for path in sorted(p for p in out.iterdir() if p.is_file() and not p.name.startswith(".")):
+        print(f"  {path.name:28s} {path.stat().st_size / 1e3:9.0f} kB")
