@@ -77,7 +77,7 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
             if path:
                 _save(path, parts, meta, history)
             bar.update()
-            bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if k not in ("epoch", "seconds", "stopped")})
+            bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds"})
     finally:
         bar.close()
     if averaged:
@@ -107,7 +107,7 @@ def _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device)
             loss.start_epoch(model, batch)
         terms = loss(model, batch)
         if not torch.isfinite(terms["loss"]):
-            raise UserError(f"the loss became {float(terms['loss'])} in epoch {epoch + 1}: lower the learning rate "
+            raise UserError(f"the loss became {terms['loss'].item()} in epoch {epoch + 1}: lower the learning rate "
                             "(try a third of it), then run again; the last good checkpoint is kept")
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
@@ -130,7 +130,7 @@ def _set_learning_rate(optimizer, base, schedule, epoch, epochs):
     elif schedule != "constant":
         raise UserError(f"schedule must be 'cosine' or 'constant', not {schedule!r}")
     for group in optimizer.param_groups:
-        group["lr"] = base
+        group["lr"] = float(base)
 
 
 def _to(batch, device):

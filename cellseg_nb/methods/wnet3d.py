@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import inference, instances, metrics, ncuts, training, volumes
+from .. import inference, instances, ncuts, training, volumes
 from ..errors import UserError
 from ..sampling import cube_batches
 from ..wnet3d import LAPTOP_CHANNELS, WNet3D
@@ -139,6 +139,8 @@ class WNet3DMethod:
 
     def tune(self, images, labels):
         """Set the threshold that gives the best Dice on labelled training volumes. Returns the table tried."""
+        from .. import metrics
+
         probability = np.concatenate([self.predict(image).ravel() for image in images])
         truth = np.concatenate([np.ravel(label) > 0 for label in labels])
         self.threshold, table = metrics.best_threshold(probability, truth)
