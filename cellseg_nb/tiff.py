@@ -206,7 +206,7 @@ def _unit(name):
 def voxel_size_of(value, what="voxel_size"):
     """A voxel size as a tuple of three floats, or UserError; ``what`` is the name of the parameter."""
     try:
-        size = tuple(float(v) for v in value)
+        size = () if isinstance(value, str) else tuple(float(v) for v in value)
     except (TypeError, ValueError):
         size = ()
     if len(size) != 3 or not all(0 < v < np.inf for v in size):

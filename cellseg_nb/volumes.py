@@ -23,8 +23,8 @@ __all__ = ["atomic", "check", "cubes", "find", "percentile_clip", "read", "read_
 def find(path):
     """The TIFFs at a path: the file itself, or every .tif and .tiff of a folder in natural order (c2, c10).
 
-    Subfolders and hidden files are left out. Returns a list of Paths. Raises UserError for a missing path and for
-    a folder without TIFFs.
+    Subfolders and hidden files are left out. Returns a list of Paths. Raises UserError for a missing path and
+    for a folder without TIFFs.
     """
     path = as_path(path)
     try:
@@ -187,14 +187,13 @@ def _storable(array, path):
     return array.astype(np.uint16 if high <= 65535 else np.uint32)
 
 
-
 # ---------------------------------------------------------------- changing
 
 def remap(volume, low=0.0, high=100.0, percentiles=None):
     """Intensities mapped linearly to [low, high], as float32 of the same shape.
 
     From minimum and maximum, or from two ``percentiles`` such as (1, 99): what lies beyond them is clipped.
-    A constant array becomes ``low``.
+    An array that is constant, or constant between the percentiles, becomes ``low`` throughout.
     """
     volume = np.asarray(volume)
     ends = _percentiles(volume, *percentiles) if percentiles else (volume.min(), volume.max())
@@ -251,8 +250,8 @@ def rescale(volume, voxel_size, target, order=1):
     shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
     if tuple(shape) == volume.shape:
         return volume.copy()
-    tiff.check_memory(f"the volume resampled to {tuple(shape)} "
-                      "voxels", float(np.prod(shape, dtype=float)) * volume.itemsize)
+    tiff.check_memory(f"the volume resampled to {tuple(shape)} voxels",
+                      float(np.prod(shape, dtype=float)) * volume.itemsize)
     # grid_mode: voxels are boxes, not points, so the field of view stays the same.
     zoom = [b / a for a, b in zip(volume.shape, shape)]
     return ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)
