@@ -24,7 +24,7 @@ def load(path, channel):
     """
     whole = isinstance(channel, (int, np.integer)) and not isinstance(channel, bool)
     if channel is not None and not (whole and channel >= 0):
-        raise UserError(f"channel must be a whole number from 0, or None, not {channel!r} (for {path})")
+        raise UserError(f"{path}: channel must be a whole number from 0, or None, not {channel!r}")
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder: give one TIFF file in it")
