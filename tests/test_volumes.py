@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from cellseg_nb import volumes
@@ -77,6 +77,7 @@ def test_find_refuses(tmp_path):
        kind=st.sampled_from(["plain", "big", "lzw", "zlib", "ome"]),
        seed=st.integers(0, 99))
 def test_read_any_type_order_and_kind(dtype, order, shape, kind, seed):
+    assume((dtype, kind) != ("f2", "ome"))  # OME knows no float16
     array = (np.random.default_rng(seed).random(shape) * 100).astype(dtype)
     array[0, 0, 0], array[-1, -1, -1] = 0, 1
     options = {"plain": {}, "big": {"bigtiff": True}, "lzw": {"compression": "lzw"},
