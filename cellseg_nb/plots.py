@@ -31,17 +31,18 @@ def _planes(volume, position):
     return volume[z], volume[:, y], volume[:, :, x]
 
 
-def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, colours=None, unit=None):
+def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, limits=None):
     """Three slices through a (Z, Y, X) volume that meet in one point, drawn to scale; labels as coloured outlines.
 
-    ``position`` is (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm.
+    ``position`` is (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark, bright) of the grey.
     """
     from skimage.segmentation import find_boundaries
 
     position = [int(np.clip(p, 0, s - 1)) for p, s in zip(position or [s // 2 for s in volume.shape], volume.shape)]
     size = voxel_size or (1.0, 1.0, 1.0)
-    unit = unit or ("µm" if voxel_size else "voxels")
-    low, high = _limits(volume)
+    unit = "µm" if voxel_size else "voxels"
+    low, high = limits or _limits(volume)
+    colours = None if labels is None else random_colours(labels)
     names = (("x", "y"), ("x", "z"), ("y", "z"))
     steps = ((2, 1), (2, 0), (1, 0))
     extents = [(0, volume.shape[a] * size[a], volume.shape[b] * size[b], 0) for a, b in steps]
@@ -52,7 +53,6 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
             if labels is not None:
                 cut = _planes(labels, position)[i]
                 edges = np.where(find_boundaries(cut, mode="inner"), cut, 0)
-                colours = colours or random_colours(labels)
                 ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extents[i])
             across = "zyx"[i]
             ax.set(xlabel=f"{names[i][0]} ({unit})", ylabel=f"{names[i][1]} ({unit})",

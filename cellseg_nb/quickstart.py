@@ -156,13 +156,15 @@ def compare(data, cells):
     """Cells found by WNet3D and by plain Otsu + Voronoi; with true labels also F1, precision, recall at IoU 0.5."""
     import pandas
 
-    from . import instances, metrics
+    from . import instances
 
     plain = [instances.filter_size(instances.voronoi_otsu(volume, voxel_size=data.voxel_size), 5) for volume in data.volumes]
     rows = []
     for name, found in (("WNet3D", cells), ("Otsu + Voronoi", plain)):
         row = {"method": name, "cells": int(sum(labels.max() for labels in found))}
         if data.truth:
+            from . import metrics
+
             each = [metrics.match(truth, labels, (0.5,)).iloc[0] for truth, labels in zip(data.truth, found)]
             tp, fp, fn = (sum(int(one[key]) for one in each) for key in ("tp", "fp", "fn"))
             row |= {"true cells": sum(len(np.unique(truth)) - 1 for truth in data.truth),

@@ -1,0 +1,141 @@
+"""The command line as a user runs it: a subprocess. Bad input ends in one line and status 1, and writes over nothing."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tifffile
+
+from cellseg_nb import runs
+from cellseg_nb.errors import UserError
+
+
+def cellseg_nb(*arguments, **options):
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    return subprocess.run([sys.executable, "-m", "cellseg_nb", *map(str, arguments)], capture_output=True, text=True,
+                          env=environment, **options)
+
+
+def one_line(run):
+    """The error line of a failed run: exactly one, no traceback."""
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert "Traceback" not in run.stderr
+    lines = [line for line in run.stderr.splitlines() if line.startswith("cellseg-nb: ")]
+    assert len(lines) == 1, run.stderr
+    return lines[0]
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = "torch monai pandas scipy skimage matplotlib numpy tifffile".split()
+    probe = f"import sys, cellseg_nb; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_list_names_every_notebook():
+    run = cellseg_nb("list")
+    assert run.returncode == 0
+    assert all(path.stem in run.stdout for path in runs.notebooks())
+
+
+def test_doctor():
+    run = cellseg_nb("doctor")
+    assert run.returncode == 0, run.stdout
+    assert "torch" in run.stdout and "device" in run.stdout
+
+
+def test_no_command_shows_help():
+    run = cellseg_nb()
+    assert run.returncode == 1 and "usage" in run.stdout
+
+
+def test_unknown_notebook_and_parameter(tmp_path):
+    assert "00_quickstart" in one_line(cellseg_nb("run", "99_nothing"))
+    assert "no parameter 'sed'" in one_line(cellseg_nb("run", "00_quickstart", "-p", "sed", 1, "-o", tmp_path / "o"))
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("text, default, value", [("3", 0, 3), ("3", 0.5, 3.0), ("yes", False, True), ("0", True, False),
+                                                  ("5,1,1", "auto", "5,1,1"), ("-1", -1, -1)])
+def test_parameters_take_the_type_of_their_default(text, default, value):
+    converted = runs.convert("name", text, default)
+    assert converted == value and type(converted) is type(value)
+
+
+@pytest.mark.parametrize("text, default", [("3.5", 0), ("x", 0.5), ("maybe", False), ("", 1)])
+def test_parameters_of_the_wrong_type(text, default):
+    with pytest.raises(UserError, match="parameter name must be"):
+        runs.convert("name", text, default)
+
+
+BAD = {
+    "missing": (lambda p: None, "does not exist"),
+    "not_a_tiff": (lambda p: p.write_text("hello"), "not a TIFF"),
+    "flat": (lambda p: tifffile.imwrite(p, np.eye(40, dtype=np.uint16)), "2"),
+    "constant": (lambda p: tifffile.imwrite(p, np.ones((40, 40, 40), np.uint16)), "same"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_images_end_in_one_line(tmp_path, kind):
+    """All other kinds of bad files are tried in test_volumes.py; these go the whole way through the notebook."""
+    path, out = tmp_path / "volume.tif", tmp_path / "out"
+    BAD[kind][0](path)
+    out.mkdir()
+    (out / "labels.tif").write_text("from last week")
+    line = one_line(cellseg_nb("run", "00_quickstart", "-p", "images", path, "-o", out))
+    assert str(path) in line and BAD[kind][1] in line
+    assert {p.name: p.read_text() for p in out.iterdir()} == {"labels.tif": "from last week"}
+
+
+@pytest.mark.parametrize("name, value, word", [("threshold", "2", "between"), ("seed", "-3", "between"), ("voxel_size", "1,2", "three"),
+                                               ("profile", "huge", "one of"), ("device", "cuda:99", "not available")])
+def test_parameters_out_of_range(tmp_path, name, value, word):
+    line = one_line(cellseg_nb("run", "00_quickstart", "-p", name, value, "-o", tmp_path / "out"))
+    assert word in line and name.split("_")[0] in line
+
+
+def test_output_folder_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("precious")
+    assert str(tmp_path / "out") in one_line(cellseg_nb("run", "00_quickstart", "-o", tmp_path / "out"))
+    assert (tmp_path / "out").read_text() == "precious"
+
+
+def test_debug_shows_the_traceback():
+    run = cellseg_nb("run", "99_nothing", "--debug")
+    assert run.returncode == 1 and "Traceback" in run.stderr
+
+
+@pytest.mark.notebook
+def test_killed_in_training_then_started_again(tmp_path):
+    """SIGKILL the whole run while it trains; the second run carries on and leaves every result."""
+    rng = np.random.default_rng(0)
+    volume = rng.poisson(100, (40, 40, 40)).astype(np.uint16)
+    for z, y, x in rng.integers(5, 35, (12, 3)):
+        volume[z - 3:z + 3, y - 3:y + 3, x - 3:x + 3] += 900
+    tifffile.imwrite(tmp_path / "v.tif", volume)
+    command = [sys.executable, "-m", "cellseg_nb", "run", "00_quickstart", "-p", "images", str(tmp_path / "v.tif"),
+               "-p", "epochs", "4", "-p", "voxel_size", "2,1,1", "-o", str(tmp_path / "out")]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    checkpoint = tmp_path / "out" / "training" / "checkpoint.pt"
+    deadline = time.time() + 300
+    while not checkpoint.exists() and time.time() < deadline and first.poll() is None:
+        time.sleep(0.1)
+    os.killpg(first.pid, 9)
+    first.wait()
+    assert checkpoint.exists() and not (tmp_path / "out" / "labels.tif").exists()
+    second = subprocess.run(command, capture_output=True, text=True)
+    assert second.returncode == 0, second.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"00_quickstart.ipynb", "report.html", "probability.tif", "labels.tif", "cells.csv", "summary.json",
+            "config.json", "wnet3d.pt"} <= names
+    # bit-identical to a run that was not killed
+    straight = [*command[:-1], str(tmp_path / "straight")]
+    assert subprocess.run(straight, capture_output=True).returncode == 0
+    import torch
+
+    a, b = (torch.load(tmp_path / name / "wnet3d.pt", weights_only=True)["model"] for name in ("out", "straight"))
+    assert all(torch.equal(a[key], b[key]) for key in a)
