@@ -13,18 +13,22 @@ PERCENTAGES = (10, 20, 60, 80)
 CORNER, SIDES = ["z", "y", "x"], ["depth", "height", "width"]
 
 
-def cube_table(shapes, size=64):
+def cube_table(shapes, size=64, apart=False):
     """The cubes of several volumes as a table, one row a cube: volume, cube, z, y, x, depth, height, width.
 
     ``shapes`` is {name: (Z, Y, X)}; corners and sides are in voxels. A volume is covered whole: its last cubes are shifted
-    inward, and share voxels with those before. Raises UserError for a size below 1.
+    inward, and share voxels with those before (see `shared`); with ``apart`` they end at the border instead, smaller than
+    the others. Raises UserError for a size below 1.
     """
     import pandas
 
     rows = []
     for name, shape in shapes.items():
         for number, box in enumerate(volumes.cubes(np.broadcast_to(np.uint8(0), shape), size)):
-            rows.append([name, number, *(s.start for s in box), *(s.stop - s.start for s in box)])
+            starts, stops = [s.start for s in box], [s.stop for s in box]
+            if apart:
+                starts = [-(-start // size) * size for start in starts]
+            rows.append([name, number, *starts, *(stop - start for start, stop in zip(starts, stops))])
     return pandas.DataFrame(rows, columns=["volume", "cube", *CORNER, *SIDES])
 
 

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,9 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from servers import Server
 
-from cellseg_nb import datasets, download, splitting
+from cellseg_nb import datacard, datasets, download, splitting
 from cellseg_nb.errors import UserError
 
+matplotlib.use("Agg")
 ZENODO = "/records/11095111/files/DATASET_WITH_GT.zip"
 
 
@@ -441,6 +443,51 @@ def test_simulated_reads_like_the_real_ones(tmp_path):
     assert not np.array_equal(datasets.load(other.pairs[0])[0], datasets.load(collection.pairs[0])[0])
 
 
+# ---------------------------------------------------------------- the data card
+
+def test_survey_counts_what_is_there(tmp_path):
+    folder = tmp_path / "own"
+    (folder / "labels").mkdir(parents=True)
+    labels = np.zeros((20, 20, 20), np.uint16)
+    labels[2:4, 2:4, 2:4], labels[10:13, 10:13, 10:13] = 7, 9
+    tifffile.imwrite(folder / "c1.tif", volume(0, (20, 20, 20)))
+    tifffile.imwrite(folder / "labels" / "c1.tif", labels)
+    found = datacard.survey(datasets.collect(str(folder)), voxel_size=(2, 1, 1))
+    row = found.volumes.iloc[0]
+    assert row.cells == 2 and row.foreground == 35 / 8000 and row.cells_per_mm3 == pytest.approx(2 / 16000e-9)
+    assert found.cells.volume_voxels.tolist() == [8, 27] and pd.isna(row.published)
+    assert found.cells.diameter.tolist() == pytest.approx(np.cbrt(6 * np.array([16, 54]) / np.pi).tolist())
+    edges, background, inside = found.histograms["c1"]
+    assert len(edges) == len(background) + 1 and 30 <= inside.sum() <= 35 and background.sum() > 7900
+
+
+def test_figures_of_images_alone_and_of_all(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", volume())
+    lonely = datacard.survey(datasets.collect(str(tmp_path)))
+    assert len(lonely.cells) == 0 and lonely.volumes.cells.isna().all()
+    for figure in (datacard.histograms, datacard.counts, datacard.sizes):
+        figure(lonely)
+    assert datacard.headline(lonely) == "1 volumes"
+    found = datacard.survey(datasets.collect("simulated", tmp_path / "sim", scale=0.25))
+    table = datasets.cube_table({r.volume: (r.z, r.y, r.x) for r in found.volumes.itertuples()}, 16)
+    split = datasets.splits(table)
+    figures = {"counts": datacard.counts(found), "sizes": datacard.sizes(found), "splits": datacard.splits(split),
+               "cubes": datacard.cubes(volume(), table)}
+    out = datacard.save(tmp_path / "out", {"seed": 0}, {"volumes": found.volumes, "splits": split}, figures, "a line")
+    assert {"config.json", "volumes.csv", "splits.csv", "summary.json", "counts.png"} <= {p.name for p in out.iterdir()}
+    assert pd.read_csv(out / "splits.csv").equals(split)
+
+
+def test_the_notebooks_choices(tmp_path):
+    out = str(tmp_path / "out")
+    choice = datacard.check(out=out, held_out=" c3, c5 ", percentages="10, 12.5", voxel_size="5,1,1")
+    assert choice["dataset"] == "simulated" and choice["held_out"] == ["c3", "c5"]
+    assert choice["percentages"] == [10, 12.5] and choice["voxel_size"] == (5, 1, 1)
+    assert datacard.check(out=out, profile="paper")["dataset"] == "cellseg3d"
+    for wrong in ({"profile": "big"}, {"percentages": "ten"}, {"cube": 2}, {"voxel_size": "5"}, {"seed": -1}):
+        refused(lambda: datacard.check(out=out, **wrong), *wrong)
+
+
 # ---------------------------------------------------------------- folds and splits
 
 def test_folds():
@@ -494,3 +541,13 @@ def test_shared_counts_the_voxels_of_overlapping_cubes():
     assert splitting.shared(apart).shared.tolist() == [0]
     over = datasets.splits(datasets.cube_table({"a": (96, 64, 64), "b": (96, 64, 64)}), (50,), held_out=["a"])
     assert splitting.shared(over).shared.tolist() == [0.5]
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=st.tuples(*[st.integers(1, 40)] * 3), size=st.integers(1, 20), apart=st.booleans())
+def test_cubes_cover_a_volume_and_may_be_apart(shape, size, apart):
+    times = np.zeros(shape, int)
+    for row in datasets.cube_table({"a": shape}, size, apart).to_dict("records"):
+        assert min(row["depth"], row["height"], row["width"]) >= 1
+        splitting.cut(times, row)[...] += 1
+    assert times.min() == 1 and (not apart or times.max() == 1)
