@@ -85,7 +85,7 @@ def run(name, given=None, out=None, kernel="python3"):
     out = Path(out or values.get("out") or Path("results") / path.stem).absolute()
     values["out"] = str(out)
     for key in known:  # files named on the command line are relative to where the user stands
-        if key in ("images", "labels", "table", "weights") and values.get(key) and os.path.exists(values[key]):
+        if key in ("images", "labels", "table", "weights", "dataset", "cache") and values.get(key) and os.path.exists(values[key]):
             values[key] = os.path.abspath(values[key])
     writable_folder(out)
     _execute(path, out, values, kernel)
