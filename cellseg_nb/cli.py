@@ -17,16 +17,21 @@ def main(arguments=None):
         return 1
     try:
         return options.command(options) or 0
-    except UserError as error:
-        message = str(error)
-    except KeyboardInterrupt:
-        message = "interrupted; run the same command again to carry on"
-    except Exception as error:  # nothing of a library's depths unless asked for
-        message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)"
-    if options.debug:
-        traceback.print_exc()
+    except (Exception, KeyboardInterrupt) as error:
+        if options.debug:
+            traceback.print_exc()
+        message = _words(error)
     print(f"cellseg-nb: {message}", file=sys.stderr)
     return 1
+
+
+def _words(error):
+    """One line: the user's own kind of error as it is, a library's without its depths."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; run the same command again to carry on"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)"
 
 
 def _parser():

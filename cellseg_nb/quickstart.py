@@ -96,13 +96,18 @@ def resample(volume, voxel_size, cell_diameter):
     return volumes.rescale(volume, size, (target,) * 3)
 
 
-def method(choice):
-    """WNet3D with the settings of the profile."""
+def method(choice, data):
+    """WNet3D with the settings of the profile.
+
+    Spots are looked for after a blur of a quarter of the cell diameter, where that is known.
+    """
     from .methods.wnet3d import WNet3DMethod
 
     settings = dict(PROFILES[choice["profile"]])
     if choice["epochs"]:
         settings["epochs"] = choice["epochs"]
+    if choice["cell_diameter"]:
+        settings["spot_sigma"] = choice["cell_diameter"] / min(data.voxel_size or (1.0,)) / 4
     return WNet3DMethod(**settings, threshold=choice["threshold"], min_size=choice["min_size"], seed=choice["seed"],
                         device=choice["device"])
 
@@ -131,9 +136,7 @@ def predict(method, data):
 
 
 def segment(method, data, probabilities):
-    """Labels for each volume; the blur that finds one spot a cell is as wide as the cells are large."""
-    scale = np.cbrt(np.prod(data.volumes[0].shape) / np.prod(data.working[0].shape))
-    method.spot_sigma = method.spot_sigma * max(1.0, scale)
+    """Labels for each volume, (Z, Y, X) int32, on the grid of the file."""
     return [method.segment(volume, probability, data.voxel_size)
             for volume, probability in zip(data.volumes, probabilities)]
 

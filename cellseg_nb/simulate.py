@@ -10,8 +10,8 @@ from scipy import ndimage as ndi
 from .errors import UserError
 
 
-def volume(shape=(64, 80, 80), cells=60, seed=0, radius=(2.6, 4.0), voxel_size=(1.0, 1.0, 1.0), touching=0.25, dim=0.3,
-           uneven=0.35, background=120.0, brightness=900.0, blur=(1.2, 0.7, 0.7), photons=2.0, camera=4.0, artefact=False):
+def volume(shape=(64, 80, 80), cells=80, seed=0, radius=(3.2, 4.6), voxel_size=(1.0, 1.0, 1.0), touching=0.25, dim=0.36,
+           uneven=0.2, background=100.0, brightness=900.0, blur=(0.9, 0.5, 0.5), photons=2.0, camera=4.0, artefact=False):
     """Simulate a volume.
 
     Parameters
@@ -46,11 +46,11 @@ def volume(shape=(64, 80, 80), cells=60, seed=0, radius=(2.6, 4.0), voxel_size=(
         raise UserError(f"shape must be three sides (Z, Y, X) of 8 voxels or more, not {shape}")
     rng = np.random.default_rng(seed)
     size = np.asarray(voxel_size, float)
-    labels = _place(rng, shape, cells, radius, size, touching)
+    labels, dome = _place(rng, shape, cells, radius, size, touching)
     glow = np.concatenate([[0.0], rng.uniform(dim, 1.0, labels.max()) * brightness]).astype(np.float32)
     light = _smooth_field(rng, shape, 0.5)
-    signal = glow[labels] * _texture(rng, shape)
-    haze = background * (1 + 0.5 * _smooth_field(rng, shape, 0.25))
+    signal = glow[labels] * dome
+    haze = background * (1 + 0.25 * _smooth_field(rng, shape, 0.25))
     if artefact:
         signal = np.maximum(signal, _sheet(rng, shape, labels) * brightness)
     signal = ndi.gaussian_filter(signal, blur)
@@ -61,7 +61,7 @@ def volume(shape=(64, 80, 80), cells=60, seed=0, radius=(2.6, 4.0), voxel_size=(
 
 def _place(rng, shape, cells, radius, size, touching):
     """Ellipsoids that never overlap: each is tried at random places until it fits beside those that are there."""
-    labels = np.zeros(shape, np.int32)
+    labels, dome = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
     centres, radii = [], []
     for _ in range(cells * 60):
         if len(centres) == cells:
@@ -74,24 +74,26 @@ def _place(rng, shape, cells, radius, size, touching):
             centre = centres[other] + direction * (radii[other] + axes.mean()) * 1.02
         else:
             centre = rng.uniform(0, 1, 3) * (np.array(shape) - 1) * size
-        _draw(labels, centre, axes, size, len(centres) + 1, centres, radii)
-    return labels
+        if _draw(labels, dome, centre, axes, size, len(centres) + 1):
+            centres.append(centre)
+            radii.append(float(axes.mean()))
+    return labels, dome
 
 
-def _draw(labels, centre, axes, size, number, centres, radii):
-    """Draw one ellipsoid if its centre is inside and it takes no voxel of another cell."""
+def _draw(labels, dome, centre, axes, size, number):
+    """Draw one ellipsoid, brightest in its middle, if it is inside the volume and takes no voxel of another cell."""
     low = np.floor((centre - axes) / size).astype(int)
     high = np.ceil((centre + axes) / size).astype(int) + 1
     if (low < 0).any() or (high > labels.shape).any():
-        return
+        return False
     box = tuple(slice(a, b) for a, b in zip(low, high))
-    grid = np.ogrid[box]
-    inside = sum(((g * s - c) / a) ** 2 for g, s, c, a in zip(grid, size, centre, axes)) <= 1
+    squared = sum(((g * s - c) / a) ** 2 for g, s, c, a in zip(np.ogrid[box], size, centre, axes))
+    inside = squared <= 1
     if not inside.any() or labels[box][inside].any():
-        return
+        return False
     labels[box][inside] = number
-    centres.append(centre)
-    radii.append(float(axes.mean()))
+    dome[box][inside] = 1 - 0.6 * squared[inside]
+    return True
 
 
 def _smooth_field(rng, shape, scale):
@@ -99,10 +101,6 @@ def _smooth_field(rng, shape, scale):
     coarse = rng.uniform(-1, 1, [max(2, round(1 / scale) + 1)] * 3)
     field = ndi.zoom(coarse, [side / c for side, c in zip(shape, coarse.shape)], order=3, mode="nearest", grid_mode=True)
     return np.clip(field, -1, 1)
-
-
-def _texture(rng, shape):
-    return np.clip(1 + 0.25 * ndi.gaussian_filter(rng.normal(size=shape), 1.0) / 0.15, 0.4, 1.6)
 
 
 def _sheet(rng, shape, labels):

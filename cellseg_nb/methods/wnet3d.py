@@ -85,7 +85,7 @@ class WNet3DMethod:
     name = "wnet3d"
 
     def __init__(self, channels=LAPTOP_CHANNELS, classes=2, dropout=0.1, cube=32, batch=2, steps=10, epochs=30,
-                 learning_rate=2e-3, threshold=0.5, spot_sigma=0.65, outline_sigma=0.65, min_size=5, seed=0,
+                 learning_rate=2e-3, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5, seed=0,
                  device="auto", **loss):
         if cube % 8 or cube < 8:
             raise UserError(f"the training cube must be a multiple of 8 voxels a side, not {cube}: 32 on a laptop, "
