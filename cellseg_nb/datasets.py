@@ -1,6 +1,6 @@
-"""Data sets: the paper's, the three EmbedSeg ones, your own folder, or simulated volumes named like the paper's.
+"""Data sets: the paper's, the three EmbedSeg ones, your own folder, or volumes simulated after the paper's.
 
-Whatever they are, they become a list of pairs (name, image file, label file), so that a notebook treats all alike.
+Whatever they are, they become a list of pairs (name, image file, label file), so a notebook treats all alike.
 """
 
 import json
@@ -17,19 +17,20 @@ from .errors import UserError
 from .files import as_path, writable_folder, write_json
 from .splitting import cube_table, folds, splits
 
-__all__ = ["Collection", "Pair", "addresses", "collect", "cube_table", "default_cache", "fetch", "folds", "load", "pairs",
-           "registry", "simulated", "splits"]
+__all__ = ["Collection", "Pair", "addresses", "collect", "cube_table", "default_cache", "fetch", "folds",
+           "load", "pairs", "registry", "simulated", "splits"]
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
 Collection = namedtuple("Collection", "name title folder pairs voxel_size")
 
 IMAGES = {"images", "image", "imgs", "raw", "volumes"}
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
+PARTS = {"train", "test", "val", "validation"}
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
 LABEL_ENDING = re.compile(r"[ _.-]+(labels?|masks?|gt|truth|annotations?)$", re.IGNORECASE)
 # Sides (Z, Y, X) of the real volumes; c3, c5 and visual as measured, the others after the paper's table 2.
-SHAPES = {"c1": (99, 106, 147), "c2": (149, 78, 111), "c3": (149, 105, 147), "c4": (124, 93, 114), "c5": (124, 86, 94),
-          "visual": (65, 127, 214)}
+SHAPES = {"c1": (99, 106, 147), "c2": (149, 78, 111), "c3": (149, 105, 147), "c4": (124, 93, 114),
+          "c5": (124, 86, 94), "visual": (65, 127, 214)}
 CELLS = {"c1": 343, "c2": 365, "c3": 631, "c4": 396, "c5": 347, "visual": 550}
 
 
@@ -54,7 +55,8 @@ def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
         return Collection(dataset, about["title"], folder, pairs(folder), tuple(about["voxel_size"]))
     if dataset == "simulated":
         folder = simulated(folder or default_cache(cache) / "simulated", seed, scale)
-        return Collection(dataset, "Simulated volumes named like the paper's", folder, pairs(folder), (5.0, 5.0, 5.0))
+        return Collection(dataset, "Simulated volumes named like the paper's", folder, pairs(folder),
+                          (5.0, 5.0, 5.0))
     path = as_path(dataset)
     if not path.exists():
         raise UserError(f"there is no data set {dataset!r}, nor a folder of that name: choose one of "
@@ -65,12 +67,12 @@ def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
 # ---------------------------------------------------------------- download
 
 def registry(path=None):
-    """The data sets that can be downloaded: {name: {title, url, sha256, voxel_size}}, from ``data/registry.json``."""
+    """What can be downloaded: {name: {title, url, sha256, voxel_size}}, from ``data/registry.json``."""
     return json.loads(Path(path or data.path("registry.json")).read_text(encoding="utf-8"))
 
 
 def default_cache(cache=None):
-    """The cache folder: the argument, else the variable CELLSEG_NB_CACHE, else the system's place for caches."""
+    """The cache folder: the argument, else the variable CELLSEG_NB_CACHE, else the system's usual place."""
     import pooch
 
     return as_path(cache or os.environ.get("CELLSEG_NB_CACHE") or pooch.os_cache("cellseg-nb"))
@@ -79,7 +81,7 @@ def default_cache(cache=None):
 def addresses(url, base_url=None):
     """Where to look for a file: at its publisher, or, with ``base_url``, at that server and nowhere else.
 
-    There, the file may lie under the publisher's path (a mirror), or by its bare name (a folder on a class server).
+    There, the file may lie under the publisher's path (a mirror), or by its bare name (a class server).
     """
     if not base_url:
         return [url]
@@ -87,7 +89,8 @@ def addresses(url, base_url=None):
     if urlsplit(base_url).scheme not in ("http", "https"):
         raise UserError(f"base_url must begin with http:// or https://, not {base_url!r}")
     base = base_url.rstrip("/")
-    return [f"{base}{parts.path}" + (f"?{parts.query}" if parts.query else ""), f"{base}/{os.path.basename(parts.path)}"]
+    return [f"{base}{parts.path}" + (f"?{parts.query}" if parts.query else ""),
+            f"{base}/{os.path.basename(parts.path)}"]
 
 
 def fetch(name, cache=None, base_url=None, registry_file=None):
@@ -99,12 +102,13 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
     cache : path or None
         Where to keep it; see `default_cache`.
     base_url : str or None
-        Another server to download from (see `addresses`); else the variable CELLSEG_NB_BASE_URL, else the publisher.
+        Another server (see `addresses`); else the variable CELLSEG_NB_BASE_URL, else the publisher.
     registry_file : path or None
         A registry of your own, for example for a class.
 
-    Two processes may ask for the same data set: one downloads, the other waits. A zip that you have put into the cache
-    yourself is used, if it is the published one. Raises UserError; see `download.download` and `download.unzip`.
+    Two processes may ask for the same data set: one downloads, the other waits. A zip that you have put into
+    the cache yourself is used, if it is the published one. Raises UserError; see `download.download` and
+    `download.unzip`.
     """
     from filelock import FileLock
 
@@ -127,9 +131,9 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
             urls = addresses(about["url"], base_url or os.environ.get("CELLSEG_NB_BASE_URL"))
             download.download(urls, archive, about["sha256"])
         except (download.Offline, download.NotThere) as error:
-            there = "the file there is not the published one: replace it" if mine else f"or put the file into {cache}"
-            raise UserError(f"{error}. Without a network: set base_url to a server near you, or download {about['url']} "
-                            f"elsewhere and copy it to {archive} ({there})") from error
+            bad = " (the file there is not the published one: replace it)" if mine else ""
+            raise UserError(f"{error}. Or set base_url to a server near you, or download {about['url']} on "
+                            f"another computer and copy it to {archive}{bad}") from error
         download.unzip(archive, folder)
         if not mine:
             archive.unlink()
@@ -141,17 +145,19 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
 def pairs(folder):
     """Find the volumes of a folder and the labels that belong to them.
 
-    Understood are: a folder ``labels`` or ``masks`` beside a folder ``images``, or inside the folder of the images, at any
-    depth; files side by side, such as c5_image.tif and c5_labels.tif; images alone. In two folders, files belong together
-    when they have the same name (but for endings such as _image and _labels), else by their order.
+    Understood are: a folder ``labels`` or ``masks`` beside a folder ``images``, or inside the folder of the
+    images, at any depth; files side by side, such as c5_image.tif and c5_labels.tif; images alone. In two
+    folders, files belong together when they have the same name (but for endings such as _image and _labels),
+    else by their order.
 
-    Returns a list of Pairs, by name. Raises UserError when there is no volume, a volume has no labels, or the labels have
-    another shape or are no whole numbers.
+    Returns a list of Pairs, by name. Raises UserError when there is no volume, a volume has no labels, or the
+    labels have another shape or are no whole numbers.
     """
     folder = as_path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give the folder that holds the volumes")
-    where = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir() and not p.name.startswith((".", "__MACOSX")))]
+    where = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir()
+                             and not p.name.startswith((".", "__MACOSX")))]
     found = []
     for place in where:
         if place.name.lower() in LABELS and place != folder:
@@ -159,8 +165,8 @@ def pairs(folder):
     if not found:
         found = [pair for place in where for pair in _side_by_side(place, folder)]
     if not found:
-        raise UserError(f"{folder} holds no volume: put TIFFs (.tif) into it, or into {folder / 'images'} with their labels in "
-                        f"{folder / 'labels'}")
+        raise UserError(f"{folder} holds no volume: put TIFFs (.tif) into it, or into {folder / 'images'} "
+                        f"with their labels in {folder / 'labels'}")
     if len({pair.name for pair in found}) < len(found):
         raise UserError(f"{folder} holds several volumes of the same name: rename them")
     for pair in found:
@@ -180,7 +186,7 @@ def _images_beside(labels):
 def _name(path, folder):
     """c5_image.tif is c5; test/images/c5.tif is test/c5: the folders count where they tell volumes apart."""
     stem = IMAGE_ENDING.sub("", path.stem) or path.stem
-    parts = [p for p in path.parent.relative_to(folder).parts if p.lower() in ("train", "test", "val", "validation")]
+    parts = [p for p in path.parent.relative_to(folder).parts if p.lower() in PARTS]
     return "/".join([*parts, stem])
 
 
@@ -192,8 +198,8 @@ def _two_folders(images, labels, folder):
         label_files = [plain[name] for name in names]
     elif len(image_files) != len(label_files):
         lonely = sorted(set(names) - set(plain)) or sorted(set(plain) - set(names))
-        raise UserError(f"{images} holds {len(image_files)} volumes, but {labels} {len(label_files)} label files (look at "
-                        f"{lonely[0]}): each volume needs one of the same name")
+        raise UserError(f"{images} holds {len(image_files)} volumes, but {labels} {len(label_files)} label "
+                        f"files (look at {lonely[0]}): each volume needs one of the same name")
     return [Pair(_name(i, folder), i, m) for i, m in zip(image_files, label_files)]
 
 
@@ -201,10 +207,12 @@ def _side_by_side(place, folder):
     files = _tiffs(place)
     labels = {LABEL_ENDING.sub("", f.stem): f for f in files if LABEL_ENDING.search(f.stem)}
     images = [f for f in files if f not in labels.values()]
-    found = [Pair(_name(f, folder), f, labels.pop(IMAGE_ENDING.sub("", f.stem), labels.pop(f.stem, None))) for f in images]
+    found = [Pair(_name(f, folder), f, labels.pop(IMAGE_ENDING.sub("", f.stem), labels.pop(f.stem, None)))
+             for f in images]
     without = [pair for pair in found if pair.labels is None]
     if labels and images:
-        raise UserError(f"{next(iter(labels.values()))} belongs to no volume: give it the name of its volume and _labels")
+        raise UserError(f"{next(iter(labels.values()))} belongs to no volume: give it the name of its volume "
+                        f"and _labels")
     if without and len(without) < len(found):
         raise UserError(f"{without[0].image} has no labels, though others in its folder have: add "
                         f"{without[0].name}_labels.tif, or move it to another folder")
@@ -216,14 +224,15 @@ def _check(pair):
         return
     (image, _), (labels, kind) = _glance(pair.image), _glance(pair.labels)
     if image != labels:
-        raise UserError(f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have the shape of their "
+        raise UserError(f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "
+                        f"the shape of their "
                         "volume; are these two a pair?")
     if kind not in "bui":
         volumes.read_labels(pair.labels)  # whole numbers stored as float are fine: only the values tell
 
 
 def _glance(path):
-    """Shape and kind of number of a TIFF, from its header where that is clear: large volumes take seconds to read."""
+    """Shape and kind of number of a TIFF, from its header where that is clear: reading takes seconds."""
     import tifffile
 
     try:
@@ -238,7 +247,7 @@ def _glance(path):
 
 
 def load(pair, voxel_size=None):
-    """Read a pair: volume (Z, Y, X) float32, labels (Z, Y, X) int32 or None, voxel size (z, y, x) in µm or None.
+    """Read a pair: volume (Z, Y, X) float32, labels (Z, Y, X) int32 or None, voxel size in µm or None.
 
     A ``voxel_size`` given counts more than the file's. Raises UserError.
     """
@@ -247,7 +256,8 @@ def load(pair, voxel_size=None):
         return image, None, size
     labels, _ = volumes.read_labels(pair.labels)
     if labels.shape != image.shape:
-        raise UserError(f"{pair.labels} has shape {labels.shape}, but {pair.image} has {image.shape}: are these two a pair?")
+        raise UserError(f"{pair.labels} has shape {labels.shape}, but {pair.image} has {image.shape}: are "
+                        f"these two a pair?")
     return image, labels, size
 
 
@@ -261,10 +271,11 @@ def simulated(folder, seed=0, scale=1.0, names=tuple(SHAPES)):
     folder : path
     seed : int
     scale : float
-        Of the sides, 16 voxels at least; the number of cells goes with the number of voxels. 0.5 is an eighth of the work.
-    names : which of c1, c2, c3, c4, c5, visual; visual has an artefact in its last quarter, as the real one has.
+        Of the sides, 16 voxels at least; the number of cells goes with the number of voxels. 0.5 is an eighth
+        of the work.
+    names : which of c1, c2, c3, c4, c5, visual; visual has an artefact in its last quarter, as in reality.
 
-    Returns the folder. Volumes that are there already, made with the same seed and scale, are kept. Raises UserError.
+    Returns the folder. Volumes that are there already, made with the same seed and scale, are kept.
     """
     from . import simulate
 

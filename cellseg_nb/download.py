@@ -1,7 +1,9 @@
-"""Downloads that survive a bad line: resumed where they broke off, tried again, checked by hash, unpacked safely.
+"""Downloads that survive a bad line: resumed where they broke off, tried again, checked by hash, unpacked
+safely.
 
-pooch keeps the cache and checks the hash; it cannot resume, so the bytes come through `Resuming`. Whatever happens, a
-file in the cache is whole and right. What has arrived of an unfinished one waits beside it, named ``.part``.
+pooch keeps the cache and checks the hash; it cannot resume, so the bytes come through `Resuming`. Whatever
+happens, a file in the cache is whole and right. What has arrived of an unfinished one waits beside it, named
+``.part``.
 """
 
 import contextlib
@@ -71,14 +73,16 @@ def _retrieve(url, path, sha256):
             _too_full(error, path)
         except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
             if not fetch.resumed or last:
-                raise UserError(f"{path.name} from {_short(url)} is not the published file (its SHA-256 differs), so it was "
-                                "removed: try again; if it happens again, download from another place (base_url)") from error
+                raise UserError(f"{path.name} from {_short(url)} is not the published file (its SHA-256 "
+                                f"differs), so it was "
+                                "removed: try again; if it happens again, download from another place "
+                                "(base_url)") from error
         # The beginning came from an earlier session, perhaps from another server: once more, from the start.
         fetch.resumed = False
 
 
 class Resuming:
-    """A downloader for pooch: continues a ``.part`` file with HTTP Range, tries again after failures, shows progress."""
+    """A downloader for pooch: continues a ``.part`` file with HTTP Range, tries again, shows progress."""
 
     def __init__(self, part):
         self.part = Path(part)
@@ -110,9 +114,10 @@ class Resuming:
         long = again.wait is not None and again.wait > LONGEST_PAUSE
         if failures < TRIES and not long:
             return
-        kept = f" ({self._size() / 1e6:.1f} MB have arrived and are kept)" if self._size() else ""
-        when = f"in {again.wait / 60:.0f} minutes" if long else "later: the download goes on where it stopped"
-        raise Offline(f"{_short(url)} could not be downloaded: {again}{kept}. Try again {when}")
+        arrived = self._size() / 1e6
+        kept = f" ({arrived:.1f} MB have arrived; the download will go on from there)" if arrived else ""
+        when = f"in {again.wait / 60:.0f} minutes" if long else "later"
+        raise Offline(f"{_short(url)} could not be downloaded: {again}. Try again {when}{kept}")
 
     def _piece(self, session, url):
         """Everything from where the part file ends, in one request."""
@@ -127,7 +132,8 @@ class Resuming:
         try:
             with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
                 return self._save(answer, have, url)
-        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        except (requests.ConnectionError, requests.Timeout,
+                requests.exceptions.ChunkedEncodingError) as error:
             raise _Again(_plain(error)) from error
         except requests.RequestException as error:
             raise UserError(f"{url} could not be downloaded ({reason(error)}): check the address") from error
@@ -148,7 +154,8 @@ class Resuming:
         if status in (408, 425, 429) or status >= 500:
             raise _Again(f"the server says {status}", _retry_after(answer))
         if status not in (200, 206):
-            raise UserError(f"{_short(url)} could not be downloaded (the server says {status}): check base_url, or try later")
+            raise UserError(f"{_short(url)} could not be downloaded (the server says {status}): check "
+                            f"base_url, or try later")
         if status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             self.part.unlink()
             raise _Again("the server sent another part of the file than asked for")
@@ -162,7 +169,8 @@ class Resuming:
         from .runtime import progress
 
         if total and total - have > shutil.disk_usage(self.part.parent).free:
-            raise OSError(28, f"{(total - have) / 1e9:.2f} GB are still to come, but the disk has less space left")
+            raise OSError(28, f"{(total - have) / 1e9:.2f} GB are still to come, but the disk has less space "
+                              f"left")
         name = os.path.basename(urlsplit(url).path)
         with open(self.part, "r+b" if have else "wb") as file, \
                 progress(total=total, initial=have, unit="B", unit_scale=True, desc=name) as bar:
@@ -199,7 +207,8 @@ def _plain(error):
         return "no network, or the server's name is unknown"
     if "refused" in text or "NewConnection" in text or "unreachable" in text:
         return "no connection to the server"
-    return "the server does not answer" if "timed out" in text or "Timeout" in text else "the connection was lost"
+    slow = "timed out" in text or "Timeout" in text
+    return "the server does not answer" if slow else "the connection was lost"
 
 
 def _short(url):
@@ -208,7 +217,8 @@ def _short(url):
 
 def _too_full(error, path):
     remedy = "free some space, or choose another cache folder (CELLSEG_NB_CACHE)"
-    raise UserError(f"{path} could not be written ({reason(error)}): {remedy}; nothing half-written was left") from error
+    raise UserError(f"{path} could not be written ({reason(error)}): {remedy}; nothing half-written was "
+                    "left") from error
 
 
 # ---------------------------------------------------------------- unpacking
@@ -216,7 +226,8 @@ def _too_full(error, path):
 def unzip(archive, folder):
     """Unpack a zip into ``folder``, which appears whole or not at all. Returns the folder's Path.
 
-    Raises UserError for members outside the folder (absolute, ``..``), links, passwords, a damaged archive, a full disk.
+    Raises UserError for members outside the folder (absolute, ``..``), links, passwords, a damaged archive, a
+    full disk.
     """
     archive, folder = Path(archive), Path(folder)
     beside = folder.with_name(f".{uuid.uuid4().hex[:8]}-{folder.name}")
@@ -226,11 +237,13 @@ def unzip(archive, folder):
             for member in members:
                 _safe(member, archive)
             if sum(m.file_size for m in members) > shutil.disk_usage(folder.parent).free:
-                raise OSError(28, f"{sum(m.file_size for m in members) / 1e9:.2f} GB are needed, the disk has less space left")
+                raise OSError(28, f"{sum(m.file_size for m in members) / 1e9:.2f} GB are needed, the disk "
+                                  f"has less space left")
             zipped.extractall(beside, members)
         os.replace(beside, folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise UserError(f"{archive} is damaged or no zip ({reason(error)}): delete it and download it again") from error
+        raise UserError(f"{archive} is damaged or no zip ({reason(error)}): delete it and download it "
+                        "again") from error
     except OSError as error:
         _too_full(error, folder)
     finally:
@@ -241,9 +254,11 @@ def unzip(archive, folder):
 def _safe(member, archive):
     name = PurePosixPath(member.filename)
     if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in name.parts[0]:
-        raise UserError(f"{archive} holds {member.filename!r}, a path outside its folder: it was not unpacked; get it from its "
+        raise UserError(f"{archive} holds {member.filename!r}, a path outside its folder: it was not "
+                        f"unpacked; get it from its "
                         "publisher")
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise UserError(f"{archive} holds the link {member.filename!r}: it was not unpacked; get it from its publisher")
+        raise UserError(f"{archive} holds the link {member.filename!r}: it was not unpacked; get it from its "
+                        f"publisher")
     if member.flag_bits & 1:
         raise UserError(f"{archive} asks for a password: it was not unpacked; get it from its publisher")

@@ -1,25 +1,31 @@
-"""A loopback server that speaks Zenodo's file URLs and the Hugging Face Hub's resolve protocol, with faults on request.
+"""A loopback server that speaks Zenodo's file URLs and the Hugging Face Hub's resolve protocol, with faults
+on request.
 
     from servers import Server
 
     with Server() as server:
-        url = server.zenodo("11095111", "DATASET_WITH_GT.zip", data)     # .../records/11095111/files/NAME?download=1
-        url = server.file("/juglab/EmbedSeg/releases/download/v0.1.0/X.zip", data)             # any other path
+        url = server.zenodo("11095111", "DATASET_WITH_GT.zip", data)     #
+        .../records/11095111/files/NAME?download=1 url =
+        server.file("/juglab/EmbedSeg/releases/download/v0.1.0/X.zip", data)             # any other path
         server.hub("C-Achard/cellseg3d", {"wnet_latest.tar.gz": data})   # .../resolve/main/NAME
         hf_hub_download("C-Achard/cellseg3d", "wnet_latest.tar.gz", endpoint=server.url, cache_dir=...)
         server.fault("wnet_latest.tar.gz", "cut")                        # the next GET breaks off half-way
-        server.log                                                       # [Request(method, path, range, status), ...]
+        server.log                                                       # [Request(method, path, range,
+        status), ...]
 
-A fault is asked for a file by the end of its path. It lasts for ``times`` requests (None: for ever), then all is well:
+A fault is asked for a file by the end of its path. It lasts for ``times`` requests (None: for ever), then all
+is well:
 
     missing      404                              slow        bytes trickle, 1/20 every 0.05 s
-    busy         429, Retry-After: 0 (``value``)  wrong       right length, other bytes (HEAD and headers as before)
-    error        500 (``value``: other codes)     truncated   the first half, whole and well as far as HTTP can tell
-    cut          connection closed half-way       silent      the connection is closed without an answer
-    no_range     Range is ignored: 200 and the whole file     stalled     half the file, then nothing for ``value`` s
+    busy         429, Retry-After: 0 (``value``)  wrong       right length, other bytes (HEAD and headers as
+    before) error        500 (``value``: other codes)     truncated   the first half, whole and well as far as
+    HTTP can tell cut          connection closed half-way       silent      the connection is closed without
+    an answer no_range     Range is ignored: 200 and the whole file     stalled     half the file, then
+    nothing for ``value`` s
 
-``ranges=False`` makes a server that never knows Range. HEAD requests meet only missing, busy, error and silent, and only
-when asked with ``head=True``; other faults wait for the GET. Everything is served from memory, by threads.
+``ranges=False`` makes a server that never knows Range. HEAD requests meet only missing, busy, error and
+silent, and only when asked with ``head=True``; other faults wait for the GET. Everything is served from
+memory, by threads.
 """
 
 import hashlib
@@ -60,7 +66,7 @@ class Server:
     # ------------------------------------------------------------ what there is
 
     def file(self, path, data, **headers):
-        """Serve bytes at a path. ``headers`` go out with them (underscores become hyphens). Returns the URL."""
+        """Serve bytes at a path. ``headers`` go out with them (_ becomes -). Returns the URL."""
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         headers.setdefault("ETag", f'"{hashlib.md5(data).hexdigest()}"')
         self._files[path] = Served(data, headers)
@@ -70,7 +76,7 @@ class Server:
         return self.file(f"/records/{record}/files/{name}", data) + "?download=1"
 
     def hub(self, repo, files, revision="main", commit=COMMIT):
-        """A model repository: {file name: bytes}. Files are LFS files, except .json, .md and .txt, as on the Hub."""
+        """A model repository: {file name: bytes}. All but .json, .md, .txt are LFS files."""
         for name, data in files.items():
             sha256 = hashlib.sha256(data).hexdigest()
             blob = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
@@ -81,9 +87,11 @@ class Server:
             for name_of_revision in (revision, commit):
                 self._files[f"/{repo}/resolve/{name_of_revision}/{name}"] = Served(data, headers)
         siblings = [{"rfilename": name} for name in sorted(files)]
-        about = {"_id": "0", "id": repo, "modelId": repo, "sha": commit, "private": False, "disabled": False, "gated": False,
+        about = {"_id": "0", "id": repo, "modelId": repo, "sha": commit, "private": False, "disabled": False,
+                 "gated": False,
                  "downloads": 0, "likes": 0, "tags": [], "siblings": siblings}
-        tree = [{"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name, data in sorted(files.items())]
+        tree = [{"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name,
+                data in sorted(files.items())]
         for path in ("", f"/revision/{revision}", f"/revision/{commit}"):
             self._documents[f"/api/models/{repo}{path}"] = about
         for name_of_revision in (revision, commit):
@@ -145,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault["kind"] == "error":
             return self._short(path, fault["value"] or 500)
         if path in server._documents and fault["kind"] != "missing":
-            return self._short(path, 200, {"Content-Type": "application/json"}, json.dumps(server._documents[path]).encode())
+            return self._short(path, 200, {"Content-Type": "application/json"},
+                               json.dumps(server._documents[path]).encode())
         if path not in server._files or fault["kind"] == "missing":
             code = "EntryNotFound" if "/resolve/" in path else "RepoNotFound"
             return self._short(path, 404, {"X-Error-Code": code, "X-Repo-Commit": COMMIT})

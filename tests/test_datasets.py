@@ -1,4 +1,4 @@
-"""Data sets: downloads through every fault, archives, whose labels are whose, simulated volumes, folds and splits."""
+"""Data sets: downloads through every fault, archives, which labels are whose, simulations, folds, splits."""
 
 import hashlib
 import io
@@ -58,11 +58,12 @@ def volume(seed=0, shape=(18, 20, 22)):
 
 @pytest.fixture(scope="module")
 def archive():
-    """An archive as the published one: image and label names are not alike, so that only their order tells."""
+    """An archive as the published one: image and label names are not alike, only their order tells."""
     files = {}
     for number, name in enumerate(("c1image", "c3image", "visual")):
         files[f"DATASET_WITH_GT/{name}.tif"] = tiff_bytes(volume(number))
-        files[f"DATASET_WITH_GT/labels/{'abz'[number]}_new.tif"] = tiff_bytes((volume(number) > 900).astype(np.uint16))
+        labels = (volume(number) > 900).astype(np.uint16)
+        files[f"DATASET_WITH_GT/labels/{'abz'[number]}_new.tif"] = tiff_bytes(labels)
     files["__MACOSX/DATASET_WITH_GT/._c1image.tif"] = b"resource fork"
     return zipped(files)
 
@@ -88,9 +89,11 @@ def set_up(server, archive, tmp_path):
     server.zenodo("11095111", "DATASET_WITH_GT.zip", archive)
     book = tmp_path / "registry.json"
     book.write_text(json.dumps({"cellseg3d": {
-        "title": "t", "url": f"https://zenodo.org{ZENODO}?download=1", "sha256": hashlib.sha256(archive).hexdigest(),
+        "title": "t", "url": f"https://zenodo.org{ZENODO}?download=1",
+                                              "sha256": hashlib.sha256(archive).hexdigest(),
         "voxel_size": [5, 5, 5]}}))
-    return server, lambda **k: datasets.fetch("cellseg3d", tmp_path / "cache", **{"base_url": server.url, "registry_file": book} | k)
+    return server, lambda **k: datasets.fetch("cellseg3d", tmp_path / "cache",
+                                              **{"base_url": server.url, "registry_file": book} | k)
 
 
 def held(cache):
@@ -177,8 +180,8 @@ def test_a_new_session_resumes(set_up, archive):
     server, get = set_up
     server.fault(ZENODO, "cut")
     server.fault(ZENODO, "error", times=download.TRIES)
-    line = refused(get, "500", "are kept", "Try again")
-    cache = Path(line.split("copy it to ")[1].split(" (")[0]).parent
+    line = refused(get, "500", "have arrived", "Try again")
+    cache = Path(line.split("copy it to ")[1]).parent
     assert held(cache) == ["DATASET_WITH_GT.zip.part"]  # never under the name of the file itself
     server.well()
     whole(get(), archive)
@@ -261,12 +264,13 @@ def test_offline_is_one_line_that_helps(set_up, tmp_path, archive):
     closed = Server()
     closed._http.server_close()
     line = refused(lambda: get(base_url=closed.url), "no connection", "base_url", "copy it to")
-    target = Path(line.split("copy it to ")[1].split(" (")[0])
+    target = Path(line.split("copy it to ")[1])
     target.write_bytes(archive[:-10])
     refused(lambda: get(base_url=closed.url), "the file there is not the published one")
     target.write_bytes(archive)  # as the line says
     whole(get(base_url=closed.url), archive)
-    assert held(target.parent) == ["DATASET_WITH_GT.zip", "cellseg3d"]  # the user's own copy is not ours to delete
+    # the user's own copy is not ours to delete
+    assert held(target.parent) == ["DATASET_WITH_GT.zip", "cellseg3d"]
 
 
 def test_two_at_once_download_once(set_up, archive):
@@ -306,7 +310,8 @@ def test_disk_full(server, tmp_path, where):
     content = zipped({"DATASET_WITH_GT/a.tif": bytes(3_000_000) + os.urandom(60_000)})
     server.zenodo("11095111", "DATASET_WITH_GT.zip", content)
     book = tmp_path / "registry.json"
-    book.write_text(json.dumps({"cellseg3d": {"title": "", "url": f"https://zenodo.org{ZENODO}", "voxel_size": [1, 1, 1],
+    book.write_text(json.dumps({"cellseg3d": {"title": "", "url": f"https://zenodo.org{ZENODO}",
+                                              "voxel_size": [1, 1, 1],
                                               "sha256": hashlib.sha256(content).hexdigest()}}))
     limit = 30_000 if where == "download" else 1_000_000
     done = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path / "cache", server.url, book, str(limit)],
@@ -315,7 +320,8 @@ def test_disk_full(server, tmp_path, where):
     assert done.stdout.startswith("UserError") and done.stdout.count("\n") == 1, done.stdout
     assert "could not be written" in done.stdout and "free some space" in done.stdout
     assert "cellseg3d" not in held(tmp_path / "cache")
-    assert held(tmp_path / "cache") == ([] if where == "download" else ["DATASET_WITH_GT.zip"])  # whole, hash checked
+    # whole, hash checked
+    assert held(tmp_path / "cache") == ([] if where == "download" else ["DATASET_WITH_GT.zip"])
 
 
 def test_too_little_space_is_told_before_anything_is_written(set_up, tmp_path, monkeypatch):
@@ -339,7 +345,8 @@ def linked():
 @pytest.mark.parametrize("content, word", [
     (zipped({"ok.tif": b"1", "../evil.tif": b"2"}), "outside"), (zipped({"/evil.tif": b"2"}), "outside"),
     (zipped({"a/../../evil.tif": b"2"}), "outside"), (zipped({"C:/evil.tif": b"2"}), "outside"),
-    (zipped({"..\\evil.tif": b"2"}), "outside"), (linked(), "link"), (b"PK\x03\x04 no zip", "damaged"), (b"", "damaged")])
+    (zipped({"..\\evil.tif": b"2"}), "outside"), (linked(), "link"), (b"PK\x03\x04 no zip", "damaged"),
+                                           (b"", "damaged")])
 def test_bad_archives_leave_nothing(tmp_path, content, word):
     archive = tmp_path / "in" / "x.zip"
     archive.parent.mkdir()
@@ -386,7 +393,8 @@ def test_embedseg_layout(lay):
 @pytest.mark.parametrize("files", [
     ["images/c10.tif", "images/c2.tif", "labels/c2.tif", "labels/c10.tif"],
     ["c2.tif", "c10.tif", "Labels/c2_labels.tif", "Labels/c10_labels.tif"],
-    ["c2_image.tif", "c10_image.tif", "c2_labels.tif", "c10_labels.tif"], ["c2.tif", "c10.tif", "c2_mask.tif", "c10_mask.tif"],
+    ["c2_image.tif", "c10_image.tif", "c2_labels.tif", "c10_labels.tif"],
+                                   ["c2.tif", "c10.tif", "c2_mask.tif", "c10_mask.tif"],
     ["x/raw/c2.tif", "x/raw/c10.tif", "x/gt/some.tif", "x/gt/thing.tif"]])
 def test_own_folders(lay, files):
     found = datasets.pairs(lay({f: volume() for f in files}))
@@ -405,10 +413,13 @@ def test_images_alone(lay):
 
 @pytest.mark.parametrize("files, words", [
     ({}, ["holds no volume"]),
-    ({"images/a.tif": volume(), "images/b.tif": volume(), "labels/a.tif": LABELS}, ["2 volumes", "1 label", "look at b"]),
+    ({"images/a.tif": volume(), "images/b.tif": volume(), "labels/a.tif": LABELS},
+     ["2 volumes", "1 label", "look at b"]),
     ({"a.tif": volume(), "b.tif": volume(), "a_labels.tif": LABELS}, ["b.tif has no labels"]),
-    ({"a.tif": volume(), "z_labels.tif": LABELS, "a_labels.tif": LABELS}, ["z_labels.tif belongs to no volume"]),
-    ({"images/a.tif": volume(), "labels/a.tif": LABELS[1:]}, ["a.tif has shape (17, 20, 22)", "(18, 20, 22)"]),
+    ({"a.tif": volume(), "z_labels.tif": LABELS, "a_labels.tif": LABELS},
+     ["z_labels.tif belongs to no volume"]),
+    ({"images/a.tif": volume(), "labels/a.tif": LABELS[1:]}, ["a.tif has shape (17, 20, 22)",
+                                                              "(18, 20, 22)"]),
     ({"images/a.tif": volume(), "labels/a.tif": volume() / 7}, ["not whole"]),
     ({"images/a.tif": volume(), "labels/a.tif": volume().astype(np.int16) - 5}, ["negative"]),
     ({"x/a.tif": volume(), "y/a.tif": volume()}, ["same name"])])
@@ -467,14 +478,17 @@ def test_figures_of_images_alone_and_of_all(tmp_path):
     assert len(lonely.cells) == 0 and lonely.volumes.cells.isna().all()
     for figure in (datacard.histograms, datacard.counts, datacard.sizes):
         figure(lonely)
-    assert datacard.headline(lonely) == "1 volumes"
+    assert datacard.headline(lonely) == "1 volume"
     found = datacard.survey(datasets.collect("simulated", tmp_path / "sim", scale=0.25))
     table = datasets.cube_table({r.volume: (r.z, r.y, r.x) for r in found.volumes.itertuples()}, 16)
     split = datasets.splits(table)
-    figures = {"counts": datacard.counts(found), "sizes": datacard.sizes(found), "splits": datacard.splits(split),
+    figures = {"counts": datacard.counts(found), "sizes": datacard.sizes(found),
+               "splits": datacard.splits(split),
                "cubes": datacard.cubes(volume(), table)}
-    out = datacard.save(tmp_path / "out", {"seed": 0}, {"volumes": found.volumes, "splits": split}, figures, "a line")
-    assert {"config.json", "volumes.csv", "splits.csv", "summary.json", "counts.png"} <= {p.name for p in out.iterdir()}
+    out = datacard.save(tmp_path / "out", {"seed": 0}, {"volumes": found.volumes, "splits": split}, figures,
+                        "a line")
+    written = {p.name for p in out.iterdir()}
+    assert {"config.json", "volumes.csv", "splits.csv", "summary.json", "counts.png"} <= written
     assert pd.read_csv(out / "splits.csv").equals(split)
 
 
@@ -488,13 +502,24 @@ def test_the_notebooks_choices(tmp_path):
         refused(lambda: datacard.check(out=out, **wrong), *wrong)
 
 
+def test_a_single_volume_has_no_folds(tmp_path, capsys):
+    choice = datacard.check(out=str(tmp_path))
+    plan = datacard.divide(choice, datasets.cube_table({"a": (80, 80, 80)}))
+    assert [len(table) for table in plan] == [0, 0, 0] and "one volume only" in capsys.readouterr().out
+    datacard.splits(plan.splits)
+    plan = datacard.divide(choice, datasets.cube_table({"a": (80, 80, 80), "b": (80, 80, 80)}))
+    assert plan.folds.held_out.tolist() == ["a", "b"]
+    assert len(plan.splits) == 2 * 4 * 8 and len(plan.shared) == 8
+
+
 # ---------------------------------------------------------------- folds and splits
 
 def test_folds():
     table = datasets.folds(["c1", "c2", "c3", "c4", "c5", "visual"])
     assert table.held_out.tolist() == ["visual", "c3", "c5"] and table.training[0] == "c1, c2, c3, c4, c5"
     assert datasets.folds(["a", "b"]).held_out.tolist() == ["a", "b"]
-    assert datasets.folds(["c3_crop", "visual_cortex", "c5x", "c1"]).held_out.tolist() == ["visual_cortex", "c3_crop", "c5x"]
+    assert datasets.folds(["c3_crop", "visual_cortex", "c5x", "c1"]).held_out.tolist() == ["visual_cortex",
+                                                                                           "c3_crop", "c5x"]
     assert datasets.folds(["a", "b", "ab"], ["a"]).training[0] == "b, ab"
     refused(lambda: datasets.folds(["a"]), "two volumes")
     refused(lambda: datasets.folds(["a", "b"], ["q"]), "no volume", "a, b")
@@ -512,7 +537,8 @@ def test_cubes_are_those_of_the_volumes_module():
 @settings(max_examples=40, deadline=None)
 @given(counts=st.lists(st.integers(1, 12), min_size=2, max_size=6), seed=st.integers(0, 2**31))
 def test_splits_are_nested_seeded_and_apart(counts, seed):
-    cubes = pd.DataFrame([(f"v{v}", c) for v, n in enumerate(counts) for c in range(n)], columns=["volume", "cube"])
+    cubes = pd.DataFrame([(f"v{v}", c) for v, n in enumerate(counts) for c in range(n)],
+                         columns=["volume", "cube"])
     table = datasets.splits(cubes, seed=seed)
     pd.testing.assert_frame_equal(table, datasets.splits(cubes, seed=seed))
     for held_out, fold in table.groupby("held_out"):
@@ -537,7 +563,8 @@ def test_splits_of_names_seeds_and_refusals():
 
 
 def test_shared_counts_the_voxels_of_overlapping_cubes():
-    apart = datasets.splits(datasets.cube_table({"a": (128, 64, 64), "b": (128, 64, 64)}), (50,), held_out=["a"])
+    apart = datasets.splits(datasets.cube_table({"a": (128, 64, 64), "b": (128, 64, 64)}), (50,),
+                            held_out=["a"])
     assert splitting.shared(apart).shared.tolist() == [0]
     over = datasets.splits(datasets.cube_table({"a": (96, 64, 64), "b": (96, 64, 64)}), (50,), held_out=["a"])
     assert splitting.shared(over).shared.tolist() == [0.5]
