@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from . import data, tiff, volumes
+from . import __version__, data, tiff, volumes
 from .errors import UserError
 from .files import as_path, writable_folder, write_json
 from .splitting import cube_table, folds, splits
@@ -282,7 +282,7 @@ def simulated(folder, seed=0, scale=1.0, names=tuple(SHAPES)):
     folder = as_path(folder) / "DATASET_WITH_GT"
     writable_folder(folder / "labels")
     for name in names:
-        made = {"seed": int(seed), "scale": float(scale)}
+        made = {"seed": int(seed), "scale": float(scale), "version": __version__}
         note = folder / f".{name}.json"
         if note.exists() and json.loads(note.read_text()) == made and (folder / f"{name}.tif").exists():
             continue
