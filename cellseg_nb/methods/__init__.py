@@ -1,0 +1,69 @@
+"""The methods by name, each with the same interface: fit, predict, segment, tune, save, load.
+
+>>> method = methods.get("segresnet", epochs=20)
+>>> method.fit(images, labels)
+>>> method.tune(images, labels)
+>>> cells = method.segment(volume)
+
+Your own is one class in one file: ``methods.register("mine", "my_file:MyMethod")``.
+"""
+
+import importlib
+
+from ..errors import UserError
+
+# Imported when asked for, so that no method needs the libraries of another.
+TARGETS = {
+    "otsu": "cellseg_nb.methods.otsu:OtsuMethod",
+    "wnet3d": "cellseg_nb.methods.wnet3d:WNet3DMethod",
+    "segresnet": "cellseg_nb.methods.supervised:SegResNetMethod",
+    "swinunetr": "cellseg_nb.methods.supervised:SwinUNETRMethod",
+    "cellpose": "cellseg_nb.methods.cellpose:CellposeMethod",
+    "stardist": "cellseg_nb.methods.stardist:StarDistMethod",
+}
+INTERFACE = ("fit", "predict", "segment", "tune", "save", "load")
+
+
+def names():
+    return list(TARGETS)
+
+
+def register(name, target):
+    """Add a method under a name: ``target`` is a class, or the text "module:Class", imported when it is first asked for."""
+    TARGETS[name] = target
+
+
+def kind(name):
+    """The class of a method. Raises UserError for an unknown name, or a library that is not installed."""
+    if name not in TARGETS:
+        raise UserError(f"there is no method {name!r}: choose one of {', '.join(TARGETS)}")
+    target = TARGETS[name]
+    if isinstance(target, str):
+        module, _, attribute = target.partition(":")
+        try:
+            target = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"the method {name!r} could not be loaded from {TARGETS[name]} ({error}): "
+                            "is its file on the path, and its library installed?") from error
+    missing = [part for part in INTERFACE if not callable(getattr(target, part, None))]
+    if missing:
+        raise UserError(f"the method {name!r} has no {', '.join(missing)}: a method needs {', '.join(INTERFACE)}")
+    return target
+
+
+def get(name, **options):
+    """A method, made with these options. Raises UserError like `kind`, and for an option it does not know."""
+    chosen = kind(name)
+    try:
+        return chosen(**options)
+    except TypeError as error:
+        raise UserError(f"the method {name!r} cannot be made with these options: {error}") from error
+
+
+def need(library, extra):
+    """Import a library that only one method uses. Raises UserError that says which extra brings it."""
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise UserError(f"{library} is not installed ({error}): install it with  pip install \"cellseg-nb[{extra}]\"  "
+                        "and restart the kernel") from error

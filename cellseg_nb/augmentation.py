@@ -1,0 +1,98 @@
+"""Training cubes seen anew each time: mirrored, turned, bent, brighter or darker. The transforms are MONAI's.
+
+Volumes are first clipped to their 1st-99th percentile and mapped to 0..1 (`prepare`), as in the paper.
+"""
+
+import numpy as np
+import torch
+
+from . import volumes
+
+STEPS = ("flips", "rotations", "affine", "elastic", "intensity")
+
+
+def prepare(volume):
+    """The volume clipped to its 1st-99th percentile and mapped to 0..1, (Z, Y, X) float32."""
+    return volumes.remap(volume, 0, 1, percentiles=(1, 99))
+
+
+def pipeline(steps=STEPS, strength=1.0, square=True):
+    """MONAI's ``Compose`` over {"image", "target", "valid"}, each (1, Z, Y, X).
+
+    Parameters
+    ----------
+    steps : names out of `STEPS`
+        flips (each axis, coin toss), rotations (quarter turns in Y-X), affine (turned up to 15 degrees in Y-X, zoomed
+        and sheared a little), elastic (bent by about a voxel), intensity (shifted by up to 0.1 of the range).
+    strength : float
+        Multiplies how far affine, elastic and intensity go. Z is left upright: light-sheet volumes are blurred along it.
+    square : bool
+        False leaves out quarter turns, for cubes whose Y and X differ.
+    """
+    from monai import transforms as mt
+
+    both = ("image", "target", "valid")
+    how = ("bilinear", "nearest", "nearest")
+    options = dict(keys=both, mode=how, padding_mode="reflection")
+    kinds = {
+        "flips": [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)],
+        "rotations": [mt.RandRotate90d(both, prob=0.75, max_k=3, spatial_axes=(1, 2))] if square else [],
+        "affine": [mt.RandAffined(prob=0.5, rotate_range=(0.26 * strength, 0, 0), scale_range=(0.1 * strength,) * 3,
+                                  shear_range=(0.05 * strength,) * 6, **options)],
+        # Smoothing by sigma leaves about 1 % of the magnitude: the field moves voxels by about one.
+        "elastic": [mt.Rand3DElasticd(prob=0.3, sigma_range=(4, 6), magnitude_range=(50 * strength, 130 * strength), **options)],
+        "intensity": [mt.RandShiftIntensityd("image", offsets=0.1 * strength, prob=0.5)],
+    }
+    return mt.Compose([part for name in STEPS if name in steps for part in kinds[name]])
+
+
+def augment(transform, image, target, valid, seed):
+    """One cube through the pipeline: three (Z, Y, X) arrays in, three (1, Z, Y, X) float32 tensors out.
+
+    The same seed gives the same cube. A cube whose last cell would be pushed out of it stays as it was.
+    """
+    cube = {name: torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None]
+            for name, part in (("image", image), ("target", target), ("valid", valid))}
+    transform.set_random_state(int(seed))
+    changed = transform(cube)
+    lost = (target * valid).any() and not (changed["target"] * changed["valid"]).any()
+    return [torch.as_tensor(np.asarray(part)).float() for part in (cube if lost else changed).values()]
+
+
+def preview(image, labels, seed=0, cube=(32, 64, 64), strength=1.0):
+    """One cube, as it is and after each step alone, then after all: a figure. Outlines: the target, which must follow."""
+    import matplotlib.pyplot as plt
+
+    from . import plots
+
+    rng = np.random.default_rng(seed)
+    box = centred_box(rng, image.shape, np.argwhere(labels > 0), cube)
+    image, target = prepare(image)[box], (labels[box] > 0).astype(np.float32)
+    shown = [("as it is", image, target)]
+    for name, steps in [(step, (step,)) for step in STEPS] + [("all together", STEPS)]:
+        square = image.shape[1] == image.shape[2]
+        transform = pipeline(steps, strength, square)
+        for part in transform.transforms:  # always, so that there is something to see
+            part.prob = 1.0
+            if hasattr(part, "rand_affine"):
+                part.rand_affine.prob = 1.0
+        changed = augment(transform, image, target, np.ones_like(target), seed)
+        shown.append((name, changed[0][0].numpy(), changed[1][0].numpy()))
+    with plt.rc_context(plots.STYLE):
+        figure, axes = plt.subplots(1, len(shown), figsize=(2.35 * len(shown), 2.9))
+        for ax, (name, cube_image, cube_target) in zip(axes, shown):
+            z = cube_image.shape[0] // 2
+            ax.imshow(cube_image[z], cmap="gray", vmin=0, vmax=1)
+            if cube_target[z].any():
+                ax.contour(cube_target[z], [0.5], colors=[plots.ORANGE], linewidths=1.2)
+            ax.set(title=name, xticks=[], yticks=[])
+        axes[0].set(xlabel="x", ylabel="y")
+    return figure
+
+
+def centred_box(rng, shape, voxels, cube):
+    """Slices of a cube around one of ``voxels`` (N, 3), which comes to lie in its middle half; inside the volume."""
+    z, y, x = voxels[rng.integers(len(voxels))]
+    corner = [int(np.clip(c - rng.integers(side // 4, side - side // 4), 0, whole - side))
+              for c, side, whole in zip((z, y, x), cube, shape)]
+    return tuple(slice(c, c + side) for c, side in zip(corner, cube))

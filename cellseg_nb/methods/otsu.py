@@ -1,0 +1,102 @@
+"""Otsu's threshold and Voronoi labelling: no network, a few numbers to choose. The line that any training must clear."""
+
+import json
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from .. import instances, pairs, volumes
+from ..errors import UserError
+from . import tuning
+
+FILE = "otsu.json"
+
+
+class OtsuMethod:
+    """Otsu + Voronoi (`cellseg_nb.instances.voronoi_otsu`).
+
+    Parameters
+    ----------
+    spot_sigma, outline_sigma : float
+        Blur before looking for cell centres, and before the threshold, in voxels of the finest axis.
+    scale : float
+        The threshold as a multiple of Otsu's.
+    min_size : int
+        Smaller objects are dropped, in voxels.
+    voxel_size : (z, y, x) in µm or None
+
+    A fair baseline is tuned like its rivals: `fit` with labels chooses both sigmas and the scale on the training volumes.
+    """
+
+    name = "otsu"
+    SETTINGS = ("spot_sigma", "outline_sigma", "scale", "min_size", "voxel_size")
+
+    def __init__(self, spot_sigma=0.65, outline_sigma=0.65, scale=1.0, min_size=5, voxel_size=None, seed=0, device="auto"):
+        self.spot_sigma, self.outline_sigma, self.scale, self.min_size = spot_sigma, outline_sigma, scale, min_size
+        self.voxel_size = voxel_size
+
+    def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
+        """Nothing to train; with labels, the same as `tune`. Returns an empty history."""
+        if labels is not None:
+            self.tune(images, labels)
+        return []
+
+    def predict(self, volume):
+        """Blurred brightness as a share of twice the threshold, (Z, Y, X) float32 in 0..1: 0.5 lies at the threshold.
+
+        Not a probability, but it can be thresholded like one.
+        """
+        outline = self._outline(volume)
+        threshold = self._threshold(outline)
+        if not np.isfinite(threshold):
+            return np.zeros(outline.shape, np.float32)
+        low = float(outline.min())
+        return np.clip((outline - low) / (2 * max(threshold - low, 1e-12)), 0, 1).astype(np.float32)
+
+    def _outline(self, volume):
+        size = instances._relative(self.voxel_size)
+        return ndi.gaussian_filter(np.asarray(volume, np.float32), self.outline_sigma / size)
+
+    def _threshold(self, outline):
+        """Otsu's threshold times the scale, counted from the darkest voxel; infinite for a volume of one value."""
+        from skimage.filters import threshold_otsu
+
+        low = float(outline.min())
+        return low + self.scale * (threshold_otsu(outline) - low) if low < outline.max() else np.inf
+
+    def segment(self, volume, probability=None, voxel_size=None):
+        """Labels, (Z, Y, X) int32. ``probability`` is not used: the threshold belongs to the volume."""
+        volume = np.asarray(volume, np.float32)
+        return tuning.voronoi(volume, volume, self._threshold(self._outline(volume)), self.spot_sigma, self.outline_sigma,
+                              self.min_size, voxel_size or self.voxel_size)
+
+    def tune(self, images, labels):
+        """Choose sigmas and scale with the best F1@0.5 on labelled training volumes. Returns the table tried."""
+        images, labels = pairs.check(images, labels)
+        wide = tuning.diameter(labels)
+
+        def score(**chosen):
+            vars(self).update(chosen)
+            return tuning.f1(lambda i: self.segment(images[i]), labels)
+
+        best, table = tuning.search({"spot_sigma": [round(wide * part, 2) for part in (0.06, 0.1, 0.15, 0.2, 0.25)],
+                                     "outline_sigma": [0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
+                                     "scale": [0.6, 0.8, 1.0, 1.2]}, score)
+        vars(self).update(best)
+        return table
+
+    def save(self, folder):
+        """Write ``otsu.json`` into a folder."""
+        path = volumes.writable_folder(folder) / FILE
+        volumes.write_json(path, {"method": self.name, **{name: getattr(self, name) for name in self.SETTINGS}})
+        return path
+
+    @classmethod
+    def load(cls, folder, device="auto"):
+        """Read what `save` wrote. Raises UserError when the file is missing or damaged."""
+        path = volumes.as_path(folder) / FILE if volumes.as_path(folder).is_dir() else volumes.as_path(folder)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{name: found[name] for name in cls.SETTINGS})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is missing, damaged or not what this method wrote: save it again") from error
