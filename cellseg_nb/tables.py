@@ -58,7 +58,7 @@ def _equal(values, name, wanted):
 
 
 def pick(table, name, usual, role):
-    """The column ``name``, or for "auto" the first of the ``usual`` names the table has; ``role`` is for messages.
+    """The column ``name``; for "auto" the first of ``usual`` that the table has. ``role`` is for messages.
 
     Raises UserError when there is none.
     """
