@@ -17,7 +17,7 @@ def prepare(volume):
 
 
 def pipeline(steps=STEPS, strength=1.0, square=True):
-    """MONAI's ``Compose`` over {"image", "target", "valid"}, each (1, Z, Y, X).
+    """MONAI's ``Compose`` over {"image", "target", "valid"}, each (C, Z, Y, X).
 
     Parameters
     ----------
@@ -47,15 +47,14 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
 
 
 def augment(transform, image, target, valid, seed):
-    """One cube through the pipeline: three (Z, Y, X) arrays in, three (1, Z, Y, X) float32 tensors out.
+    """One cube through the pipeline: three (C, Z, Y, X) float32 tensors in, three out.
 
     The same seed gives the same cube. A cube whose last cell would be pushed out of it stays as it was.
     """
-    cube = {name: torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None]
-            for name, part in (("image", image), ("target", target), ("valid", valid))}
+    cube = {"image": image, "target": target, "valid": valid}
     transform.set_random_state(int(seed))
     changed = transform(cube)
-    lost = (target * valid).any() and not (changed["target"] * changed["valid"]).any()
+    lost = (target[:1] * valid).any() and not (changed["target"][:1] * changed["valid"]).any()
     return [torch.as_tensor(np.asarray(part)).float() for part in (cube if lost else changed).values()]
 
 
@@ -66,25 +65,25 @@ def preview(image, labels, seed=0, cube=(32, 64, 64), strength=1.0):
     from . import plots
 
     rng = np.random.default_rng(seed)
+    cube = [min(side, whole) for side, whole in zip(cube, image.shape)]
     box = centred_box(rng, image.shape, np.argwhere(labels > 0), cube)
-    image, target = prepare(image)[box], (labels[box] > 0).astype(np.float32)
+    image, target = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None]
+                     for part in (prepare(image)[box], labels[box] > 0))
     shown = [("as it is", image, target)]
     for name, steps in [(step, (step,)) for step in STEPS] + [("all together", STEPS)]:
-        square = image.shape[1] == image.shape[2]
-        transform = pipeline(steps, strength, square)
+        transform = pipeline(steps, strength, square=cube[1] == cube[2])
         for part in transform.transforms:  # always, so that there is something to see
             part.prob = 1.0
             if hasattr(part, "rand_affine"):
                 part.rand_affine.prob = 1.0
-        changed = augment(transform, image, target, np.ones_like(target), seed)
-        shown.append((name, changed[0][0].numpy(), changed[1][0].numpy()))
+        shown.append((name, *augment(transform, image, target, torch.ones_like(target), seed)[:2]))
     with plt.rc_context(plots.STYLE):
         figure, axes = plt.subplots(1, len(shown), figsize=(2.35 * len(shown), 2.9))
         for ax, (name, cube_image, cube_target) in zip(axes, shown):
-            z = cube_image.shape[0] // 2
-            ax.imshow(cube_image[z], cmap="gray", vmin=0, vmax=1)
-            if cube_target[z].any():
-                ax.contour(cube_target[z], [0.5], colors=[plots.ORANGE], linewidths=1.2)
+            z = cube_image.shape[1] // 2
+            ax.imshow(cube_image[0, z], cmap="gray", vmin=0, vmax=1)
+            if cube_target[0, z].any():
+                ax.contour(cube_target[0, z], [0.5], colors=[plots.ORANGE], linewidths=1.2)
             ax.set(title=name, xticks=[], yticks=[])
         axes[0].set(xlabel="x", ylabel="y")
     return figure

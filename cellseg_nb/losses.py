@@ -52,8 +52,10 @@ class CellLoss(nn.Module):
         return {"loss": self.of(logits(model, image), target, valid)}
 
     def of(self, found, target, valid):
-        """The loss of logits; where ``valid`` is 0 both sides say "no cell", which costs nothing in any of the losses."""
-        return self.term(torch.where(valid > 0, found, self.NEVER), target * valid)
+        """The loss of logits (B, C, Z, Y, X), each map C for itself; where ``valid`` is 0 both sides say "no cell", which
+        costs nothing in any of the losses."""
+        found, target = torch.where(valid > 0, found, self.NEVER), target * valid
+        return self.term(found.flatten(0, 1)[:, None], target.flatten(0, 1)[:, None])
 
 
 def logits(model, image):

@@ -86,6 +86,31 @@ def split(shapes, cube, share=0.2, seed=0):
     return [grid[i] for i in sorted(chosen)]
 
 
+CORE = 0.5  # share of a cell's depth
+
+
+def targets(labels, cores=False):
+    """What the network is to say, (C, Z, Y, X) bool: cell or not; with ``cores`` also, as a second map, core or not.
+
+    The core of a cell is what lies deeper in it than half of its deepest voxel. Cores of touching cells do not touch, so
+    they tell how many cells a blob is made of. Cells that share an id share a core.
+    """
+    from scipy import ndimage as ndi
+
+    cells = labels > 0
+    if not cores:
+        return cells[None]
+    inner = np.zeros(labels.shape, bool)
+    for cell, box in enumerate(ndi.find_objects(labels), 1):
+        if box is None:
+            continue
+        box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+        own = labels[box] == cell  # what lies beyond the border of the volume is unknown, not background
+        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
+        inner[box] |= own & (depth >= CORE * depth.max())
+    return np.stack([cells, inner])
+
+
 class Cubes:
     """Class-balanced batches for `cellseg_nb.training.train`.
 
@@ -99,18 +124,20 @@ class Cubes:
     cube : (z, y, x)
     held : validation cubes, from `split`
     transform : from `augmentation.pipeline`, or None
+    cores : see `targets`
 
-    ``batches(epoch, rng)`` yields ``steps`` tuples (image, target, valid), each (batch, 1, z, y, x) float32.
+    ``batches(epoch, rng)`` yields ``steps`` tuples (image, target, valid), each (batch, C, z, y, x) float32; C is 1, and
+    2 for the target with ``cores``.
     """
 
-    def __init__(self, images, labels, cube, batch, steps, held=(), transform=None):
+    def __init__(self, images, labels, cube, batch, steps, held=(), transform=None, cores=False):
         self.images = [augmentation.prepare(image) for image in images]
-        self.targets = [label > 0 for label in labels]
+        self.targets = [targets(label, cores) for label in labels]
         self.cube, self.batch, self.steps, self.held, self.transform = tuple(cube), batch, steps, list(held), transform
         self.valid = [np.ones(label.shape, bool) for label in labels]
         for number, box in self.held:
             self.valid[number][box] = False
-        self.cells = [np.argwhere(target & valid) for target, valid in zip(self.targets, self.valid)]
+        self.cells = [np.argwhere(target[0] & valid) for target, valid in zip(self.targets, self.valid)]
         if not sum(map(len, self.cells)):
             raise UserError("all labelled cells lie in the validation cubes: choose another seed, a smaller cube or a "
                             "smaller share for validation")
@@ -130,15 +157,19 @@ class Cubes:
         else:
             corner = [int(rng.integers(0, whole - side + 1)) for whole, side in zip(shape, self.cube)]
             box = tuple(slice(c, c + side) for c, side in zip(corner, self.cube))
-        parts = [side[number][box] for side in (self.images, self.targets, self.valid)]
+        parts = self.cut(number, box)
         seed = int(rng.integers(2**31))
         if self.transform is None:
-            return [torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None] for part in parts]
+            return parts
         return augmentation.augment(self.transform, *parts, seed)
 
+    def cut(self, number, box):
+        """Image, target and valid of one cube, (C, z, y, x) float32 tensors."""
+        parts = self.images[number][box][None], self.targets[number][(slice(None), *box)], self.valid[number][box][None]
+        return [torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in parts]
+
     def validation(self):
-        """The validation cubes, as they are: tuples (image, target, valid) of (1, 1, z, y, x) tensors."""
+        """The validation cubes, as they are: tuples (image, target, valid) of (1, C, z, y, x) tensors."""
         for number, box in self.held:
-            image, target = self.images[number][box], self.targets[number][box]
-            yield tuple(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None, None]
-                        for part in (image, target, np.ones_like(image)))
+            image, target, valid = (part[None] for part in self.cut(number, box))
+            yield image, target, torch.ones_like(valid)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellseg_nb import augmentation, losses, metrics, pairs, simulate, training
+from cellseg_nb import augmentation, instances, losses, metrics, pairs, simulate, training
 from cellseg_nb.errors import UserError
 from cellseg_nb.methods.supervised import BEST, SegResNetMethod, SwinUNETRMethod
 
@@ -77,26 +77,30 @@ def test_unknown_loss():
 
 # ---------------------------------------------------------------- augmentation
 
+def tensor(volume):
+    return torch.from_numpy(np.ascontiguousarray(volume[:16, :16, :16], dtype=np.float32))[None]
+
+
 @pytest.mark.parametrize("step", augmentation.STEPS)
 def test_augmentation_keeps_shape_and_a_binary_target(pair, step):
-    image, target = augmentation.prepare(pair[0])[:16, :16, :16], (pair[1] > 0)[:16, :16, :16]
+    image, target = tensor(augmentation.prepare(pair[0])), tensor(pair[1] > 0)
     transform = augmentation.pipeline((step,))
-    changed = [augmentation.augment(transform, image, target, np.ones_like(target), seed) for seed in range(6)]
+    changed = [augmentation.augment(transform, image, target, torch.ones_like(target), seed) for seed in range(6)]
     for x, y, valid in changed:
         assert x.shape == y.shape == valid.shape == (1, 16, 16, 16) and x.dtype == y.dtype == torch.float32
         assert set(y.unique().tolist()) <= {0.0, 1.0} and torch.isfinite(x).all()
-    assert any(not np.array_equal(x[0], image) for x, _, _ in changed)
-    again = augmentation.augment(augmentation.pipeline((step,)), image, target, np.ones_like(target), 3)
+    assert any(not torch.equal(x, image) for x, _, _ in changed)
+    again = augmentation.augment(augmentation.pipeline((step,)), image, target, torch.ones_like(target), 3)
     assert all(torch.equal(a, b) for a, b in zip(again, changed[3]))
 
 
 @pytest.mark.parametrize("step", ["flips", "rotations", "affine", "elastic"])
 def test_the_target_follows_the_image(pair, step):
     """Give the target as the image: after any change of shape the two must still agree."""
-    target = np.ascontiguousarray((pair[1] > 0)[:16, :16, :16])
+    target = tensor(pair[1] > 0)
     transform = augmentation.pipeline((step,))
     for seed in range(6):
-        x, y, _ = augmentation.augment(transform, target.astype(np.float32), target, np.ones_like(target), seed)
+        x, y, _ = augmentation.augment(transform, target, target, torch.ones_like(target), seed)
         assert metrics.dice(x[0].numpy() > 0.5, y[0].numpy()) > 0.9
 
 
@@ -157,6 +161,39 @@ def test_one_volume_with_room_for_one_cube_has_no_validation(pair):
     image, labels = pair[0][:16, :16, :16], pair[1][:16, :16, :16]
     method, history = fit((image, np.maximum(labels, np.pad([[[3]]], ((8, 7),) * 3))))
     assert "val_dice" not in history[0] and same(method.best, method.last)
+
+
+# ---------------------------------------------------------------- cores
+
+def test_cores_of_touching_cells_do_not_touch():
+    labels = np.zeros((16, 16, 24), np.int32)
+    labels[4:12, 4:12, 4:12], labels[4:12, 4:12, 12:20] = 1, 7
+    cells, cores = pairs.targets(labels, cores=True)
+    assert np.array_equal(cells, labels > 0) and (cells | ~cores).all()
+    assert instances.connected(cells).max() == 1 and instances.connected(cores).max() == 2
+    assert instances.connected(pairs.targets(np.minimum(labels, 1), cores=True)[1]).max() == 1  # one id, one core
+
+
+def test_a_core_is_there_in_cells_of_one_voxel_and_cells_cut_by_the_border():
+    labels = np.zeros((8, 8, 8), np.int32)
+    labels[0, 0, 0], labels[3:, 3:, 3:] = 1, 2
+    cells, cores = pairs.targets(labels, cores=True)
+    assert cores[0, 0, 0] and cores[-1, -1, -1] and not cores[3, 3, 3]
+    assert pairs.targets(np.ones((4, 4, 4), np.int32), cores=True).all()
+
+
+def test_training_with_cores(pair, tmp_path):
+    method, history = fit(pair, tmp_path, cores=True)
+    assert method.maps(pair[0]).shape == (2, *pair[0].shape)
+    method.tune([pair[0]], [pair[1]])
+    assert set(method.spots_tried.spots) == {"volume", "probability", "cores"}
+    method.spots = "cores"
+    whole = method.segment(pair[0])
+    assert np.array_equal(whole, method.segment(pair[0], method.predict(pair[0])))
+    method.save(tmp_path)
+    assert np.array_equal(whole, SegResNetMethod.load(tmp_path).segment(pair[0]))
+    with pytest.raises(UserError, match="misshapen"):
+        SegResNetMethod(**TINY, start=tmp_path)
 
 
 # ---------------------------------------------------------------- training

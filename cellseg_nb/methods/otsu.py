@@ -79,7 +79,7 @@ class OtsuMethod:
             vars(self).update(chosen)
             return tuning.f1(lambda i: self.segment(images[i]), labels)
 
-        best, table = tuning.search({"spot_sigma": [round(wide * part, 2) for part in (0.06, 0.1, 0.15, 0.2, 0.25)],
+        best, table = tuning.search({"spot_sigma": [round(wide * part, 2) for part in tuning.SPOTS],
                                      "outline_sigma": [0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
                                      "scale": [0.6, 0.8, 1.0, 1.2]}, score)
         vars(self).update(best)

@@ -33,8 +33,9 @@ class Validation:
                 image, target, valid = (part.to(device) for part in cube)
                 found = losses.logits(model, image)
                 total += float(self.loss.of(found, target, valid))
-                both += int(((found > 0) & (target > 0)).sum())
-                either += int((found > 0).sum()) + int((target > 0).sum())
+                found, target = found[:, 0] > 0, target[:, 0] > 0
+                both += int((found & target).sum())
+                either += int(found.sum()) + int(target.sum())
         model.train(was_training)
         history[-1] |= {"val_loss": total / len(self.cubes), "val_dice": 2 * both / either if either else 1.0}
         if all(history[-1]["val_dice"] > row["val_dice"] for row in history[:-1]):
@@ -66,6 +67,9 @@ class SupervisedMethod:
     augment : names out of `cellseg_nb.augmentation.STEPS`; () for none
     share : float
         Part of the (non-overlapping) cubes kept for validation.
+    cores : bool
+        Let the network say a second thing: where the core of each cell is (`cellseg_nb.pairs.targets`). Cores keep touching
+        cells apart where brightness does not. The paper's networks have none.
     start : path or None
         Weights to start from (fine-tuning): a folder or file that `save` wrote, whose widths then count; or a state dict.
     threshold, spot_sigma, outline_sigma, min_size, spots : the instance step, see `segment`; chosen by `tune`.
@@ -79,13 +83,13 @@ class SupervisedMethod:
     LAPTOP, PAPER, SIDES, MEMORY = {}, {}, 8, 64
 
     def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None, learning_rate=None,
-                 schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2, start=None, threshold=0.5,
+                 schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2, cores=False, start=None, threshold=0.5,
                  spot_sigma=1.0, outline_sigma=0.5, min_size=5, spots="volume", seed=0, device="auto", **widths):
         given = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate)
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         settings["cube"] = self._cube(settings["cube"])
         self.training = dict(**settings, loss=loss, schedule=schedule, average=average, augment=list(augment), share=share,
-                             seed=seed)
+                             cores=cores, seed=seed)
         losses.loss(loss)
         if set(augment) - set(augmentation.STEPS):
             raise UserError(f"augment must be names out of {', '.join(augmentation.STEPS)}, not {', '.join(augment)}")
@@ -95,7 +99,7 @@ class SupervisedMethod:
         weights, found = self._read(start) if start else (None, {})
         self.network = {**{k: v for k, v in self.LAPTOP.items() if k not in given}, **widths, **found}
         torch.manual_seed(seed)
-        self.model = self._build(**self.network)
+        self.model = self._build(1 + bool(cores), **self.network)
         if weights:
             training.load_state(self.model, weights, start)
         self.started = pairs.fingerprint(*[value.numpy() for value in weights.values()]) if weights else None
@@ -136,11 +140,12 @@ class SupervisedMethod:
         held = pairs.split([image.shape for image in images], options["cube"], options["share"], options["seed"])
         square = options["cube"][1] == options["cube"][2]
         transform = augmentation.pipeline(options["augment"], square=square) if options["augment"] else None
-        cubes = pairs.Cubes(images, labels, options["cube"], options["batch"], options["steps"], held, transform)
+        cubes = pairs.Cubes(images, labels, options["cube"], options["batch"], options["steps"], held, transform,
+                            options["cores"])
         loss = losses.CellLoss(options["loss"])
         validation = Validation(loss, cubes, folder)
         meta = {"method": self.name, **self.network, **{name: options[name] for name in ("cube", "batch", "steps", "loss",
-                "augment", "share")}, "start": self.started, "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
+                "augment", "share", "cores")}, "start": self.started, "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
         history = training.train(
             self.model, loss, cubes, options["epochs"], learning_rate=options["learning_rate"], schedule=options["schedule"],
             average=options["average"], seed=options["seed"], device=self.device, folder=folder, meta=meta,
@@ -158,6 +163,11 @@ class SupervisedMethod:
 
     def predict(self, volume, **options):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1. Options as in `cellseg_nb.inference.predict`."""
+        return self.maps(volume, **options)[0]
+
+    def maps(self, volume, **options):
+        """All that the network says, (C, Z, Y, X) float32 in 0..1: the probability of being a cell, with ``cores`` also
+        that of being a core."""
         volume = np.asarray(volume)
         if volume.ndim != 3 or not np.isfinite(volume).all():
             raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) without NaN")
@@ -165,20 +175,23 @@ class SupervisedMethod:
         scaled = self._large_enough(augmentation.prepare(volume))
         settings = dict(device=self.device, multiple=self.SIDES, window=self.training["cube"], overlap=0.5,
                         bytes_per_voxel=self.MEMORY * next(iter(self.network.values())))
-        found = inference.predict(lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **{**settings, **options})[0]
-        return np.ascontiguousarray(found[tuple(slice(side) for side in volume.shape)])
+        found = inference.predict(lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **{**settings, **options})
+        return np.ascontiguousarray(found[(slice(None), *(slice(side) for side in volume.shape))])
 
     def _large_enough(self, volume):
         return volume
 
     def segment(self, volume, probability=None, voxel_size=None):
-        """Labels, (Z, Y, X) int32: Voronoi-Otsu with outlines from the probability.
+        """Labels, (Z, Y, X) int32: Voronoi-Otsu with outlines from the probability (from `predict`, or all `maps`).
 
-        ``spots`` says where cell centres are looked for: in the "volume" or the "probability".
+        ``spots`` says where cell centres are looked for: in the "volume", the "probability" or the "cores" (which are
+        computed anew when only the probability of being a cell is given).
         """
-        probability = self.predict(volume) if probability is None else probability
-        spots = probability if self.spots == "probability" else volume
-        return tuning.voronoi(probability, spots, self.threshold, self.spot_sigma, self.outline_sigma, self.min_size, voxel_size)
+        if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
+            probability = self.maps(volume)
+        maps = probability if np.ndim(probability) == 4 else probability[None]
+        spots = {"volume": volume, "probability": maps[0], "cores": maps[-1]}[self.spots]
+        return tuning.voronoi(maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma, self.min_size, voxel_size)
 
     def tune(self, images, labels, voxel_size=None):
         """Choose on labelled *training* volumes: the threshold with the best Dice, then the spots with the best F1@0.5.
@@ -188,18 +201,18 @@ class SupervisedMethod:
         from .. import metrics
 
         images, labels = pairs.check(images, labels)
-        found = [self.predict(image, progress=False) for image in images]
-        self.threshold, table = metrics.best_threshold(np.concatenate([one.ravel() for one in found]),
+        maps = [self.maps(image, progress=False) for image in images]
+        self.threshold, table = metrics.best_threshold(np.concatenate([one[0].ravel() for one in maps]),
                                                        np.concatenate([label.ravel() > 0 for label in labels]))
         wide = tuning.diameter(labels)
 
         def score(**chosen):
             vars(self).update(chosen)
-            return tuning.f1(lambda i: self.segment(images[i], found[i], voxel_size), labels)
+            return tuning.f1(lambda i: self.segment(images[i], maps[i], voxel_size), labels)
 
         best, self.spots_tried = tuning.search(
-            {"spots": ["volume", "probability"],
-             "spot_sigma": [round(wide * part, 2) for part in (0.06, 0.1, 0.15, 0.2, 0.25)]}, score)
+            {"spots": ["volume", "probability"] + ["cores"] * self.training["cores"],
+             "spot_sigma": [round(wide * part, 2) for part in tuning.SPOTS]}, score)
         vars(self).update(best)
         return table
 
@@ -227,15 +240,15 @@ class SegResNetMethod(SupervisedMethod):
     """SegResNet (Myronenko 2018): a residual encoder and decoder. Widths: init_filters, dropout_prob, ..."""
 
     name = "segresnet"
-    LAPTOP = dict(cube=32, batch=4, steps=10, epochs=20, learning_rate=2e-3, init_filters=8)
+    LAPTOP = dict(cube=32, batch=4, steps=10, epochs=30, learning_rate=2e-3, init_filters=8)
     PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant", init_filters=8,
                  dropout_prob=0.3)
     SIDES, MEMORY = 8, 64
 
-    def _build(self, **widths):
+    def _build(self, maps, **widths):
         from monai.networks.nets import SegResNet
 
-        return SegResNet(in_channels=1, out_channels=1, **widths)
+        return SegResNet(in_channels=1, out_channels=maps, **widths)
 
 
 class SwinUNETRMethod(SupervisedMethod):
@@ -247,10 +260,10 @@ class SwinUNETRMethod(SupervisedMethod):
                  drop_rate=0.5, attn_drop_rate=0.5)
     SIDES, MEMORY = 32, 128
 
-    def _build(self, **widths):
+    def _build(self, maps, **widths):
         from monai.networks.nets import SwinUNETR
 
-        return SwinUNETR(in_channels=1, out_channels=1, use_v2=True, **widths)
+        return SwinUNETR(in_channels=1, out_channels=maps, use_v2=True, **widths)
 
     def _cube(self, cube):
         cube = super()._cube(cube)

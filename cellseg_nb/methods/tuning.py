@@ -6,6 +6,8 @@ import numpy as np
 
 from .. import instances, metrics
 
+SPOTS = (0.06, 0.1, 0.15, 0.2, 0.25)  # blurs tried before looking for cell centres, as shares of the median diameter
+
 
 def diameter(labels):
     """Median diameter of the cells in voxels (of the ball with as many voxels), over a list of label volumes."""
