@@ -22,10 +22,12 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
     Parameters
     ----------
     steps : names out of `STEPS`
-        flips (each axis, coin toss), rotations (quarter turns in Y-X), affine (turned up to 15 degrees in Y-X, zoomed
-        and sheared a little), elastic (bent by about a voxel), intensity (shifted by up to 0.1 of the range).
+        flips (each axis, coin toss), rotations (quarter turns in Y-X), affine (turned up to 15 degrees in
+        Y-X, zoomed and sheared a little), elastic (bent by about a voxel), intensity (shifted by up to 0.1 of
+        the range).
     strength : float
-        Multiplies how far affine, elastic and intensity go. Z is left upright: light-sheet volumes are blurred along it.
+        Multiplies how far affine, elastic and intensity go. Z is left upright: light-sheet volumes are
+        blurred along it.
     square : bool
         False leaves out quarter turns, for cubes whose Y and X differ.
     """
@@ -37,10 +39,12 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
     kinds = {
         "flips": [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)],
         "rotations": [mt.RandRotate90d(both, prob=0.75, max_k=3, spatial_axes=(1, 2))] if square else [],
-        "affine": [mt.RandAffined(prob=0.5, rotate_range=(0.26 * strength, 0, 0), scale_range=(0.1 * strength,) * 3,
+        "affine": [mt.RandAffined(prob=0.5, rotate_range=(0.26 * strength, 0, 0),
+                                  scale_range=(0.1 * strength,) * 3,
                                   shear_range=(0.05 * strength,) * 6, **options)],
         # Smoothing by sigma leaves about 1 % of the magnitude: the field moves voxels by about one.
-        "elastic": [mt.Rand3DElasticd(prob=0.3, sigma_range=(4, 6), magnitude_range=(50 * strength, 130 * strength), **options)],
+        "elastic": [mt.Rand3DElasticd(prob=0.3, sigma_range=(4, 6),
+                                      magnitude_range=(50 * strength, 130 * strength), **options)],
         "intensity": [mt.RandShiftIntensityd("image", offsets=0.1 * strength, prob=0.5)],
     }
     return mt.Compose([part for name in STEPS if name in steps for part in kinds[name]])
@@ -59,7 +63,8 @@ def augment(transform, image, target, valid, seed):
 
 
 def preview(image, labels, seed=0, cube=(32, 64, 64), strength=1.0):
-    """One cube, as it is and after each step alone, then after all: a figure. Outlines: the target, which must follow."""
+    """One cube, as it is and after each step alone, then after all: a figure. Outlines: the target, which
+    must follow."""
     import matplotlib.pyplot as plt
 
     from . import plots
@@ -90,7 +95,8 @@ def preview(image, labels, seed=0, cube=(32, 64, 64), strength=1.0):
 
 
 def centred_box(rng, shape, voxels, cube):
-    """Slices of a cube around one of ``voxels`` (N, 3), which comes to lie in its middle half; inside the volume."""
+    """Slices of a cube around one of ``voxels`` (N, 3), which comes to lie in its middle half; inside the
+    volume."""
     z, y, x = voxels[rng.integers(len(voxels))]
     corner = [int(np.clip(c - rng.integers(side // 4, side - side // 4), 0, whole - side))
               for c, side, whole in zip((z, y, x), cube, shape)]

@@ -1,7 +1,9 @@
-"""Volumes with their labels, for supervised training: checked, divided into learning and validation, drawn as cubes.
+"""Volumes with their labels, for supervised training: checked, divided into learning and validation, drawn as
+cubes.
 
-What counts as one cell is decided by the labels: touching cells with *different* ids are different cells; touching
-cells with one id are one cell, here and in every score. No method can mend that, so look at the labels first.
+What counts as one cell is decided by the labels: touching cells with *different* ids are different cells;
+touching cells with one id are one cell, here and in every score. No method can mend that, so look at the
+labels first.
 """
 
 import hashlib
@@ -14,28 +16,34 @@ from .errors import UserError
 
 
 def check(images, labels, minimum=1, cells=True):
-    """Lists of volumes and their labels, (Z, Y, X) each, labels as int32. One volume alone may be given without a list.
+    """Lists of volumes and their labels, (Z, Y, X) each, labels as int32. One volume alone may be given
+    without a list.
 
-    Any number of cells is fine (more than 65,535 too). A volume without a cell is fine beside others that have some.
+    Any number of cells is fine (more than 65,535 too). A volume without a cell is fine beside others that
+    have some.
 
-    Raises UserError for numbers of volumes and labels that differ, shapes that differ, labels that are not whole
-    numbers or negative, volumes smaller than ``minimum`` (a number or (z, y, x)), voxels that are NaN, and, with
-    ``cells``, when there is no cell at all.
+    Raises UserError for numbers of volumes and labels that differ, shapes that differ, labels that are not
+    whole numbers or negative, volumes smaller than ``minimum`` (a number or (z, y, x)), voxels that are NaN,
+    and, with ``cells``, when there is no cell at all.
     """
     images, labels = _listed(images), _listed(labels)
     if not images or len(images) != len(labels):
-        raise UserError(f"there are {len(images)} volumes and {len(labels)} label volumes: give one label volume for each volume")
-    checked = [_pair(number, image, label, minimum) for number, (image, label) in enumerate(zip(images, labels), 1)]
+        raise UserError(f"there are {len(images)} volumes and {len(labels)} label volumes: give one label "
+                        f"volume for each volume")
+    checked = [_pair(number, image, label, minimum) for number,
+               (image, label) in enumerate(zip(images, labels), 1)]
     images, labels = (list(side) for side in zip(*checked))
     if cells and not any(label.any() for label in labels):
-        raise UserError("the labels hold only background (0 everywhere): supervised training needs labelled cells; "
+        raise UserError("the labels hold only background (0 everywhere): supervised training needs labelled "
+                        "cells; "
                         "were the right files given?")
     return images, labels
 
 
 def _listed(volumes):
     if volumes is None:
-        raise UserError("supervised methods need labels: give one label volume for each volume, or use 'wnet3d', which needs none")
+        raise UserError("supervised methods need labels: give one label volume for each volume, or use "
+                        "'wnet3d', which needs none")
     return [volumes] if isinstance(volumes, np.ndarray) and volumes.ndim == 3 else list(volumes)
 
 
@@ -47,14 +55,18 @@ def _pair(number, image, label, minimum):
         raise UserError(f"the labels of volume {number} have shape {label.shape}, the volume {image.shape}: "
                         "give the labels of this volume")
     if label.dtype == bool or not np.issubdtype(label.dtype, np.integer):
-        raise UserError(f"the labels of volume {number} hold {label.dtype} values: labels are whole numbers, 0 for "
-                        "background and another number for each cell (cellseg_nb.volumes.read_labels reads them so)")
+        raise UserError(f"the labels of volume {number} hold {label.dtype} values: labels are whole numbers, "
+                        f"0 for "
+                        "background and another number for each cell (cellseg_nb.volumes.read_labels reads "
+                        "them so)")
     low, high = int(label.min(initial=0)), int(label.max(initial=0))
     if low < 0 or high > 2**31 - 1:
-        raise UserError(f"the labels of volume {number} go from {low} to {high}: they must be 0 (background) or positive, "
+        raise UserError(f"the labels of volume {number} go from {low} to {high}: they must be 0 (background) "
+                        f"or positive, "
                         "up to 2147483647; number the cells from 1 again")
     if any(side < least for side, least in zip(image.shape, np.broadcast_to(minimum, 3))):
-        raise UserError(f"volume {number} has shape {image.shape}, smaller than one training cube of {minimum} voxels: "
+        raise UserError(f"volume {number} has shape {image.shape}, smaller than one training cube of "
+                        f"{minimum} voxels: "
                         "choose a smaller cube, or a larger volume")
     if not np.isfinite(image).all():
         raise UserError(f"volume {number} holds NaN or infinite voxels: replace them before training")
@@ -72,8 +84,8 @@ def fingerprint(*arrays):
 def split(shapes, cube, share=0.2, seed=0):
     """Divide volumes into cubes that do not overlap, and keep ``share`` of these for validation.
 
-    Returns a list of (number of the volume, slices). Empty when there are fewer than two cubes to divide, or for
-    ``share`` 0. At least one cube is left for learning.
+    Returns a list of (number of the volume, slices). Empty when there are fewer than two cubes to divide, or
+    for ``share`` 0. At least one cube is left for learning.
     """
     grid = [(number, tuple(slice(c, c + side) for c, side in zip(corner, cube)))
             for number, shape in enumerate(shapes)
@@ -90,10 +102,11 @@ CORE = 0.5  # share of a cell's depth
 
 
 def targets(labels, cores=False):
-    """What the network is to say, (C, Z, Y, X) bool: cell or not; with ``cores`` also, as a second map, core or not.
+    """What the network is to say, (C, Z, Y, X) bool: cell or not; with ``cores`` also, as a second map, core
+    or not.
 
-    The core of a cell is what lies deeper in it than half of its deepest voxel. Cores of touching cells do not touch, so
-    they tell how many cells a blob is made of. Cells that share an id share a core.
+    The core of a cell is what lies deeper in it than half of its deepest voxel. Cores of touching cells do
+    not touch, so they tell how many cells a blob is made of. Cells that share an id share a core.
     """
     from scipy import ndimage as ndi
 
@@ -114,9 +127,9 @@ def targets(labels, cores=False):
 class Cubes:
     """Class-balanced batches for `cellseg_nb.training.train`.
 
-    Half of the cubes of each batch (rounded up) are drawn around a voxel of a cell, the others anywhere: so no batch
-    is without cells, however sparse they are. Labels in validation cubes are never learned from: a training cube may
-    reach into one, but its voxels there do not count in the loss.
+    Half of the cubes of each batch (rounded up) are drawn around a voxel of a cell, the others anywhere: so
+    no batch is without cells, however sparse they are. Labels in validation cubes are never learned from: a
+    training cube may reach into one, but its voxels there do not count in the loss.
 
     Parameters
     ----------
@@ -126,20 +139,22 @@ class Cubes:
     transform : from `augmentation.pipeline`, or None
     cores : see `targets`
 
-    ``batches(epoch, rng)`` yields ``steps`` tuples (image, target, valid), each (batch, C, z, y, x) float32; C is 1, and
-    2 for the target with ``cores``.
+    ``batches(epoch, rng)`` yields ``steps`` tuples (image, target, valid), each (batch, C, z, y, x) float32;
+    C is 1, and 2 for the target with ``cores``.
     """
 
     def __init__(self, images, labels, cube, batch, steps, held=(), transform=None, cores=False):
         self.images = [augmentation.prepare(image) for image in images]
         self.targets = [targets(label, cores) for label in labels]
-        self.cube, self.batch, self.steps, self.held, self.transform = tuple(cube), batch, steps, list(held), transform
+        self.cube, self.batch, self.steps = tuple(cube), batch, steps
+        self.held, self.transform = list(held), transform
         self.valid = [np.ones(label.shape, bool) for label in labels]
         for number, box in self.held:
             self.valid[number][box] = False
         self.cells = [np.argwhere(target[0] & valid) for target, valid in zip(self.targets, self.valid)]
         if not sum(map(len, self.cells)):
-            raise UserError("all labelled cells lie in the validation cubes: choose another seed, a smaller cube or a "
+            raise UserError("all labelled cells lie in the validation cubes: choose another seed, a smaller "
+                            "cube or a "
                             "smaller share for validation")
 
     def __call__(self, epoch, rng):
@@ -148,8 +163,10 @@ class Cubes:
             yield tuple(torch.stack(parts) for parts in zip(*cubes))
 
     def draw(self, rng, around):
-        """One cube: around a voxel of a cell, or anywhere; cells and volumes are drawn in proportion to their voxels."""
-        sizes = np.array([len(cells) if around else image.size for cells, image in zip(self.cells, self.images)], float)
+        """One cube: around a voxel of a cell, or anywhere; cells and volumes are drawn in proportion to their
+        voxels."""
+        sizes = np.array([len(cells) if around else image.size for cells,
+                          image in zip(self.cells, self.images)], float)
         number = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
         shape = self.images[number].shape
         if around:
@@ -165,7 +182,8 @@ class Cubes:
 
     def cut(self, number, box):
         """Image, target and valid of one cube, (C, z, y, x) float32 tensors."""
-        parts = self.images[number][box][None], self.targets[number][(slice(None), *box)], self.valid[number][box][None]
+        parts = self.images[number][box][None], self.targets[number][(slice(None),
+                                                                      *box)], self.valid[number][box][None]
         return [torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in parts]
 
     def validation(self):

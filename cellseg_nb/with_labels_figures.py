@@ -1,4 +1,5 @@
-"""Figures of supervised training: losses, cubes, curves, the threshold search, true, missed and invented cells."""
+"""Figures of supervised training: losses, cubes, curves, the threshold search, true, missed and invented
+cells."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,13 +16,15 @@ def loss_shapes(side=24, radius=6):
     distance = torch.from_numpy(np.sqrt((grid**2).sum(0))).float()[None, None]
     target = (distance <= radius).float()
     radii = np.linspace(3, 9, 25)
-    styles = zip(losses.WORDS, (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.PURPLE), ("-", "--", "-", "-", "-"))
+    styles = zip(losses.WORDS, (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.PURPLE),
+                 ("-", "--", "-", "-", "-"))
     with plt.rc_context(plots.STYLE):
         figure, ax = plt.subplots(figsize=(9, 3.8))
         for name, colour, line in styles:
             term = losses.loss(name)
             values = np.array([float(term(4 * (r - distance).clamp(-1, 1), target)) for r in radii])
-            ax.plot(radii, values / values.max(), line, color=colour, linewidth=2, label=name.replace("_", " "))
+            ax.plot(radii, values / values.max(), line, color=colour, linewidth=2,
+                    label=name.replace("_", " "))
         ax.axvline(radius, color="black", linewidth=1, linestyle=":")
         ax.annotate("true radius", (radius, 1.0), xytext=(4, 0), textcoords="offset points", va="top")
         ax.set(xlabel="radius of the cell that the network found (voxels)   too small < > too large",
@@ -32,7 +35,8 @@ def loss_shapes(side=24, radius=6):
 
 
 def cubes(table):
-    """How much of each cube is cell, drawn anywhere and class-balanced; the share of batches without any cell."""
+    """How much of each cube is cell, drawn anywhere and class-balanced; the share of batches without any
+    cell."""
     colours = {"anywhere": plots.ORANGE, "class-balanced": plots.BLUE}
     with plt.rc_context(plots.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.4), sharey=True)
@@ -40,7 +44,8 @@ def cubes(table):
         for ax, (draw, part) in zip(axes, table.groupby("draw", sort=False)):
             ax.hist(100 * part.share, 100 * bins, color=colours[draw], edgecolor="white")
             none = (part.groupby("batch").share.max() == 0).mean()
-            ax.set(title=f"{draw}: {100 * (part.share == 0).mean():.0f} % of cubes, {100 * none:.0f} % of batches empty",
+            ax.set(title=f"{draw}: {100 * (part.share == 0).mean():.0f} % of cubes, {100 * none:.0f} % of "
+                         f"batches empty",
                    xlabel="voxels of the cube that are cell (%)")
         axes[0].set_ylabel("cubes")
     return figure
@@ -52,16 +57,19 @@ def curves(history, title=None):
     validated = [row for row in history if "val_dice" in row]
     with plt.rc_context(plots.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.6))
-        axes[0].plot(epochs, [row["loss"] for row in history], "o-", markersize=3, color=plots.BLUE, label="training")
+        axes[0].plot(epochs, [row["loss"] for row in history], "o-", markersize=3, color=plots.BLUE,
+                     label="training")
         axes[0].set(xlabel="epoch", ylabel="loss")
         axes[1].set(xlabel="epoch", ylabel="Dice of the validation cubes", ylim=(0, 1.03))
         if validated:
             at = [row["epoch"] for row in validated]
-            axes[0].plot(at, [row["val_loss"] for row in validated], "s--", markersize=3, color=plots.ORANGE, label="validation")
+            axes[0].plot(at, [row["val_loss"] for row in validated], "s--", markersize=3, color=plots.ORANGE,
+                         label="validation")
             axes[1].plot(at, [row["val_dice"] for row in validated], "s--", markersize=3, color=plots.ORANGE)
             best = max(validated, key=lambda row: row["val_dice"])
             axes[1].plot(best["epoch"], best["val_dice"], "*", markersize=16, color=plots.RED)
-            axes[1].annotate(f"best: {best['val_dice']:.3f}\nin epoch {best['epoch']}", (best["epoch"], best["val_dice"]),
+            axes[1].annotate(f"best: {best['val_dice']:.3f}\nin epoch {best['epoch']}",
+                             (best["epoch"], best["val_dice"]),
                              xytext=(-8, -14), textcoords="offset points", ha="right", va="top")
         for ax in axes:
             ax.grid(alpha=0.3)
@@ -98,7 +106,8 @@ def threshold_search(table, chosen, title="Threshold search on the training data
         ax.plot(table.threshold, table.dice, "o-", color=plots.BLUE)
         top = float(table.dice.max())
         ax.plot(chosen, top, "*", markersize=16, color=plots.RED)
-        ax.annotate(f"{chosen:.2f}: Dice {top:.3f}", (chosen, top), xytext=(0, -16), textcoords="offset points", ha="center", va="top")
+        ax.annotate(f"{chosen:.2f}: Dice {top:.3f}", (chosen, top), xytext=(0, -16),
+                    textcoords="offset points", ha="center", va="top")
         ax.set(xlabel="threshold on the probability", ylabel="Dice", title=title, xlim=(0, 1))
         ax.set_ylim(top=min(1.01, top + 0.05))
         ax.grid(alpha=0.3)
@@ -106,9 +115,11 @@ def threshold_search(table, chosen, title="Threshold search on the training data
 
 
 def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
-    """Right, missed and invented cells in a slice, one panel a method. ``found`` is {method: labels}; ids need IoU 0.5.
+    """Right, missed and invented cells in a slice, one panel a method. ``found`` is {method: labels}; ids
+    need IoU 0.5.
 
-    Blue outline: a true cell that was found. Orange: a true cell that was missed. Purple, dashed: an invented cell.
+    Blue outline: a true cell that was found. Orange: a true cell that was missed. Purple, dashed: an invented
+    cell.
     """
     from matplotlib.lines import Line2D
 
@@ -118,7 +129,8 @@ def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
     unit = "µm" if voxel_size else "voxels"
     low, high = np.percentile(image, [1, 99.7])
     with plt.rc_context(plots.STYLE):
-        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 5.6), squeeze=False, sharey=True)
+        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 5.6), squeeze=False,
+                                    sharey=True)
         for ax, (name, labels) in zip(axes[0], found.items()):
             found_cells = metrics.quality(truth, labels, threshold)
             ax.imshow(image[z], cmap="gray", vmin=low, vmax=high, extent=extent)
@@ -129,8 +141,10 @@ def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
             ax.set(title=f"{name}: {len(found_cells.matched_true)} right, {len(found_cells.missed)} missed, "
                          f"{len(found_cells.invented)} invented", xlabel=f"x ({unit})")
         axes[0, 0].set_ylabel(f"y ({unit})")
-        handles = [Line2D([], [], color=colour, linestyle=line, linewidth=2, label=words) for words, colour, line in
-                   (("true cell, found", plots.SKY, "-"), ("true cell, missed", plots.ORANGE, "-"), ("invented", plots.PURPLE, "--"))]
+        handles = [Line2D([], [], color=colour, linestyle=line, linewidth=2, label=words) for words, colour,
+                   line in
+                   (("true cell, found", plots.SKY, "-"), ("true cell, missed", plots.ORANGE, "-"),
+                    ("invented", plots.PURPLE, "--"))]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(f"slice z = {z}; the numbers are of the whole volume")
     return figure

@@ -29,7 +29,8 @@ def names():
 
 
 def register(name, target):
-    """Add a method under a name: ``target`` is a class, or the text "module:Class", imported when it is first asked for."""
+    """Add a method under a name: ``target`` is a class, or the text "module:Class", imported when it is first
+    asked for."""
     TARGETS[name] = target
 
 
@@ -47,7 +48,8 @@ def kind(name):
                             "is its file on the path, and its library installed?") from error
     missing = [part for part in INTERFACE if not callable(getattr(target, part, None))]
     if missing:
-        raise UserError(f"the method {name!r} has no {', '.join(missing)}: a method needs {', '.join(INTERFACE)}")
+        raise UserError(f"the method {name!r} has no {', '.join(missing)}: a method needs "
+                        f"{', '.join(INTERFACE)}")
     return target
 
 
@@ -65,5 +67,6 @@ def need(library, extra):
     try:
         return importlib.import_module(library)
     except ImportError as error:
-        raise UserError(f"{library} is not installed ({error}): install it with  pip install \"cellseg-nb[{extra}]\"  "
+        raise UserError(f"{library} is not installed ({error}): install it with  pip install "
+                        f"\"cellseg-nb[{extra}]\"  "
                         "and restart the kernel") from error

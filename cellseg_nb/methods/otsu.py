@@ -1,4 +1,5 @@
-"""Otsu's threshold and Voronoi labelling: no network, a few numbers to choose. The line that any training must clear."""
+"""Otsu's threshold and Voronoi labelling: no network, a few numbers to choose. The line that any training
+must clear."""
 
 import json
 
@@ -25,15 +26,17 @@ class OtsuMethod:
         Smaller objects are dropped, in voxels.
     voxel_size : (z, y, x) in µm or None
 
-    A fair baseline is tuned like its rivals: `fit` with labels chooses both sigmas and the scale on the training volumes.
+    A fair baseline is tuned like its rivals: `fit` with labels chooses both sigmas and the scale on the
+    training volumes.
     """
 
     name = "otsu"
     SETTINGS = ("spot_sigma", "outline_sigma", "scale", "min_size", "voxel_size")
 
-    def __init__(self, spot_sigma=0.65, outline_sigma=0.65, scale=1.0, min_size=5, voxel_size=None, seed=0, device="auto"):
-        self.spot_sigma, self.outline_sigma, self.scale, self.min_size = spot_sigma, outline_sigma, scale, min_size
-        self.voxel_size = voxel_size
+    def __init__(self, spot_sigma=0.65, outline_sigma=0.65, scale=1.0, min_size=5, voxel_size=None, seed=0,
+                 device="auto"):
+        self.spot_sigma, self.outline_sigma, self.scale = spot_sigma, outline_sigma, scale
+        self.min_size, self.voxel_size = min_size, voxel_size
 
     def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
         """Nothing to train; with labels, the same as `tune`. Returns an empty history."""
@@ -42,7 +45,8 @@ class OtsuMethod:
         return []
 
     def predict(self, volume):
-        """Blurred brightness as a share of twice the threshold, (Z, Y, X) float32 in 0..1: 0.5 lies at the threshold.
+        """Blurred brightness as a share of twice the threshold, (Z, Y, X) float32 in 0..1: 0.5 lies at the
+        threshold.
 
         Not a probability, but it can be thresholded like one.
         """
@@ -58,7 +62,8 @@ class OtsuMethod:
         return ndi.gaussian_filter(np.asarray(volume, np.float32), self.outline_sigma / size)
 
     def _threshold(self, outline):
-        """Otsu's threshold times the scale, counted from the darkest voxel; infinite for a volume of one value."""
+        """Otsu's threshold times the scale, counted from the darkest voxel; infinite for a volume of one
+        value."""
         from skimage.filters import threshold_otsu
 
         low = float(outline.min())
@@ -67,11 +72,12 @@ class OtsuMethod:
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32. ``probability`` is not used: the threshold belongs to the volume."""
         volume = np.asarray(volume, np.float32)
-        return tuning.voronoi(volume, volume, self._threshold(self._outline(volume)), self.spot_sigma, self.outline_sigma,
-                              self.min_size, voxel_size or self.voxel_size)
+        return tuning.voronoi(volume, volume, self._threshold(self._outline(volume)), self.spot_sigma,
+                              self.outline_sigma, self.min_size, voxel_size or self.voxel_size)
 
     def tune(self, images, labels):
-        """Choose sigmas and scale with the best F1@0.5 on labelled training volumes. Returns the table tried."""
+        """Choose sigmas and scale with the best F1@0.5 on labelled training volumes. Returns the table tried.
+        """
         images, labels = pairs.check(images, labels)
         wide = tuning.diameter(labels)
 
@@ -88,7 +94,8 @@ class OtsuMethod:
     def save(self, folder):
         """Write ``otsu.json`` into a folder."""
         path = volumes.writable_folder(folder) / FILE
-        volumes.write_json(path, {"method": self.name, **{name: getattr(self, name) for name in self.SETTINGS}})
+        volumes.write_json(path, {"method": self.name, **{name: getattr(self, name)
+                                                          for name in self.SETTINGS}})
         return path
 
     @classmethod
@@ -99,4 +106,4 @@ class OtsuMethod:
             found = json.loads(path.read_text(encoding="utf-8"))
             return cls(**{name: found[name] for name in cls.SETTINGS})
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is missing, damaged or not what this method wrote: save it again") from error
+            raise UserError(f"{path} is missing, damaged or of another method: save it again") from error

@@ -1,4 +1,5 @@
-"""SegResNet and SwinUNETR (both from MONAI) as methods: fit with labels, predict, segment, tune, save, load."""
+"""SegResNet and SwinUNETR (both from MONAI) as methods: fit with labels, predict, segment, tune, save, load.
+"""
 
 import numpy as np
 import torch
@@ -11,10 +12,11 @@ BEST = "best.pt"
 
 
 class Validation:
-    """Callback: loss and Dice on the validation cubes after every epoch, and the weights with the best Dice so far.
+    """Callback: loss and Dice on the validation cubes after every epoch, and the weights with the best Dice
+    so far.
 
-    Adds "val_loss" and "val_dice" (at 0.5, all validation voxels together) to the history. The best weights are kept in
-    ``best``, and in ``folder``/best.pt where there is a folder, so that a resumed run knows them.
+    Adds "val_loss" and "val_dice" (at 0.5, all validation voxels together) to the history. The best weights
+    are kept in ``best``, and in ``folder``/best.pt where there is a folder, so that a resumed run knows them.
     """
 
     def __init__(self, loss, cubes, folder=None):
@@ -43,20 +45,23 @@ class Validation:
 
     def keep(self, model, epoch):
         self.best = {"method": "best", "epoch": epoch,
-                     "model": {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}}
+                     "model": {name: value.detach().cpu().clone() for name,
+                               value in model.state_dict().items()}}
         if self.path:
             with volumes.atomic(self.path) as beside:
                 torch.save(self.best, beside)
 
     def weights(self):
-        """The best state dict, also when it was found before the run was interrupted; None without validation."""
+        """The best state dict, also when it was found before the run was interrupted; None without
+        validation."""
         if self.best is None and self.cubes and self.path:
             self.best = training.read_saved(self.path, BEST, "best")
         return self.best
 
 
 class SupervisedMethod:
-    """A network that learns from labelled volumes which voxels are cell. Use `SegResNetMethod` or `SwinUNETRMethod`.
+    """A network that learns from labelled volumes which voxels are cell. Use `SegResNetMethod` or
+    `SwinUNETRMethod`.
 
     Parameters
     ----------
@@ -68,12 +73,15 @@ class SupervisedMethod:
     share : float
         Part of the (non-overlapping) cubes kept for validation.
     cores : bool
-        Let the network say a second thing: where the core of each cell is (`cellseg_nb.pairs.targets`). Cores keep touching
-        cells apart where brightness does not. The paper's networks have none.
+        Let the network say a second thing: where the core of each cell is (`cellseg_nb.pairs.targets`). Cores
+        keep touching cells apart where brightness does not. The paper's networks have none.
     start : path or None
-        Weights to start from (fine-tuning): a folder or file that `save` wrote, whose widths then count; or a state dict.
-    threshold, spot_sigma, outline_sigma, min_size, spots : the instance step, see `segment`; chosen by `tune`.
-    widths : of the network, given to MONAI's class. Sides of cubes: SegResNet any divisible by 8; SwinUNETR divisible by
+        Weights to start from (fine-tuning): a folder or file that `save` wrote, whose widths then count; or a
+        state dict.
+    threshold, spot_sigma, outline_sigma, min_size, spots : the instance step, see `segment`; chosen by
+    `tune`.
+    widths : of the network, given to MONAI's class. Sides of cubes: SegResNet any divisible by 8; SwinUNETR
+    divisible by
         32 and not all 32.
 
     Paper settings: ``SegResNetMethod(**SegResNetMethod.PAPER)``. The defaults are those of a laptop.
@@ -82,19 +90,21 @@ class SupervisedMethod:
     name = None
     LAPTOP, PAPER, SIDES, MEMORY = {}, {}, 8, 64
 
-    def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None, learning_rate=None,
-                 schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2, cores=False, start=None, threshold=0.5,
-                 spot_sigma=1.0, outline_sigma=0.5, min_size=5, spots="volume", seed=0, device="auto", **widths):
+    def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None,
+                 learning_rate=None, schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2,
+                 cores=False, start=None, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5,
+                 spots="volume", seed=0, device="auto", **widths):
         given = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate)
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         settings["cube"] = self._cube(settings["cube"])
-        self.training = dict(**settings, loss=loss, schedule=schedule, average=average, augment=list(augment), share=share,
-                             cores=cores, seed=seed)
+        self.training = dict(**settings, loss=loss, schedule=schedule, average=average, augment=list(augment),
+                             share=share, cores=cores, seed=seed)
         losses.loss(loss)
         if set(augment) - set(augmentation.STEPS):
-            raise UserError(f"augment must be names out of {', '.join(augmentation.STEPS)}, not {', '.join(augment)}")
-        self.threshold, self.spot_sigma, self.outline_sigma, self.min_size = threshold, spot_sigma, outline_sigma, min_size
-        self.spots, self.device = spots, device
+            raise UserError(f"augment must be names out of {', '.join(augmentation.STEPS)}, not "
+                            f"{', '.join(augment)}")
+        self.threshold, self.min_size, self.device = threshold, min_size, device
+        self.spots, self.spot_sigma, self.outline_sigma = spots, spot_sigma, outline_sigma
         self.best = self.last = None
         weights, found = self._read(start) if start else (None, {})
         self.network = {**{k: v for k, v in self.LAPTOP.items() if k not in given}, **widths, **found}
@@ -107,7 +117,8 @@ class SupervisedMethod:
     def _cube(self, cube):
         cube = [int(side) for side in ([cube] * 3 if np.isscalar(cube) else cube)]
         if len(cube) != 3 or any(side < self.SIDES or side % self.SIDES for side in cube):
-            raise UserError(f"sides of a training cube for {self.name} must be divisible by {self.SIDES}, not {tuple(cube)}")
+            raise UserError(f"sides of a training cube for {self.name} must be divisible by {self.SIDES}, "
+                            f"not {tuple(cube)}")
         return cube
 
     def _read(self, start):
@@ -115,13 +126,15 @@ class SupervisedMethod:
         path = volumes.as_path(start)
         path = path / f"{self.name}.pt" if path.is_dir() else path
         if not path.is_file():
-            raise UserError(f"{path} does not exist: give the folder that a finished {self.name} training wrote, or a weights file")
+            raise UserError(f"{path} does not exist: give the folder that a finished {self.name} training "
+                            f"wrote, or a weights file")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
-            raise UserError(f"{path} is damaged or no weights file: train again, or download it again") from error
+            raise UserError(f"{path} is damaged or no weights file: train or download it again") from error
         if not isinstance(state, dict):
-            raise UserError(f"{path} is no weights file of {self.name}: give the folder of a training, or a state dict")
+            raise UserError(f"{path} is no weights file of {self.name}: give the folder of a training, or a "
+                            f"state dict")
         if "settings" in state:
             state = training.read_saved(path, path.name, self.name)
             return state["model"], state["settings"]["network"]
@@ -132,22 +145,27 @@ class SupervisedMethod:
     def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
         """Train on lists of volumes and labels, (Z, Y, X). Resumes from ``folder``. Returns the history.
 
-        Keeps the weights with the best validation Dice (`best`) and those of the last epoch (`last`), and uses the best;
-        `use` changes that. Volumes too small for two cubes leave no validation: then best and last are the same.
+        Keeps the weights with the best validation Dice (`best`) and those of the last epoch (`last`), and
+        uses the best; `use` changes that. Volumes too small for two cubes leave no validation: then best and
+        last are the same.
         """
         options = self.training
         images, labels = pairs.check(images, labels, options["cube"])
-        held = pairs.split([image.shape for image in images], options["cube"], options["share"], options["seed"])
+        held = pairs.split([image.shape for image in images], options["cube"], options["share"],
+                           options["seed"])
         square = options["cube"][1] == options["cube"][2]
         transform = augmentation.pipeline(options["augment"], square=square) if options["augment"] else None
-        cubes = pairs.Cubes(images, labels, options["cube"], options["batch"], options["steps"], held, transform,
-                            options["cores"])
+        cubes = pairs.Cubes(images, labels, options["cube"], options["batch"], options["steps"], held,
+                            transform, options["cores"])
         loss = losses.CellLoss(options["loss"])
         validation = Validation(loss, cubes, folder)
-        meta = {"method": self.name, **self.network, **{name: options[name] for name in ("cube", "batch", "steps", "loss",
-                "augment", "share", "cores")}, "start": self.started, "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
+        meta = {"method": self.name, **self.network, **{name: options[name] for name in ("cube", "batch",
+                                                                                         "steps", "loss",
+                "augment", "share", "cores")}, "start": self.started,
+                "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
         history = training.train(
-            self.model, loss, cubes, options["epochs"], learning_rate=options["learning_rate"], schedule=options["schedule"],
+            self.model, loss, cubes, options["epochs"], learning_rate=options["learning_rate"],
+                                 schedule=options["schedule"],
             average=options["average"], seed=options["seed"], device=self.device, folder=folder, meta=meta,
             callbacks=[validation, *callbacks], progress=progress)
         self.last = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
@@ -162,48 +180,56 @@ class SupervisedMethod:
         self.model.load_state_dict(getattr(self, which))
 
     def predict(self, volume, **options):
-        """Probability of being a cell, (Z, Y, X) float32 in 0..1. Options as in `cellseg_nb.inference.predict`."""
+        """Probability of being a cell, (Z, Y, X) float32 in 0..1. Options as in
+        `cellseg_nb.inference.predict`."""
         return self.maps(volume, **options)[0]
 
     def maps(self, volume, **options):
-        """All that the network says, (C, Z, Y, X) float32 in 0..1: the probability of being a cell, with ``cores`` also
-        that of being a core."""
+        """All that the network says, (C, Z, Y, X) float32 in 0..1: the probability of being a cell, with
+        ``cores`` also that of being a core."""
         volume = np.asarray(volume)
         if volume.ndim != 3 or not np.isfinite(volume).all():
-            raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) without NaN")
+            raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) "
+                            f"without NaN")
         self.model.eval().to(inference.runtime.device(self.device))
         scaled = self._large_enough(augmentation.prepare(volume))
         settings = dict(device=self.device, multiple=self.SIDES, window=self.training["cube"], overlap=0.5,
                         bytes_per_voxel=self.MEMORY * next(iter(self.network.values())))
-        found = inference.predict(lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **{**settings, **options})
+        found = inference.predict(lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled,
+                                  **{**settings, **options})
         return np.ascontiguousarray(found[(slice(None), *(slice(side) for side in volume.shape))])
 
     def _large_enough(self, volume):
         return volume
 
     def segment(self, volume, probability=None, voxel_size=None):
-        """Labels, (Z, Y, X) int32: Voronoi-Otsu with outlines from the probability (from `predict`, or all `maps`).
+        """Labels, (Z, Y, X) int32: Voronoi-Otsu with outlines from the probability (from `predict`, or all
+        `maps`).
 
-        ``spots`` says where cell centres are looked for: in the "volume", the "probability" or the "cores" (which are
-        computed anew when only the probability of being a cell is given).
+        ``spots`` says where cell centres are looked for: in the "volume", the "probability" or the "cores"
+        (which are computed anew when only the probability of being a cell is given).
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
         maps = probability if np.ndim(probability) == 4 else probability[None]
         spots = {"volume": volume, "probability": maps[0], "cores": maps[-1]}[self.spots]
-        return tuning.voronoi(maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma, self.min_size, voxel_size)
+        return tuning.voronoi(maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma,
+                              self.min_size, voxel_size)
 
     def tune(self, images, labels, voxel_size=None):
-        """Choose on labelled *training* volumes: the threshold with the best Dice, then the spots with the best F1@0.5.
+        """Choose on labelled *training* volumes: the threshold with the best Dice, then the spots with the
+        best F1@0.5.
 
-        Returns the table of thresholds tried (threshold, dice); the table of spots is kept in ``spots_tried``.
+        Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
+        ``spots_tried``.
         """
         from .. import metrics
 
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image, progress=False) for image in images]
         self.threshold, table = metrics.best_threshold(np.concatenate([one[0].ravel() for one in maps]),
-                                                       np.concatenate([label.ravel() > 0 for label in labels]))
+                                                       np.concatenate([label.ravel() > 0
+                                                                       for label in labels]))
         wide = tuning.diameter(labels)
 
         def score(**chosen):
@@ -219,7 +245,8 @@ class SupervisedMethod:
     def save(self, folder):
         """Write ``<name>.pt`` (weights in use and settings) into a folder."""
         path = volumes.writable_folder(folder) / f"{self.name}.pt"
-        settings = {"network": self.network, **self.training, "threshold": self.threshold, "min_size": self.min_size,
+        settings = {"network": self.network, **self.training, "threshold": self.threshold,
+                    "min_size": self.min_size,
                     "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma, "spots": self.spots}
         with volumes.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "model": self.model.state_dict()}, beside)
@@ -241,8 +268,8 @@ class SegResNetMethod(SupervisedMethod):
 
     name = "segresnet"
     LAPTOP = dict(cube=32, batch=4, steps=10, epochs=30, learning_rate=2e-3, init_filters=8)
-    PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant", init_filters=8,
-                 dropout_prob=0.3)
+    PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant",
+                 init_filters=8, dropout_prob=0.3)
     SIDES, MEMORY = 8, 64
 
     def _build(self, maps, **widths):
@@ -252,12 +279,13 @@ class SegResNetMethod(SupervisedMethod):
 
 
 class SwinUNETRMethod(SupervisedMethod):
-    """SwinUNETR (Hatamizadeh et al. 2022): a transformer encoder with a convolutional decoder. Widths: feature_size, ..."""
+    """SwinUNETR (Hatamizadeh et al. 2022): a transformer encoder with a convolutional decoder. Widths:
+    feature_size, ..."""
 
     name = "swinunetr"
     LAPTOP = dict(cube=(64, 32, 32), batch=2, steps=10, epochs=10, learning_rate=1e-3, feature_size=12)
-    PAPER = dict(cube=64, batch=5, steps=40, epochs=50, learning_rate=1e-3, schedule="constant", feature_size=48,
-                 drop_rate=0.5, attn_drop_rate=0.5)
+    PAPER = dict(cube=64, batch=5, steps=40, epochs=50, learning_rate=1e-3, schedule="constant",
+                 feature_size=48, drop_rate=0.5, attn_drop_rate=0.5)
     SIDES, MEMORY = 32, 128
 
     def _build(self, maps, **widths):
@@ -268,10 +296,12 @@ class SwinUNETRMethod(SupervisedMethod):
     def _cube(self, cube):
         cube = super()._cube(cube)
         if max(cube) == 32:
-            raise UserError("a training cube for swinunetr must have a side above 32 voxels, such as 64,32,32: the network halves "
+            raise UserError("a training cube for swinunetr must have a side above 32 voxels, such as "
+                            "64,32,32: the network halves "
                             "it five times, and a single voxel would be left")
         return cube
 
     def _large_enough(self, volume):
         """At least one side of 64 after rounding up to 32, by mirroring, for the same reason."""
-        return np.pad(volume, ((0, max(0, 33 - volume.shape[0])), (0, 0), (0, 0)), "reflect") if max(volume.shape) <= 32 else volume
+        return np.pad(volume, ((0, max(0, 33 - volume.shape[0])), (0, 0), (0, 0)),
+                      "reflect") if max(volume.shape) <= 32 else volume
