@@ -52,7 +52,7 @@ def _pickle(source, path):
     try:
         return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        code = re.search(r"GLOBAL ([\w.]+)|Unsupported (?:class|operand|type) (\S+)|(?:type|class) <class '([\w.]+)'>", str(error))
+        code = re.search(r"GLOBAL ([\w.]+)|Unsupported class (\S+)|(?:type|class) <class '([\w.]+)'>", str(error))
         if code:
             raise UserError(f"{path} holds code ({next(filter(None, code.groups()))}) and not only numbers, so it was not "
                             "opened: get the weights as a plain state dict or as .safetensors from somebody you trust") from error
