@@ -1,5 +1,4 @@
-"""Volumes with their labels, for supervised training: checked, divided into learning and validation, drawn as
-cubes.
+"""Volumes with their labels, for supervised training: checked, divided, drawn as cubes.
 
 What counts as one cell is decided by the labels: touching cells with *different* ids are different cells;
 touching cells with one id are one cell, here and in every score. No method can mend that, so look at the
@@ -15,28 +14,25 @@ from . import augmentation
 from .errors import UserError
 
 
-def check(images, labels, minimum=1, cells=True):
-    """Lists of volumes and their labels, (Z, Y, X) each, labels as int32. One volume alone may be given
-    without a list.
+def check(images, labels, minimum=1):
+    """Lists of volumes and their labels, (Z, Y, X) each, labels as int32.
 
-    Any number of cells is fine (more than 65,535 too). A volume without a cell is fine beside others that
-    have some.
+    One volume alone may be given without a list. Any number of cells is fine (more than 65,535 too). A volume
+    without a cell is fine beside others that have some.
 
     Raises UserError for numbers of volumes and labels that differ, shapes that differ, labels that are not
     whole numbers or negative, volumes smaller than ``minimum`` (a number or (z, y, x)), voxels that are NaN,
-    and, with ``cells``, when there is no cell at all.
+    and when there is no cell at all.
     """
     images, labels = _listed(images), _listed(labels)
     if not images or len(images) != len(labels):
         raise UserError(f"there are {len(images)} volumes and {len(labels)} label volumes: give one label "
                         f"volume for each volume")
-    checked = [_pair(number, image, label, minimum) for number,
-               (image, label) in enumerate(zip(images, labels), 1)]
+    checked = [_pair(number, *pair, minimum) for number, pair in enumerate(zip(images, labels), 1)]
     images, labels = (list(side) for side in zip(*checked))
-    if cells and not any(label.any() for label in labels):
+    if not any(label.any() for label in labels):
         raise UserError("the labels hold only background (0 everywhere): supervised training needs labelled "
-                        "cells; "
-                        "were the right files given?")
+                        "cells; were the right files given?")
     return images, labels
 
 
@@ -56,18 +52,15 @@ def _pair(number, image, label, minimum):
                         "give the labels of this volume")
     if label.dtype == bool or not np.issubdtype(label.dtype, np.integer):
         raise UserError(f"the labels of volume {number} hold {label.dtype} values: labels are whole numbers, "
-                        f"0 for "
-                        "background and another number for each cell (cellseg_nb.volumes.read_labels reads "
-                        "them so)")
+                        "0 for background and another number for each cell "
+                        "(cellseg_nb.volumes.read_labels reads them so)")
     low, high = int(label.min(initial=0)), int(label.max(initial=0))
     if low < 0 or high > 2**31 - 1:
         raise UserError(f"the labels of volume {number} go from {low} to {high}: they must be 0 (background) "
-                        f"or positive, "
-                        "up to 2147483647; number the cells from 1 again")
+                        "or positive, up to 2147483647; number the cells from 1 again")
     if any(side < least for side, least in zip(image.shape, np.broadcast_to(minimum, 3))):
         raise UserError(f"volume {number} has shape {image.shape}, smaller than one training cube of "
-                        f"{minimum} voxels: "
-                        "choose a smaller cube, or a larger volume")
+                        f"{minimum} voxels: choose a smaller cube, or a larger volume")
     if not np.isfinite(image).all():
         raise UserError(f"volume {number} holds NaN or infinite voxels: replace them before training")
     return image, label.astype(np.int32, copy=False)
@@ -154,8 +147,7 @@ class Cubes:
         self.cells = [np.argwhere(target[0] & valid) for target, valid in zip(self.targets, self.valid)]
         if not sum(map(len, self.cells)):
             raise UserError("all labelled cells lie in the validation cubes: choose another seed, a smaller "
-                            "cube or a "
-                            "smaller share for validation")
+                            "cube or a smaller share for validation")
 
     def __call__(self, epoch, rng):
         for _ in range(self.steps):
@@ -165,8 +157,8 @@ class Cubes:
     def draw(self, rng, around):
         """One cube: around a voxel of a cell, or anywhere; cells and volumes are drawn in proportion to their
         voxels."""
-        sizes = np.array([len(cells) if around else image.size for cells,
-                          image in zip(self.cells, self.images)], float)
+        sizes = np.array([len(cells) if around else image.size
+                          for cells, image in zip(self.cells, self.images)], float)
         number = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
         shape = self.images[number].shape
         if around:
@@ -182,8 +174,8 @@ class Cubes:
 
     def cut(self, number, box):
         """Image, target and valid of one cube, (C, z, y, x) float32 tensors."""
-        parts = self.images[number][box][None], self.targets[number][(slice(None),
-                                                                      *box)], self.valid[number][box][None]
+        parts = (self.images[number][box][None], self.targets[number][(slice(None), *box)],
+                 self.valid[number][box][None])
         return [torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in parts]
 
     def validation(self):

@@ -71,7 +71,11 @@ def _read(choice):
                         f"them for every volume")
     read = [(pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
             for pair in collection.pairs]
-    return [part[:3] for part in read], read[0][3]
+    sizes = {size for *_, size in read}
+    if len(sizes) > 1:
+        raise UserError(f"{collection.folder}: the files have different voxel sizes {sorted(map(str, sizes))}: "
+                        "set voxel_size for all, or resample them to one")
+    return [part[:3] for part in read], sizes.pop()
 
 
 def _cut(name, image, labels):

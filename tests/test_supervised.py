@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cellseg_nb import augmentation, instances, losses, metrics, pairs, simulate, training
 from cellseg_nb.errors import UserError
+from cellseg_nb.methods import tuning
 from cellseg_nb.methods.supervised import BEST, SegResNetMethod, SwinUNETRMethod
 
 TINY = dict(cube=16, batch=2, steps=1, epochs=3, device="cpu", blocks_down=(1, 1), blocks_up=(1,))
@@ -188,6 +189,17 @@ def test_a_core_is_there_in_cells_of_one_voxel_and_cells_cut_by_the_border():
     cells, cores = pairs.targets(labels, cores=True)
     assert cores[0, 0, 0] and cores[-1, -1, -1] and not cores[3, 3, 3]
     assert pairs.targets(np.ones((4, 4, 4), np.int32), cores=True).all()
+
+
+def test_cells_from_cores():
+    cells, cores = np.zeros((12, 12, 30), np.float32), np.zeros((12, 12, 30), np.float32)
+    cells[2:10, 2:10, 2:18] = cells[2:10, 2:10, 22:28] = 1  # two cells that touch, and something without a core
+    cores[4:8, 4:8, 4:8] = cores[4:8, 4:8, 12:16] = 0.9
+    found = tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5)
+    assert found.max() == 2 and found.dtype == np.int32 and not found[:, :, 20:].any()
+    assert np.array_equal(found > 0, (cells > 0) & (np.arange(30) < 20))
+    assert (found[:, :, :10] != 2).all() and (found[:, :, 10:] != 1).all()
+    assert tuning.from_cores(cells, 0 * cores, 0.5, 0.5, 1.0, 5).max() == 0
 
 
 def test_training_with_cores(pair, tmp_path):

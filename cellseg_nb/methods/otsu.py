@@ -58,7 +58,7 @@ class OtsuMethod:
         return np.clip((outline - low) / (2 * max(threshold - low, 1e-12)), 0, 1).astype(np.float32)
 
     def _outline(self, volume):
-        size = instances._relative(self.voxel_size)
+        size = np.ones(3) if self.voxel_size is None else np.divide(self.voxel_size, min(self.voxel_size))
         return ndi.gaussian_filter(np.asarray(volume, np.float32), self.outline_sigma / size)
 
     def _threshold(self, outline):
@@ -85,9 +85,10 @@ class OtsuMethod:
             vars(self).update(chosen)
             return tuning.f1(lambda i: self.segment(images[i]), labels)
 
-        best, table = tuning.search({"spot_sigma": [round(wide * part, 2) for part in tuning.SPOTS],
-                                     "outline_sigma": [0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
-                                     "scale": [0.6, 0.8, 1.0, 1.2]}, score)
+        best, table = tuning.search(tuning.combinations(
+            spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
+            outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
+            scale=[0.6, 0.8, 1.0, 1.2]), score)
         vars(self).update(best)
         return table
 

@@ -78,8 +78,8 @@ class SupervisedMethod:
     start : path or None
         Weights to start from (fine-tuning): a folder or file that `save` wrote, whose widths then count; or a
         state dict.
-    threshold, spot_sigma, outline_sigma, min_size, spots : the instance step, see `segment`; chosen by
-    `tune`.
+    threshold, spot_sigma, outline_sigma, min_size, spots, core_threshold :
+        The instance step, see `segment`; chosen by `tune`.
     widths : of the network, given to MONAI's class. Sides of cubes: SegResNet any divisible by 8; SwinUNETR
     divisible by
         32 and not all 32.
@@ -93,7 +93,7 @@ class SupervisedMethod:
     def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None,
                  learning_rate=None, schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2,
                  cores=False, start=None, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5,
-                 spots="volume", seed=0, device="auto", **widths):
+                 spots="volume", core_threshold=0.5, seed=0, device="auto", **widths):
         given = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate)
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         settings["cube"] = self._cube(settings["cube"])
@@ -105,6 +105,7 @@ class SupervisedMethod:
                             f"{', '.join(augment)}")
         self.threshold, self.min_size, self.device = threshold, min_size, device
         self.spots, self.spot_sigma, self.outline_sigma = spots, spot_sigma, outline_sigma
+        self.core_threshold = core_threshold
         self.best = self.last = None
         weights, found = self._read(start) if start else (None, {})
         self.network = {**{k: v for k, v in self.LAPTOP.items() if k not in given}, **widths, **found}
@@ -203,22 +204,24 @@ class SupervisedMethod:
         return volume
 
     def segment(self, volume, probability=None, voxel_size=None):
-        """Labels, (Z, Y, X) int32: Voronoi-Otsu with outlines from the probability (from `predict`, or all
-        `maps`).
+        """Labels, (Z, Y, X) int32: one cell a spot, with outlines from the probability.
 
+        ``probability`` is that from `predict`, or all `maps`; computed when it is not given.
         ``spots`` says where cell centres are looked for: in the "volume", the "probability" or the "cores"
         (which are computed anew when only the probability of being a cell is given).
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
         maps = probability if np.ndim(probability) == 4 else probability[None]
-        spots = {"volume": volume, "probability": maps[0], "cores": maps[-1]}[self.spots]
+        if self.spots == "cores":
+            return tuning.from_cores(maps[0], maps[1], self.threshold, self.core_threshold, self.spot_sigma,
+                                     self.min_size, voxel_size)
+        spots = volume if self.spots == "volume" else maps[0]
         return tuning.voronoi(maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma,
                               self.min_size, voxel_size)
 
     def tune(self, images, labels, voxel_size=None):
-        """Choose on labelled *training* volumes: the threshold with the best Dice, then the spots with the
-        best F1@0.5.
+        """Choose, on *training* volumes, the threshold with the best Dice and the spots with the best F1@0.5.
 
         Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
         ``spots_tried``.
@@ -236,9 +239,12 @@ class SupervisedMethod:
             vars(self).update(chosen)
             return tuning.f1(lambda i: self.segment(images[i], maps[i], voxel_size), labels)
 
-        best, self.spots_tried = tuning.search(
-            {"spots": ["volume", "probability"] + ["cores"] * self.training["cores"],
-             "spot_sigma": [round(wide * part, 2) for part in tuning.SPOTS]}, score)
+        blurs = [round(wide * part, 2) for part in tuning.SPOTS]
+        candidates = tuning.combinations(spots=["volume", "probability"], spot_sigma=blurs)
+        if self.training["cores"]:
+            candidates += tuning.combinations(spots=["cores"], spot_sigma=[0.0, *blurs[:3]],
+                                              core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+        best, self.spots_tried = tuning.search(candidates, score)
         vars(self).update(best)
         return table
 
@@ -247,7 +253,8 @@ class SupervisedMethod:
         path = volumes.writable_folder(folder) / f"{self.name}.pt"
         settings = {"network": self.network, **self.training, "threshold": self.threshold,
                     "min_size": self.min_size,
-                    "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma, "spots": self.spots}
+                    "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma, "spots": self.spots,
+                    "core_threshold": self.core_threshold}
         with volumes.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "model": self.model.state_dict()}, beside)
         return path

@@ -4,6 +4,7 @@
 import itertools
 
 import numpy as np
+from scipy import ndimage as ndi
 
 from .. import instances, metrics
 
@@ -27,21 +28,35 @@ def f1(segment, labels):
     return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
 
 
-def search(options, score):
-    """Try every combination of ``options`` {name: values}. Returns the best (the first of equals) and the
-    table tried."""
+def combinations(**values):
+    """Every combination of lists of values, as a list of dicts."""
+    return [dict(zip(values, chosen)) for chosen in itertools.product(*values.values())]
+
+
+def search(candidates, score):
+    """Try every candidate, a dict of settings. Returns the best (the first of equals) and the table tried."""
     import pandas
 
-    rows = []
-    for values in itertools.product(*options.values()):
-        chosen = dict(zip(options, values))
-        rows.append({**chosen, "f1": score(**chosen)})
-    table = pandas.DataFrame(rows)
-    best = rows[int(table.f1.argmax())]
-    return {name: best[name] for name in options}, table
+    table = pandas.DataFrame([{**candidate, "f1": score(**candidate)} for candidate in candidates])
+    return candidates[int(table.f1.argmax())], table
 
 
 def voronoi(outline, spots, threshold, spot_sigma, outline_sigma, min_size, voxel_size=None):
+    """Voronoi-Otsu with a given threshold, small objects dropped."""
     labels = instances.voronoi_otsu(outline, spot_sigma, outline_sigma, voxel_size, threshold=threshold,
                                     spots=spots)
     return instances.filter_size(labels, min_size)
+
+
+def from_cores(outline, cores, threshold, core_threshold, sigma, min_size, voxel_size=None):
+    """One cell for each piece of core: cores (blurred by ``sigma``) above ``core_threshold`` are numbered.
+
+    Each voxel of the outline goes to the nearest core of its piece; a piece without a core is no cell.
+    """
+    from skimage.segmentation import watershed as flood
+
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float) / np.min(voxel_size)
+    seeds = instances.connected(ndi.gaussian_filter(cores, sigma / size), core_threshold, 3, connectivity=6)
+    mask = (outline > threshold) | (seeds > 0)
+    nearest = ndi.distance_transform_edt(seeds == 0, sampling=size) if seeds.any() else np.zeros(mask.shape)
+    return instances.filter_size(flood(nearest, seeds, mask=mask).astype(np.int32), min_size)
