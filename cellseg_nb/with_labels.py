@@ -122,7 +122,7 @@ def folder(choice, name, start_over=False):
     return place
 
 
-def empty_cubes(data, cube, batch=4, batches=200, seed=0, keep=10):
+def empty_cubes(data, cube, batch=4, batches=200, seed=0, keep=30):
     """Share of cell voxels in cubes drawn anywhere and drawn class-balanced: a table draw, batch, share (one
     row a cube).
 

@@ -92,7 +92,7 @@ class SupervisedMethod:
 
     def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None,
                  learning_rate=None, schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2,
-                 cores=False, start=None, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5,
+                 cores=False, start=None, threshold=0.5, spot_sigma=1.0, outline_sigma=0.0, min_size=5,
                  spots="volume", core_threshold=0.5, seed=0, device="auto", **widths):
         given = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate)
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
@@ -274,7 +274,7 @@ class SegResNetMethod(SupervisedMethod):
     """SegResNet (Myronenko 2018): a residual encoder and decoder. Widths: init_filters, dropout_prob, ..."""
 
     name = "segresnet"
-    LAPTOP = dict(cube=32, batch=4, steps=10, epochs=30, learning_rate=2e-3, init_filters=8)
+    LAPTOP = dict(cube=32, batch=4, steps=10, epochs=25, learning_rate=2e-3, init_filters=8)
     PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant",
                  init_filters=8, dropout_prob=0.3)
     SIDES, MEMORY = 8, 64
