@@ -48,7 +48,7 @@ def match(truth, prediction, thresholds=THRESHOLDS, slicewise=False):
     for threshold in thresholds:
         found = [_matched(overlap, threshold) for overlap in overlaps]
         tp = sum(len(true) for true, _, _ in found)
-        score = sum(float(scores.sum(dtype=float)) for _, _, scores in found)
+        score = sum(float(scores.sum()) for _, _, scores in found)
         rows.append(_row(threshold, tp, score, sum(len(o.true) for o in overlaps), sum(len(o.predicted) for o in overlaps)))
     return pandas.DataFrame(rows)
 
@@ -92,8 +92,7 @@ def _overlaps(truth, prediction):
     shape = (len(true), len(predicted))
     shared = coo_matrix((np.ones(len(row), np.int64), (row, column)), shape).tocsr().tocoo()  # tocsr adds equal pairs up
     row, column, count = shared.row, shared.col, shared.data
-    # single precision as in StarDist: it decides whether an IoU of 3/10 reaches a threshold written as 0.1 * 3
-    iou = (count / (size_true[row] + size_predicted[column] - count)).astype(np.float32)
+    iou = count / (size_true[row] + size_predicted[column] - count)
     nodes = sum(shape)
     graph = coo_matrix((np.ones(len(row)), (row, column + shape[0])), (nodes, nodes))
     group = connected_components(graph, directed=False)[1][row] if nodes else row
@@ -106,7 +105,8 @@ def _matched(overlap, threshold):
     Where no cell has two partners to choose from, every good pair is matched; the assignment is solved, with
     StarDist's costs, only in the groups where there is a choice. Groups share no cells, so this is the optimum.
     """
-    good = overlap.iou >= threshold
+    # single precision as in StarDist: it decides whether an IoU of 3/10 reaches a threshold written as 0.1 * 3
+    good = overlap.iou.astype(np.float32) >= np.float32(threshold)
     partners_true = np.bincount(overlap.row[good], minlength=len(overlap.true))
     partners_predicted = np.bincount(overlap.column[good], minlength=len(overlap.predicted))
     choice = good & ((partners_true[overlap.row] > 1) | (partners_predicted[overlap.column] > 1))

@@ -37,9 +37,10 @@ def slow_match(truth, prediction, threshold):
     best, kept = -1.0, []
     for columns in itertools.permutations(range(iou.shape[1]), iou.shape[0]):
         scores = iou[np.arange(len(columns)), list(columns)]
-        value = (scores >= threshold).sum() + scores.sum() / (2 * max(1, len(scores)))
+        good = scores.astype(np.float32) >= np.float32(threshold)
+        value = good.sum() + scores.sum() / (2 * max(1, len(scores)))
         if value > best:
-            best, kept = value, scores[scores >= threshold]
+            best, kept = value, scores[good]
     tp, score = len(kept), float(np.sum(kept))
     fp, fn = len(predicted) - tp, len(true) - tp
     ratio = lambda a, b: a / b if b else 0.0
@@ -60,6 +61,7 @@ def test_equals_trying_every_matching(seed, cells):
 
 @pytest.mark.parametrize("slicewise", [False, True])
 def test_equals_stardist_on_200_random_pairs(slicewise):
+    """Counts to the unit; means to single precision, which is what StarDist adds the IoUs up in."""
     matching = pytest.importorskip("stardist.matching")
     for seed in range(200):
         truth, prediction = random_pair(seed, (8, 12, 12), 14)
@@ -71,7 +73,7 @@ def test_equals_stardist_on_200_random_pairs(slicewise):
                 theirs = matching.matching(truth, prediction, thresh=row.thresh)
             for name in ours.columns:
                 expected = getattr(theirs, name)
-                assert row[name] == (expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-12)), (seed, name)
+                assert row[name] == (expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-6)), (seed, name)
 
 
 def test_a_perfect_match():
