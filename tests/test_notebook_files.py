@@ -75,3 +75,9 @@ def test_kernel_and_exercise(notebook):
     assert content["metadata"]["kernelspec"]["name"] == "python3"
     text = "\n".join("".join(cell["source"]) for cell in content["cells"])
     assert "<details>" in text and "What next" in text
+
+
+def test_attached_pictures_are_there(notebook):
+    for cell in notebook[1]["cells"]:
+        for name in re.findall(r"\(attachment:([^)]+)\)", "".join(cell["source"])):
+            assert any(len(data) > 1000 for data in cell.get("attachments", {}).get(name, {}).values()), name
