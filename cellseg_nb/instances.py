@@ -137,6 +137,14 @@ def fill(labels, radius=1, voxel_size=None):
     return filled
 
 
+def solid(mask, radius=1, voxel_size=None):
+    """Close each connected piece of a mask by ``radius`` voxels and fill its holes, (Z, Y, X) bool: rims become nuclei.
+
+    Do this before touching cells are parted; a shell cut into pieces cannot be closed any more.
+    """
+    return fill(connected(mask, 0), radius, voxel_size) > 0
+
+
 def table(labels, intensity=None, voxel_size=None):
     """One row a cell.
 

@@ -115,8 +115,10 @@ def middle(image, side=64):
 # ---------------------------------------------------------------- labels
 
 def label(choice, volume, probability, cut, method=None):
-    """Labels by one of the three methods, without any filter, (Z, Y, X) int32."""
+    """Labels by one of the three methods, hollow nuclei closed if so chosen, without any filter, (Z, Y, X) int32."""
     method, size = method or choice["method"], volume.voxel_size
+    if choice["closing"]:
+        probability = np.maximum(probability, instances.solid(probability > cut, choice["closing"], size))
     if method == "connected":
         return instances.connected(probability, cut)
     if method == "watershed":
@@ -124,10 +126,8 @@ def label(choice, volume, probability, cut, method=None):
     return instances.voronoi_otsu(probability, choice["spot_sigma"], 0.5, size, cut, spots=volume.image)
 
 
-def clean(choice, labels, voxel_size=None):
-    """Closing first (it changes sizes), then slices, then sizes, as the parameters say."""
-    if choice["closing"]:
-        labels = instances.fill(labels, choice["closing"], voxel_size)
+def clean(choice, labels):
+    """Only the slices and sizes that the parameters say."""
     last = None if choice["last_slice"] < 0 else choice["last_slice"]
     labels = instances.filter_slices(labels, choice["first_slice"] or None, last)
     return instances.filter_size(labels, choice["min_size"], choice["max_size"] or None)
@@ -151,7 +151,7 @@ def rows(scores):
 
 def compare(choice, volume, probability, cut):
     """The three methods on the same probability. Returns {method: labels} and a table."""
-    found = {method: clean(choice, label(choice, volume, probability, cut, method), volume.voxel_size) for method in METHODS}
+    found = {method: clean(choice, label(choice, volume, probability, cut, method)) for method in METHODS}
     return found, rows([score(name, labels, volume.truth) for name, labels in found.items()])
 
 
@@ -276,7 +276,7 @@ def _one(choice, find_cells, path):
         return before["found"]
     volume = _read(path, choice)
     probability = find_cells(volume.image, flips=choice["flips"], progress=False)
-    labels = clean(choice, label(choice, volume, probability, threshold(choice, find_cells)), volume.voxel_size)
+    labels = clean(choice, label(choice, volume, probability, threshold(choice, find_cells)))
     table = instances.table(labels, volume.image, volume.voxel_size)
     volumes.write(place / f"{path.stem}_labels.tif", labels, volume.voxel_size)
     volumes.write_table(place / f"{path.stem}_cells.csv", table)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage as ndi
 
 from cellseg_nb import instances, metrics, simulate
 from cellseg_nb.errors import UserError
@@ -101,6 +102,16 @@ def test_fill_closes_hollow_nuclei_and_leaves_neighbours():
     dented = labels.copy()
     dented[12, 16, 9:14] = 0
     assert (instances.fill(dented, 2)[12, 16, 10:14] == labels[12, 16, 14]).all()
+
+
+def test_shells_are_made_solid_before_they_are_parted():
+    """Parting the shells of two touching hollow nuclei cuts them up; closed before, they are two."""
+    whole = balls([(12, 16, 14), (12, 16, 26)], radius=6) > 0
+    shells = whole & ~ndi.binary_erosion(whole, iterations=2)
+    shells[12, 16, 8:10] = False  # a hole in a rim
+    assert instances.watershed(shells, 0, 0.5).max() > 2
+    closed = instances.solid(shells, 1)
+    assert metrics.dice(closed, whole) > 0.95 and instances.watershed(closed, 0, 0.5).max() == 2
 
 
 def test_table_of_a_known_ball():
