@@ -110,7 +110,7 @@ def test_shells_are_made_solid_before_they_are_parted():
     shells = whole & ~ndi.binary_erosion(whole, iterations=2)
     shells[12, 16, 8:10] = False  # a hole in a rim
     assert instances.watershed(shells, 0, 0.5).max() > 2
-    closed = instances.solid(shells, 1)
+    closed = instances.solid(shells, 2)
     assert metrics.dice(closed, whole) > 0.95 and instances.watershed(closed, 0, 0.5).max() == 2
 
 
