@@ -9,11 +9,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: setup
 	$(BIN)/cellseg-nb run 00_quickstart -o results/00_quickstart
 
-test: setup
-	$(BIN)/python -m pytest
+# Two tests at a time with one thread each: sooner done on two cores than one test with two.
+test: setup-rivals
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 quick: setup
-	$(BIN)/python -m pytest -m "not notebook and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not notebook and not slow"
 
 lab: setup
 	$(BIN)/jupyter lab notebooks
