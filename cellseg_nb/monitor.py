@@ -60,8 +60,7 @@ def advice(history, foreground=None):
     n_cuts = float(np.mean([row["n_cuts"] for row in history[-3:]]))
     if n_cuts > ARRIVED:
         said.append(f"SoftNCuts stands at {n_cuts:.3f} and should fall below {ARRIVED}: the training is not done. "
-                    "Run it for more epochs (it carries on from where it stopped when you only raise that number... "
-                    "in a new output folder).")
+                    "Run it with more epochs, into a new output folder.")
     if foreground is not None and foreground < EMPTY:
         said.append("Almost no voxel is called cell: is the volume empty, or are the cells dark on a bright background?")
     return said
