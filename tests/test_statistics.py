@@ -120,7 +120,7 @@ numbers = st.one_of(st.integers(0, 5).map(float), st.floats(-1e6, 1e6, allow_nan
 samples = st.lists(st.lists(numbers, min_size=2, max_size=7), min_size=2, max_size=5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(samples)
 def test_against_the_libraries_and_the_formulas(parts):
     import scikit_posthocs
