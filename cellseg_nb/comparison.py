@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import (checks, datasets, grid, methods, metrics, pairs, runtime, simulate, splitting, tables, volumes,
+from . import (__version__, checks, grid, methods, metrics, pairs, runtime, simulate, splitting, tables, volumes,
                with_labels)
 from .errors import UserError
 
@@ -26,8 +26,8 @@ VARIANTS, MATCHINGS = ("default", "tuned"), ("3d", "slicewise")
 LIBRARIES = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
 UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
 # Demo: what two cores do in about a minute each. Paper: the rest of the settings is each method's PAPER.
-DEMO = {"wnet3d": dict(epochs=16), "segresnet": dict(epochs=20), "swinunetr": dict(epochs=12),
-        "cellpose": dict(), "stardist": dict()}
+DEMO = {"wnet3d": dict(epochs=20), "segresnet": dict(epochs=12),
+        "swinunetr": dict(epochs=8, batch=1, learning_rate=2e-3)}
 PAPER = {"wnet3d": dict(channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4)}
 PUBLISHED = {"Otsu threshold": ("otsu", "default"), "WNet3D": ("wnet3d", "tuned"), "SegResNet": ("segresnet", "tuned"),
              "SwinUNetR": ("swinunetr", "tuned"), "Cellpose": ("cellpose", "tuned"),
@@ -124,13 +124,15 @@ def folds(names, wanted="auto", profile="demo"):
 # ------------------------------------------------------------ running
 
 def options(choice, name, given=None):
-    """Settings of a method: of the profile, then what the user gave for this method."""
-    paper = choice["profile"] == "paper"
-    settings = dict(getattr(methods.kind(name), "PAPER", {})) | PAPER.get(name, {}) if paper else DEMO.get(name, {})
-    settings = {**settings, **({"epochs": choice["epochs"]} if choice["epochs"] else {}), **(given or {})}
-    known = inspect.signature(methods.kind(name)).parameters
-    return settings if "epochs" in known or "epochs" not in settings else {k: v for k, v in settings.items()
-                                                                           if k != "epochs"}
+    """Settings of a method: those of the profile, the epochs asked for, then what is given for this method."""
+    kind = methods.kind(name)
+    if choice["profile"] == "paper":
+        settings = {**getattr(kind, "PAPER", {}), **PAPER.get(name, {})}
+    else:
+        settings = dict(DEMO.get(name, {}))
+    if choice["epochs"] and "epochs" in inspect.signature(kind.__init__).parameters:
+        settings["epochs"] = choice["epochs"]
+    return {**settings, **(given or {})}
 
 
 def run(choice, data, held_out, given=None):
@@ -147,8 +149,8 @@ def run(choice, data, held_out, given=None):
     given, out = given or {}, Path(choice["out"])
     context = {"data": data, "out": str(out), "device": choice["device"],
                "options": {name: options(choice, name, given.get(name)) for name in choice["methods"]}}
-    common = {"voxel_size": data.voxel_size, "data": {name: pairs.fingerprint(*pair) for name, *pair in
-                                                      zip(data.names, data.images, data.labels)}}
+    common = {"version": __version__, "voxel_size": data.voxel_size,
+              "data": {name: pairs.fingerprint(*pair) for name, *pair in zip(data.names, data.images, data.labels)}}
     jobs = [{"method": name, "fold": fold, "seed": seed} for name in choice["methods"] for fold in held_out
             for seed in choice["seeds"]]
     alike = {}  # one call for all, but for methods with settings of their own: changing one keeps the others' runs

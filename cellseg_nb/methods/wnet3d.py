@@ -18,11 +18,9 @@ class WNetLoss(nn.Module):
 
     With ``balance="auto"`` the reconstruction weight is set anew with the first batch of every epoch, so that the
     reconstruction pulls on the class probabilities with ``share`` times the gradient of SoftNCuts (half of the
-    new value, half of the old: no jumps), within the range the paper's authors set by hand (5e-3 to 5e-1). With
+    new value, half of the old: no jumps). The paper's authors did this by hand (5e-3 to 5e-1). With
     ``balance="fixed"`` it stays as given.
     """
-
-    RANGE = (5e-3, 5e-1)
 
     def __init__(self, form="class_mean", reconstruction="mse", balance="auto", n_cuts_weight=0.5, rec_weight=0.005,
                  share=0.03, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
@@ -58,7 +56,7 @@ class WNetLoss(nn.Module):
         rebuild = self._reconstruction(model.decoder(probabilities), volume)
         pull_cut = torch.autograd.grad(cut, probabilities)[0].norm()
         pull_rec = torch.autograd.grad(rebuild, probabilities)[0].norm()
-        wanted = (self.share * pull_cut / pull_rec.clamp_min(1e-12)).clamp(*self.RANGE)
+        wanted = self.share * pull_cut / pull_rec.clamp_min(1e-12)
         self.rec_weight.copy_(0.5 * (self.rec_weight + wanted) if self.balanced else wanted)
         self.balanced.fill_(True)
 
