@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import (__version__, checks, grid, methods, metrics, pairs, runtime, simulate, splitting, tables, volumes,
-               with_labels)
+from . import (__version__, checks, grid, methods, metrics, pairs, quickstart, runtime, simulate, splitting, tables,
+               volumes, with_labels)
 from .errors import UserError
 
 Data = namedtuple("Data", "names images labels voxel_size")
@@ -28,7 +28,7 @@ UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
 # Demo: what two cores do in about a minute each. Paper: the rest of the settings is each method's PAPER.
 DEMO = {"wnet3d": dict(epochs=20), "segresnet": dict(epochs=12),
         "swinunetr": dict(epochs=8, batch=1, learning_rate=2e-3)}
-PAPER = {"wnet3d": dict(channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4)}
+PAPER = {"wnet3d": quickstart.PROFILES["paper"]}
 PUBLISHED = {"Otsu threshold": ("otsu", "default"), "WNet3D": ("wnet3d", "tuned"), "SegResNet": ("segresnet", "tuned"),
              "SwinUNetR": ("swinunetr", "tuned"), "Cellpose": ("cellpose", "tuned"),
              "Cellpose - default": ("cellpose", "default"), "StarDist": ("stardist", "tuned"),

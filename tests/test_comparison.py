@@ -218,6 +218,15 @@ def test_bad_parameters(tmp_path, changes, message):
         choice(tmp_path, **{"method_names": "otsu", **changes})
 
 
+def test_settings_of_a_profile_and_ones_own():
+    demo, paper = ({"profile": profile, "epochs": epochs} for profile, epochs in (("demo", 3), ("paper", 0)))
+    assert comparison.options(demo, "otsu") == {} and comparison.options(demo, "segresnet")["epochs"] == 3
+    assert comparison.options(demo, "segresnet", {"epochs": 4})["epochs"] == 4
+    assert comparison.options(paper, "stardist")["rays"] == 96 and comparison.options(paper, "wnet3d")["cube"] == 64
+    for name in ("otsu", "wnet3d", "segresnet", "cellpose", "stardist"):
+        assert methods.get(name, **comparison.options(demo, name))
+
+
 def test_folds():
     names = ["c1", "c3", "c5", "visual"]
     assert comparison.folds(names) == ["visual"]
