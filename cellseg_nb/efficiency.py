@@ -17,7 +17,7 @@ from . import __version__, checks, data, datasets, files, grid, methods, metrics
 from .errors import UserError
 from .quickstart import PROFILES as WNET3D
 
-# images, labels: {volume: (Z, Y, X)}; cubes: table of `splitting.cube_table`; clean: {volume: slices before its artefact}
+# images, labels: {volume: (Z, Y, X)}; cubes: see `splitting.cube_table`; clean: {volume: slices before its artefact}
 Data = namedtuple("Data", "images labels cubes clean voxel_size")
 
 SCALE = 0.4  # of the sides of the simulated volumes: a sixteenth of the voxels and of the cells
@@ -207,7 +207,7 @@ def work(job, context):
     image, truth = found.images[job["volume"]], found.labels[job["volume"]]
     cells = model.segment(image, voxel_size=found.voxel_size)
     volumes.write(labels_file(choice, job), cells, found.voxel_size, compress=True)
-    learned = {(row.volume, cell) for row, label in zip(rows.itertuples(), labels) for cell in np.unique(label[label > 0])}
+    learned = {(volume, cell) for volume, label in zip(rows.volume, labels) for cell in np.unique(label[label > 0])}
     at = metrics.match(truth, cells, (0.5,)).iloc[0]
     clean = slice(found.clean.get(job["volume"]))
     return [{"cubes": len(rows), "cells": len(learned), "dice": metrics.dice(truth, cells),
@@ -237,8 +237,8 @@ def run(choice, found, start_over=False):
         "voxel_size": found.voxel_size, "version": __version__,
         "options": PAPER if choice["profile"] == "paper" else DEMO}
     targets = {name: target for name, target in methods.TARGETS.items() if isinstance(target, str)}
-    table = grid.run(jobs(choice, found), work, {"choice": choice, "data": found, "targets": targets}, folder, settings,
-                     choice["processes"], desc="Label efficiency")
+    context = {"choice": choice, "data": found, "targets": targets}
+    table = grid.run(jobs(choice, found), work, context, folder, settings, choice["processes"], desc="Label efficiency")
     if table.empty:
         raise UserError("no run of the grid gave a result: the lines above say why")
     return table

@@ -23,7 +23,8 @@ def boxes(table, value="dice", behind=True):
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     with plt.rc_context(plots.STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 0.9 + 3.6 * rows), squeeze=False, sharey=True)
+        figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 0.9 + 3.6 * rows), squeeze=False,
+                                    sharey=True)
         for ax, name in zip(axes.flat, names):
             if behind:
                 _published(ax, known[known.method == name], percents)
@@ -61,8 +62,8 @@ def _own(ax, part, value, percents, marker):
                        boxprops={"facecolor": "#D6E6F2", "edgecolor": plots.BLUE, "linewidth": 1.6},
                        medianprops={"color": "black", "lw": 2}, zorder=3)
         for row in rows.to_dict("records"):
-            ax.plot(place + rng.uniform(-0.15, 0.15), row[value], marker[row["volume"]], color=plots.ORANGE, mec="black",
-                    markersize=7, zorder=4)
+            ax.plot(place + rng.uniform(-0.15, 0.15), row[value], marker[row["volume"]], color=plots.ORANGE,
+                    mec="black", markersize=7, zorder=4)
     ax.set_xticks(range(len(percents)), [f"{percent:g}" for percent in percents])
     ax.set_xlim(-0.6, len(percents) - 0.4)
 

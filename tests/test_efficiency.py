@@ -71,7 +71,8 @@ def test_the_plan_shown_is_the_one_that_is_run(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, seeds="3")
     plan = efficiency.division(choice, data, 3)
     for job in efficiency.jobs(choice, data):
-        rows = plan[(plan.fold == job["fold"]) & (plan.percentage == job["training_percent"]) & (plan.role == "training")]
+        rows = plan[(plan.fold == job["fold"]) & (plan.percentage == job["training_percent"])]
+        rows = rows[rows.role == "training"]
         used = efficiency.training_cubes(data, job, choice["held_out"])[2]
         assert set(zip(rows.volume, rows.cube)) == set(zip(used.volume, used.cube))
 
@@ -103,8 +104,8 @@ def test_the_table_says_what_the_files_say(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, artefact_from="v1:18")
     table = efficiency.run(choice, data)
     assert list(table.columns) == [
-        "method", "fold", "volume", "training_percent", "seed", "cubes", "cells", "dice", "dice_without_artefact", "f1",
-        "precision", "recall", "n_true", "n_pred", "probability_threshold", "seconds"]
+        "method", "fold", "volume", "training_percent", "seed", "cubes", "cells", "dice",
+        "dice_without_artefact", "f1", "precision", "recall", "n_true", "n_pred", "probability_threshold", "seconds"]
     for row in table.to_dict("records"):
         found, size = volumes.read_labels(efficiency.labels_file(choice, row))
         truth = data.labels[row["volume"]]
@@ -162,14 +163,16 @@ def test_a_cube_too_small_for_a_network_is_named(folder, tmp_path, capsys):
     choice, data = prepared(folder, tmp_path, method_names="otsu,swinunetr", percentages="60")
     table = efficiency.run(choice, data)
     assert set(table.method) == {"otsu"}
-    assert "swinunetr, 1, v1, 60, 0: volume 1 has shape (16, 16, 16), smaller than one training cube" in capsys.readouterr().out
+    words = "swinunetr, 1, v1, 60, 0: volume 1 has shape (16, 16, 16), smaller than one training cube"
+    assert words in capsys.readouterr().out
     with pytest.raises(UserError, match="no run of the grid gave a result"):
         efficiency.run({**choice, "methods": ["swinunetr"]}, data)
 
 
 @pytest.mark.parametrize("given, words", [
     (dict(method_names="otus"), "no method 'otus'"), (dict(method_names=" , "), "methods is empty"),
-    (dict(percentages="10,many"), "percentages must be numbers"), (dict(percentages="0"), "percentages must be between"),
+    (dict(percentages="10,many"), "percentages must be numbers"),
+    (dict(percentages="0"), "percentages must be between"),
     (dict(percentages="110"), "percentages must be between"), (dict(seeds="0.5"), "seeds must be a whole number"),
     (dict(seeds="-1"), "seeds must be between"), (dict(cube=4), "cube must be 8 voxels"),
     (dict(profile="fast"), "profile must be one of"), (dict(processes=-1), "processes must be between")])
