@@ -181,8 +181,8 @@ def work(job, context):
         if variant == "tuned":
             before = _plain(method)
             seconds["tune_seconds"] = _timed(method.tune, images, labels, voxel_size=data.voxel_size)[1]
-            chosen = ", ".join(f"{name} {value}" for name, value in _plain(method).items()
-                               if value != before.get(name))
+            chosen = ", ".join(f"{name} {value if isinstance(value, str) else f'{value:.3g}'}" for name, value
+                               in _plain(method).items() if value != before.get(name))
         found, seconds["segment_seconds"] = _timed(method.segment, data.images[test].copy(),
                                                    voxel_size=data.voxel_size)
         volumes.write(labels_file(context["out"], job, variant), found, data.voxel_size)

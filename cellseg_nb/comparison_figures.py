@@ -133,8 +133,8 @@ def counts(table):
             own = part[part.method == name]
             ax.plot(own.cells / own.n_true, [place] * len(own), marker, color=colour, markersize=10)
             for row in own.itertuples():
-                ax.annotate(f"{row.cells}", (row.cells / row.n_true, place), xytext=(0, 8), textcoords="offset points",
-                            ha="center", fontsize=10)
+                ax.annotate(f"{row.cells}", (row.cells / row.n_true, place), xytext=(9, 0), textcoords="offset points",
+                            va="center", fontsize=11)
         ax.axvline(1, color="black", linestyle=":", zorder=0)
         low, high = ax.get_xlim()
         ax.set(xlim=(min(low, 0.9), max(high, 1.1)), ylim=(len(styles) - 0.4, -0.8),
@@ -171,7 +171,7 @@ def slices(image, truth, found, position=None, voxel_size=None, threshold=0.5):
     extent = (0, truth.shape[2] * size[2], truth.shape[1] * size[1], 0)
     low, high = np.percentile(image, [1, 99.7])
     rows = -(-len(found) // 3)
-    outlines = (("true cell, found", plots.SKY), ("true cell, missed", plots.ORANGE), ("invented", plots.PURPLE))
+    outlines = (("right, as found", plots.SKY), ("missed, as labelled", plots.ORANGE), ("invented", plots.PURPLE))
     with plt.rc_context(plots.STYLE):
         figure, axes = plt.subplots(rows, min(3, len(found)), figsize=(4.2 * min(3, len(found)), 4.5 * rows + 0.7),
                                     squeeze=False, sharex=True, sharey=True)
@@ -180,7 +180,7 @@ def slices(image, truth, found, position=None, voxel_size=None, threshold=0.5):
         for ax, (name, labels) in zip(axes.flat, found.items()):
             cells = metrics.quality(truth, labels, threshold)
             ax.imshow(image[z], cmap="gray", vmin=low, vmax=high, extent=extent)
-            kinds = ((cells.matched_true, truth), (cells.missed, truth), (cells.invented, labels))
+            kinds = ((cells.matched_predicted, labels), (cells.missed, truth), (cells.invented, labels))
             for (ids, source), (_, colour) in zip(kinds, outlines):
                 _outline(ax, np.where(np.isin(source[z], ids), source[z], 0), extent, colour)
             ax.set(title=f"{name}: {len(cells.matched_true)} right,\n{len(cells.missed)} missed, "

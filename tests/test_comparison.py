@@ -13,8 +13,8 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.methods.otsu import OtsuMethod
 
 COLUMNS = ["method", "fold", "seed", "variant", "matching", "threshold", "f1", "precision", "recall",
-           "panoptic_quality", "tp", "fp", "fn", "n_true", "n_pred", "dice", "cells", "chosen", "fit_seconds", "tune_seconds",
-           "segment_seconds", "seconds"]
+           "panoptic_quality", "tp", "fp", "fn", "n_true", "n_pred", "dice", "cells", "chosen", "fit_seconds",
+           "tune_seconds", "segment_seconds", "seconds"]
 
 
 class Spy:
