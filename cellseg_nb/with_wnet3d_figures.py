@@ -7,6 +7,7 @@ from matplotlib.ticker import MaxNLocator
 
 from . import ncuts, plots, volumes
 from .methods.wnet3d import brightest
+from .monitor import ARRIVED
 
 MAP = dict(cmap="viridis", vmin=0, vmax=1)
 
@@ -156,6 +157,22 @@ def grid(lessons, z=None):
             if j == 0:
                 ax.set_ylabel(f"learning rate {rate:g}\ny (voxels)")
         figure.colorbar(shown, ax=axes, label="probability of cell", shrink=0.5)
+    return figure
+
+
+def falling(lessons, titles):
+    """SoftNCuts over the epochs of several trainings, and the value below which the classes follow the cells."""
+    with plt.rc_context(plots.STYLE):
+        figure, ax = plt.subplots(figsize=(9, 3.8))
+        colours = (plots.BLUE, plots.GREEN, plots.ORANGE, plots.RED)
+        for lesson, title, colour, mark in zip(lessons, titles, colours, "os^D"):
+            ax.plot([row["epoch"] for row in lesson.history], [row["n_cuts"] for row in lesson.history], color=colour,
+                    marker=mark, label=title)
+        ax.axhline(ARRIVED, color="black", linestyle=":", label=f"arrived: {ARRIVED:g}")
+        ax.set(xlabel="epoch", ylabel="SoftNCuts", yscale="log")
+        ax.grid(alpha=0.3)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
 
 

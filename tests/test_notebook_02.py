@@ -1,0 +1,62 @@
+"""Notebook 02 executed by papermill as users do: with its defaults, again on what it left, and on a user's volume."""
+
+import json
+import re
+
+import numpy as np
+import pandas
+import pytest
+
+from cellseg_nb import runs, simulate, volumes, weights
+from cellseg_nb.errors import UserError
+
+pytestmark = pytest.mark.notebook
+
+
+def shown(out):
+    """All text the notebook printed."""
+    cells = json.loads((out / "02_wnet3d_training.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert not re.search(r"FutureWarning|RuntimeWarning|UserWarning: (?!The given NumPy)", str(outputs))
+    return "".join("".join(output["text"]) for output in outputs if output.get("name") == "stdout")
+
+
+def test_02_on_the_bundled_volumes_and_again(tmp_path):
+    out = runs.run("02_wnet3d_training", out=tmp_path / "out")
+    text = shown(out)
+    assert "all the same, to the bit" in text and "the session was lost in epoch 3" in text
+    assert "SoftNCuts stands at" in text and "would upload wnet3d.pt" in text
+    final = pandas.read_csv(out / "final.csv", index_col="volume")
+    assert final.loc["sample", "Dice"] > 0.8 and final.loc["sample", "foreground (%)"] < 10
+    history = pandas.read_csv(out / "history.csv")
+    assert history.n_cuts.iloc[-3:].mean() < history.n_cuts.iloc[0] / 10 and history.val_dice.max() > 0.8
+    assert len(pandas.read_csv(out / "grid.csv")) == 9
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["headline"].startswith("sample: ") and summary["advice"] == []
+    found = weights.load(out)  # notebook 04 opens the weights
+    assert found.architecture == "wnet3d"
+    report = (out / "report.html").read_text()
+    assert report.count("data:image/png;base64") >= 9 and "Traceback" not in report
+
+    def lesson(name):
+        return json.loads((out / "lessons" / name / "lesson.json").read_text())["history"]
+
+    before = {name: lesson(name) for name in ("class_mean", "pairwise", "three_classes")}
+    again = runs.run("02_wnet3d_training", out=out)  # nothing is trained a second time
+    assert {name: lesson(name) for name in before} == before
+    assert pandas.read_csv(again / "history.csv").equals(history)
+
+
+def test_02_on_a_users_volume_without_labels(tmp_path):
+    image, _ = simulate.volume((26, 40, 44), 20, seed=3)
+    volumes.write(tmp_path / "mine.tif", image, (2.0, 1.0, 1.0))
+    given = {"dataset": str(tmp_path / "mine.tif"), "epochs": "3", "rec_weight": "0.01"}
+    out = runs.run("02_wnet3d_training", given, tmp_path / "out")
+    assert "no labels" in shown(out)
+    assert "Dice" not in pandas.read_csv(out / "final.csv") and "val_dice" not in pandas.read_csv(out / "history.csv")
+    assert np.allclose(pandas.read_csv(out / "history.csv").rec_weight, 0.01)
+
+
+def test_02_bad_parameters_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="repo must be owner/name"):
+        runs.run("02_wnet3d_training", {"repo": "no slash"}, tmp_path / "out")
