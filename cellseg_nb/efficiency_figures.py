@@ -10,7 +10,7 @@ from . import efficiency, plots
 MARKERS = "os^DvP*X"
 COLOURS = (plots.BLUE, plots.ORANGE, plots.GREEN, plots.RED, plots.PURPLE, plots.SKY, "black")
 WORDS = {"dice": "Dice of the held-out volume", "f1": "F1 (IoU 0.5) of the held-out volume",
-         "dice_without_artefact": "Dice, slices with the artefact left out"}
+         "dice_without_artefact": "Dice of the held-out volume, cut off before its artefact"}
 PALE, GREY = "#E4E4E4", "#8C8C8C"
 
 
@@ -34,7 +34,7 @@ def boxes(table, value="dice", behind=True):
         for ax in axes.flat[len(names):]:
             ax.set_visible(False)
         for ax in axes[:, 0]:
-            ax.set_ylabel(WORDS.get(value, value).replace(" of the ", "\nof the ").replace(", slices", ",\nslices"))
+            ax.set_ylabel(WORDS.get(value, value).replace(" of the ", "\nof the ").replace(", cut", ",\ncut"))
         handles = [Patch(facecolor="#D6E6F2", edgecolor=plots.BLUE, label="yours")]
         handles += [Patch(facecolor=PALE, edgecolor=GREY, label="published (Dice)")] if behind else []
         handles += [Line2D([], [], marker=shape, color="none", markerfacecolor=plots.ORANGE, markeredgecolor="black",
@@ -86,7 +86,7 @@ def price(table, value="f1"):
             ax.errorbar(found["cells"]["mean"] * (1 + 0.02 * number), middle, away, color=colour, marker=shape,
                         markersize=8, capsize=4, linewidth=2, label=name)
         ax.set(xscale="log", xlabel="labelled cells to learn from (mean; log scale)", ylim=(-0.02, 1.02),
-               ylabel=WORDS.get(value, value).replace(" of the ", "\nof the "))
+               ylabel=WORDS.get(value, value).replace(" of the ", "\nof the ").replace(", cut", ",\ncut"))
         ticks = table.groupby("training_percent").cells.mean().round().astype(int).unique()
         ax.set_xticks(ticks, [f"{tick}" for tick in ticks])
         ax.minorticks_off()
@@ -115,6 +115,6 @@ def volumes(table):
         handles = [Line2D([], [], marker="o", color="none", markerfacecolor=plots.BLUE, markeredgecolor=plots.BLUE,
                           label="whole volume"),
                    Line2D([], [], marker="s", color="none", markerfacecolor="white", markeredgecolor=plots.ORANGE,
-                          markeredgewidth=2, markersize=9, label="slices with the artefact left out")]
+                          markeredgewidth=2, markersize=9, label="cut off before its artefact")]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     return figure
