@@ -185,7 +185,7 @@ def method(name, choice, seed, voxel_size=None):
     settings = dict(DEMO.get(name, {}))
     if choice["profile"] == "paper":
         settings = dict(PAPER.get(name, getattr(kind, "PAPER", {})))
-    if name in DEMO:
+    if np.isscalar(settings.get("cube")):
         settings["cube"] = min(settings["cube"], max(8, choice["cube"] // 8 * 8))
     known = inspect.signature(kind).parameters
     offered = {"seed": seed, "device": choice["device"], "share": 0.0, "voxel_size": voxel_size}
