@@ -6,6 +6,7 @@ Grey volumes, colours that colour-blind readers can tell apart (Okabe & Ito 2008
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
+from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.spines.top": False, "axes.spines.right": False,
@@ -99,6 +100,7 @@ def curves(history, terms=("n_cuts", "reconstruction"), figure=None):
             epochs = [row["epoch"] for row in history]
             ax.plot(epochs, [row[term] for row in history], color=colour, marker="o", markersize=3)
             ax.set(xlabel="epoch", ylabel=term.replace("_", " "), yscale="log")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.grid(alpha=0.3)
     return figure
 

@@ -129,7 +129,8 @@ def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
     unit = "µm" if voxel_size else "voxels"
     low, high = np.percentile(image, [1, 99.7])
     with plt.rc_context(plots.STYLE):
-        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 5.6), squeeze=False,
+        high_as_wide = extent[2] / extent[1]
+        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 4.4 * high_as_wide + 1.2), squeeze=False,
                                     sharey=True)
         for ax, (name, labels) in zip(axes[0], found.items()):
             found_cells = metrics.quality(truth, labels, threshold)
