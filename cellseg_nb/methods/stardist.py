@@ -20,7 +20,7 @@ from . import tuning
 WEIGHTS = "stardist.npz"
 PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)  # tried by `tune`, which takes the first
 OVERLAPS = (0.4, 0.3, 0.5)  # of equals, hence StarDist's defaults come first
-CANDIDATES = 20000  # an untrained network calls every voxel a middle, and comparing all shapes takes hours
+CANDIDATES = 5000  # an untrained network calls every voxel a middle, and comparing all shapes takes hours
 NOTHING = ("StarDist finds no cell in its own training volumes: train it longer (300 steps or more), choose a patch "
            "that holds whole cells, or look whether the labels belong to the volumes.")
 
