@@ -3,7 +3,10 @@
 import numpy as np
 import torch
 
+from . import training
+
 ARRIVED = 0.03      # SoftNCuts below this: the classes follow the cells (0.002-0.02 where it does, 0.1 and up where not)
+ENOUGH = 0.006      # below this, more training only makes cells smaller, and dim ones are lost
 BROAD = 0.35        # a foreground larger than this share of the volume is a region, not cells
 EMPTY = 0.0005      # a class smaller than this share is empty
 
@@ -41,6 +44,12 @@ class Watch:
         if self.show and (len(history) % self.every == 0 or len(history) == 1):
             middle = self.cube.shape[0] // 2
             self.show(history, self.cube[middle], classes[:, middle])
+
+
+def stop_when_enough(history, model):
+    """Callback that ends a training when SoftNCuts, as the mean of three epochs, has fallen below `ENOUGH`."""
+    if len(history) >= 3 and np.mean([row["n_cuts"] for row in history[-3:]]) < ENOUGH:
+        raise training.Stop(f"SoftNCuts arrived: below {ENOUGH} over three epochs")
 
 
 def advice(history, foreground=None):

@@ -112,6 +112,13 @@ def method(choice, data):
                         device=choice["device"])
 
 
+def callbacks(choice, watch):
+    """``watch``, and in the demo profile an end as soon as the classes have arrived, unless you chose the epochs."""
+    from . import monitor
+
+    return [watch] if choice["epochs"] or choice["profile"] == "paper" else [watch, monitor.stop_when_enough]
+
+
 def training_folder(choice, start_over=False):
     """Folder for the checkpoint; ``start_over`` throws away the one that is there."""
     from .training import CHECKPOINT

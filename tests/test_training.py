@@ -225,3 +225,12 @@ def test_watch_records_shares_and_draws():
     _, history = fit(callbacks=[watch])
     assert all(sum(row["shares"]) == pytest.approx(1, abs=1e-4) for row in history)
     assert drawn == [((24, 24), (2, 24, 24))] * 3
+
+
+def test_enough_is_enough():
+    """Three epochs below the limit end a training; two, or a mean above it, do not."""
+    low, high = {"n_cuts": 0.005}, {"n_cuts": 0.02}
+    for history in ([low, low], [high, low, low], [low] * 3 + [high]):
+        monitor.stop_when_enough(history, None)
+    with pytest.raises(training.Stop, match="arrived"):
+        monitor.stop_when_enough([high, low, low, low], None)

@@ -137,13 +137,27 @@ class WNet3DMethod:
                                         threshold=self.threshold, spots=volume)
         return instances.filter_size(labels, self.min_size)
 
-    def tune(self, images, labels):
-        """Set the threshold that gives the best Dice on labelled training volumes. Returns the table tried."""
-        from .. import metrics
+    def tune(self, images, labels, voxel_size=None):
+        """Choose, on labelled *training* volumes, the threshold with the best Dice and the blur of the spots with the
+        best F1@0.5.
 
-        probability = np.concatenate([self.predict(image).ravel() for image in images])
-        truth = np.concatenate([np.ravel(label) > 0 for label in labels])
-        self.threshold, table = metrics.best_threshold(probability, truth)
+        Returns the table of thresholds tried; that of spots is kept in ``spots_tried``.
+        """
+        from .. import metrics, pairs
+        from . import tuning
+
+        images, labels = pairs.check(images, labels)
+        found = [self.predict(image, progress=False) for image in images]
+        self.threshold, table = metrics.best_threshold(np.concatenate([p.ravel() for p in found]),
+                                                       np.concatenate([label.ravel() > 0 for label in labels]))
+        wide = tuning.diameter(labels)
+
+        def score(spot_sigma):
+            self.spot_sigma = spot_sigma
+            return tuning.f1(lambda i: self.segment(images[i], found[i], voxel_size), labels)
+
+        best, self.spots_tried = tuning.search([{"spot_sigma": round(wide * part, 2)} for part in tuning.SPOTS], score)
+        self.spot_sigma = best["spot_sigma"]
         return table
 
     def save(self, folder):
