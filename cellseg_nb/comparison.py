@@ -91,9 +91,9 @@ def load(choice):
     pairs that do not fit (see `pairs.check`), and names that do not exist.
     """
     source = {**choice, "seed": 0}  # the seeds of a training must not change the data
-    found, size = _simulated() if choice["dataset"] == "simulated" else with_labels._read(source)
+    found, size = _simulated() if choice["dataset"] == "simulated" else with_labels.read(source)
     if len(found) == 1:
-        found = with_labels._cut(*found[0])
+        found = with_labels.cut(*found[0])
     names = [part[0] for part in found]
     images, labels = pairs.check(*zip(*[part[1:] for part in found]))
     held_out = folds(names, choice["folds"], choice["profile"])

@@ -40,9 +40,9 @@ def load(choice):
     longest axis is held out. Raises UserError for pairs that do not fit (see `pairs.check`), and for names
     that do not exist.
     """
-    found, size = _simulated(choice) if choice["dataset"] == "simulated" else _read(choice)
+    found, size = _simulated(choice) if choice["dataset"] == "simulated" else read(choice)
     if len(found) == 1:
-        found = _cut(*found[0])
+        found = cut(*found[0])
     test = _held_out([name for name, _, _ in found], choice["held_out"])
     images, labels = pairs.check(*zip(*[part[1:] for part in found]))
     names = [part[0] for part in found]
@@ -63,22 +63,27 @@ def _simulated(choice):
     return [(f"simulated {number}", *pair) for number, pair in enumerate(made, 1)], (5.0, 5.0, 5.0)
 
 
-def _read(choice):
+def read(choice):
+    """All volumes of a data set with their labels: a list of (name, image, labels), and their one voxel size.
+
+    Raises UserError where labels are missing or voxel sizes differ.
+    """
     collection = datasets.collect(choice["dataset"], cache=choice["cache"] or None, seed=choice["seed"])
     without = [pair.name for pair in collection.pairs if pair.labels is None]
     if without:
         raise UserError(f"{collection.folder}: {', '.join(without)} has no labels: supervised training needs "
                         f"them for every volume")
-    read = [(pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
-            for pair in collection.pairs]
-    sizes = {size for *_, size in read}
+    parts = [(pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
+             for pair in collection.pairs]
+    sizes = {size for *_, size in parts}
     if len(sizes) > 1:
         raise UserError(f"{collection.folder}: the files have different voxel sizes {sorted(map(str, sizes))}: "
                         "set voxel_size for all, or resample them to one")
-    return [part[:3] for part in read], sizes.pop()
+    return [part[:3] for part in parts], sizes.pop()
 
 
-def _cut(name, image, labels):
+def cut(name, image, labels):
+    """One volume as two: the first two thirds along its longest axis, and the last third."""
     axis = int(np.argmax(image.shape))
     place = image.shape[axis] * 2 // 3
     return [(f"{name}, {words}", *(side.take(range(*span), axis) for side in (image, labels)))
