@@ -110,6 +110,20 @@ def filter_slices(labels, first=None, last=None):
     return _consecutive(labels, keep)
 
 
+def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
+    """Keep objects with a spot that rises above its surroundings ``least`` times as far as noise does.
+
+    What rises is the difference of two blurs of ``image``, by ``spot_sigma`` and by four times as much; its noise is the
+    median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were it all noise).
+    """
+    size, labels = _relative(voxel_size), np.asarray(labels)
+    image = _three(image, "image").astype(np.float32)
+    rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
+    noise = 1.4826 * np.median(np.abs(rise - np.median(rise)))
+    highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
+    return _consecutive(labels, np.asarray(highest) > least * noise)
+
+
 def _centres(labels):
     numbers = np.arange(labels.max(initial=0) + 1)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -28,7 +28,8 @@ class Data:
     started: float = field(default_factory=time.time)
 
 
-def check(images, labels, voxel_size, cell_diameter, channel, profile, epochs, threshold, min_size, seed, device, out):
+def check(images, labels, voxel_size, cell_diameter, channel, profile, epochs, threshold, min_size, min_contrast,
+          seed, device, out):
     """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
     from . import widgets
 
@@ -38,7 +39,8 @@ def check(images, labels, voxel_size, cell_diameter, channel, profile, epochs, t
         channel=checks.number("channel", channel, -1, 100, whole=True),
         profile=checks.one_of("profile", profile, PROFILES), epochs=checks.number("epochs", epochs, 0, 100000, whole=True),
         threshold=checks.number("threshold", threshold, 0.01, 0.99),
-        min_size=checks.number("min_size", min_size, 0, whole=True), seed=checks.number("seed", seed, 0, 2**31 - 1, whole=True),
+        min_size=checks.number("min_size", min_size, 0, whole=True),
+        min_contrast=checks.number("min_contrast", min_contrast, 0, 1000), seed=checks.number("seed", seed, 0, 2**31 - 1, whole=True),
         device=device, out=str(out))
     runtime.device(device)
     volumes.writable_folder(out)
@@ -108,8 +110,8 @@ def method(choice, data):
         settings["epochs"] = choice["epochs"]
     if choice["cell_diameter"]:
         settings["spot_sigma"] = choice["cell_diameter"] / min(data.voxel_size or (1.0,)) / 4
-    return WNet3DMethod(**settings, threshold=choice["threshold"], min_size=choice["min_size"], seed=choice["seed"],
-                        device=choice["device"])
+    return WNet3DMethod(**settings, threshold=choice["threshold"], min_size=choice["min_size"],
+                        min_contrast=choice["min_contrast"], seed=choice["seed"], device=choice["device"])
 
 
 def callbacks(choice, watch):

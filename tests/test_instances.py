@@ -104,6 +104,19 @@ def test_fill_closes_hollow_nuclei_and_leaves_neighbours():
     assert (instances.fill(dented, 2)[12, 16, 10:14] == labels[12, 16, 14]).all()
 
 
+def test_what_hardly_rises_above_the_noise_is_dropped():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(100, 5, (24, 32, 48))
+    bright, faint = (balls([centre], 4) > 0 for centre in ((12, 16, 12), (12, 16, 34)))
+    image = noise + 60 * bright + 2 * faint
+    labels = (bright + 2 * faint).astype(np.int32)
+    kept = instances.filter_contrast(labels, image, 6)
+    assert kept.dtype == np.int32 and kept.max() == 1 and np.array_equal(kept > 0, bright)
+    assert instances.filter_contrast(labels, image, 0).max() == 2
+    assert np.array_equal(instances.filter_contrast(labels, 1000 * image + 7, 6), kept)  # no unit of brightness
+    assert instances.filter_contrast(np.zeros_like(labels), image).max() == 0
+
+
 def test_shells_are_made_solid_before_they_are_parted():
     """Parting the shells of two touching hollow nuclei cuts them up; closed before, they are two."""
     whole = balls([(12, 16, 14), (12, 16, 26)], radius=6) > 0

@@ -76,6 +76,8 @@ class WNet3DMethod:
         Side of a training cube in voxels, divisible by 8.
     batch, steps, epochs : int
         Cubes a step, steps an epoch, epochs.
+    threshold, spot_sigma, outline_sigma, min_size, min_contrast : the instance step
+        See `cellseg_nb.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
     learning_rate, seed, device, loss options : see `cellseg_nb.training.train` and `WNetLoss`.
 
     Volumes are remapped to 0..100 (whole volume, minimum to maximum), as the paper does. ``foreground`` is the class
@@ -85,8 +87,8 @@ class WNet3DMethod:
     name = "wnet3d"
 
     def __init__(self, channels=LAPTOP_CHANNELS, classes=2, dropout=0.1, cube=32, batch=2, steps=10, epochs=30,
-                 learning_rate=2e-3, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5, seed=0,
-                 device="auto", **loss):
+                 learning_rate=2e-3, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5,
+                 min_contrast=0.0, seed=0, device="auto", **loss):
         if cube % 8 or cube < 8:
             raise UserError(f"the training cube must be a multiple of 8 voxels a side, not {cube}: 32 on a laptop, "
                             "64 as in the paper")
@@ -94,7 +96,7 @@ class WNet3DMethod:
         self.training = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate, seed=seed)
         self.loss = loss
         self.device = device
-        self.threshold, self.min_size = threshold, min_size
+        self.threshold, self.min_size, self.min_contrast = threshold, min_size, min_contrast
         self.spot_sigma, self.outline_sigma = spot_sigma, outline_sigma
         self.foreground = None
         torch.manual_seed(seed)
@@ -135,6 +137,8 @@ class WNet3DMethod:
         probability = self.predict(volume) if probability is None else probability
         labels = instances.voronoi_otsu(probability, self.spot_sigma, self.outline_sigma, voxel_size,
                                         threshold=self.threshold, spots=volume)
+        if self.min_contrast:
+            labels = instances.filter_contrast(labels, volume, self.min_contrast, self.spot_sigma, voxel_size)
         return instances.filter_size(labels, self.min_size)
 
     def tune(self, images, labels, voxel_size=None):
@@ -164,7 +168,7 @@ class WNet3DMethod:
         """Write ``wnet3d.pt`` (weights and settings) into a folder."""
         path = volumes.writable_folder(folder) / WEIGHTS
         settings = {**self.network, **self.training, **self.loss, "threshold": self.threshold, "min_size": self.min_size,
-                    "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma}
+                    "min_contrast": self.min_contrast, "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma}
         with volumes.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "foreground": self.foreground,
                         "model": self.model.state_dict()}, beside)
