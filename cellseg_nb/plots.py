@@ -132,7 +132,9 @@ def sizes(cells, unit="µm"):
             values = cells[column]
             ax.hist(values, bins=min(40, max(5, len(values) // 5)), color=GREEN, edgecolor="white")
             if len(values):
-                ax.axvline(values.median(), color="black", linestyle="--", label=f"median {values.median():.4g}")
+                middle = values.median()
+                ax.axvline(middle, color="black", linestyle="--",
+                           label=f"median {middle:,.0f}" if middle >= 1000 else f"median {middle:.3g}")
                 ax.legend(frameon=False)
             ax.set(xlabel=label, ylabel="cells")
     return figure
