@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage as ndi
 
 from cellseg_nb import augmentation, instances, losses, metrics, pairs, simulate, training
 from cellseg_nb.errors import UserError
@@ -202,11 +203,69 @@ def test_cells_from_cores():
     assert tuning.from_cores(cells, 0 * cores, 0.5, 0.5, 1.0, 5).max() == 0
 
 
+def two_nuclei():
+    """Two touching balls of radius 8 with a notch between them; each has two bright speckles. Image and labels."""
+    z, y, x = np.ogrid[:24, :24, :44]
+    labels = np.zeros((24, 24, 44), np.int32)
+    for number, middle in ((1, 14), (2, 29)):
+        labels[((z - 12) ** 2 + (y - 12) ** 2 + (x - middle) ** 2 <= 64) & (labels == 0)] = number
+    image = (labels > 0).astype(np.float32)
+    for middle in (14, 29):
+        image[12, 8, middle] = image[12, 16, middle] = 40
+    return ndi.gaussian_filter(image, 1.2), labels
+
+
+def test_depth_keeps_speckled_nuclei_whole_and_parts_them_in_the_notch():
+    image, labels = two_nuclei()
+    mask = (labels > 0).astype(np.float32)
+    assert tuning.voronoi(mask, image, 0.5, 2.0, 0, 5).max() == 4  # by brightness alone, a cell a speckle
+    found = tuning.from_depth(mask, image, 0.5, 2.0, 5)
+    assert found.dtype == np.int32 and np.array_equal(found > 0, labels > 0)
+    assert found.max() == 2 and metrics.match(labels, found, (0.9,)).f1[0] == 1
+    # brightness is scaled, and smoothing is in voxels of the finest axis
+    assert np.array_equal(found, tuning.from_depth(mask, 7 * image + 3, 0.5, 2.0, 5))
+    thin = tuning.from_depth(mask[::2], image[::2], 0.5, 2.0, 5, (2, 1, 1))
+    assert metrics.match(labels[::2], thin, (0.9,)).f1[0] == 1
+    assert tuning.from_depth(mask, image, 0.5, 2.0, 10**4).max() == 0
+    assert tuning.from_depth(0 * mask, image, 0.5, 2.0, 5).max() == 0
+
+
+def test_depth_survives_saving(pair, tmp_path):
+    method, _ = fit(pair, epochs=1, spots="depth", spot_sigma=1.5)
+    method.threshold = float(np.median(method.predict(pair[0])))
+    found = method.segment(pair[0])
+    assert found.max() > 0 and np.array_equal(found, method.segment(pair[0], method.predict(pair[0])))
+    method.save(tmp_path)
+    loaded = SegResNetMethod.load(tmp_path)
+    assert loaded.spots == "depth"
+    loaded.threshold = method.threshold
+    assert np.array_equal(found, loaded.segment(pair[0]))
+
+
+def test_tune_drops_crumbs_when_that_is_better(pair):
+    """Objects far smaller than the cells go, if that scores better on the training volumes; else min_size stays."""
+    image, labels = pair
+    method = SegResNetMethod(**TINY)
+    method.maps = lambda volume, **_: np.asarray(labels > 0, np.float32)[None]
+    method.tune([image], [labels])
+    whole = method.min_size
+    crumbs = np.zeros(labels.shape, bool)
+    crumbs[::6, ::6, ::6] = True
+    crumbs &= ~ndi.binary_dilation(labels > 0, iterations=3)
+    crumbs = ndi.binary_dilation(crumbs)  # seven voxels each: more than the five that always go
+    method = SegResNetMethod(**TINY)
+    method.maps = lambda volume, **_: np.asarray((labels > 0) | crumbs, np.float32)[None]
+    method.tune([image], [labels])
+    assert whole == 5 < method.min_size <= 0.25 * np.pi / 6 * tuning.diameter([labels]) ** 3 + 1
+    assert set(method.spots_tried.min_size) >= {5, method.min_size}
+
+
 def test_training_with_cores(pair, tmp_path):
     method, history = fit(pair, tmp_path, cores=True)
     assert method.maps(pair[0]).shape == (2, *pair[0].shape)
     method.tune([pair[0]], [pair[1]])
-    assert set(method.spots_tried.spots) == {"volume", "probability", "cores"}
+    assert set(method.spots_tried.spots) == {"volume", "probability", "depth", "cores"}
+    assert method.core_threshold == 0.5 or method.spots == "cores"  # a losing candidate leaves nothing behind
     method.spots = "cores"
     whole = method.segment(pair[0])
     assert np.array_equal(whole, method.segment(pair[0], method.predict(pair[0])))

@@ -4,7 +4,7 @@
 import numpy as np
 import torch
 
-from .. import augmentation, inference, losses, pairs, training, volumes
+from .. import augmentation, inference, instances, losses, pairs, training, volumes
 from ..errors import UserError
 from . import tuning
 
@@ -207,8 +207,9 @@ class SupervisedMethod:
         """Labels, (Z, Y, X) int32: one cell a spot, with outlines from the probability.
 
         ``probability`` is that from `predict`, or all `maps`; computed when it is not given.
-        ``spots`` says where cell centres are looked for: in the "volume", the "probability" or the "cores"
-        (which are computed anew when only the probability of being a cell is given).
+        ``spots`` says where cell centres are looked for: in the "volume", the "probability", the "cores"
+        (which are computed anew when only the probability of being a cell is given), or the "depth" in the
+        outline together with the brightness, as `tuning.from_depth` has it.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
@@ -216,15 +217,18 @@ class SupervisedMethod:
         if self.spots == "cores":
             return tuning.from_cores(maps[0], maps[1], self.threshold, self.core_threshold, self.spot_sigma,
                                      self.min_size, voxel_size)
+        if self.spots == "depth":
+            return tuning.from_depth(maps[0], volume, self.threshold, self.spot_sigma, self.min_size, voxel_size)
         spots = volume if self.spots == "volume" else maps[0]
         return tuning.voronoi(maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma,
                               self.min_size, voxel_size)
 
     def tune(self, images, labels, voxel_size=None):
-        """Choose, on *training* volumes, the threshold with the best Dice and the spots with the best F1@0.5.
+        """Choose, on *training* volumes, the threshold with the best Dice, then the spots and the smallest size
+        of a cell with the best F1@0.5.
 
         Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
-        ``spots_tried``.
+        ``spots_tried``. A network knows its training volumes better than others, so expect less elsewhere.
         """
         from .. import metrics
 
@@ -233,19 +237,23 @@ class SupervisedMethod:
         self.threshold, table = metrics.best_threshold(np.concatenate([one[0].ravel() for one in maps]),
                                                        np.concatenate([label.ravel() > 0
                                                                        for label in labels]))
-        wide = tuning.diameter(labels)
+        wide, given, cut = tuning.diameter(labels), self.core_threshold, {}
 
-        def score(**chosen):
-            vars(self).update(chosen)
-            return tuning.f1(lambda i: self.segment(images[i], maps[i], voxel_size), labels)
+        def score(min_size, **chosen):
+            if cut.get("chosen") != chosen:  # the same cells serve all sizes
+                vars(self).update(chosen)
+                cut.update(chosen=chosen, labels=[self.segment(*pair, voxel_size) for pair in zip(images, maps)])
+            return tuning.f1(lambda i: instances.filter_size(cut["labels"][i], min_size), labels)
 
         blurs = [round(wide * part, 2) for part in tuning.SPOTS]
-        candidates = tuning.combinations(spots=["volume", "probability"], spot_sigma=blurs)
+        sizes = [self.min_size, *(round(np.pi / 6 * wide**3 * part) for part in tuning.SMALLEST)]
+        sizes = sorted({size for size in sizes if size >= self.min_size})
+        candidates = tuning.combinations(spots=["volume", "probability", "depth"], spot_sigma=blurs, min_size=sizes)
         if self.training["cores"]:
             candidates += tuning.combinations(spots=["cores"], spot_sigma=[0.0, *blurs[:3]],
-                                              core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+                                              core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8], min_size=sizes)
         best, self.spots_tried = tuning.search(candidates, score)
-        vars(self).update(best)
+        vars(self).update({"core_threshold": given, **best})
         return table
 
     def save(self, folder):
