@@ -79,7 +79,7 @@ def test_04_on_the_sample(tmp_path):
 def test_04_on_a_users_volume_and_weights(tmp_path):
     from cellseg_nb.methods.wnet3d import WNet3DMethod
 
-    image, _ = simulate.volume((30, 41, 50), 20, seed=3)
+    image, _ = simulate.volume((34, 41, 50), 20, seed=3)
     volumes.write(tmp_path / "mine.tif", image, (2.0, 1.0, 1.0))
     method = WNet3DMethod(channels=(8, 8, 16, 16), epochs=4, device="cpu")
     method.fit([image], progress=False)
