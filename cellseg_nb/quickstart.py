@@ -57,7 +57,8 @@ def load(choice):
         images, truth = bundled("sample/sample_image.tif"), truth or bundled("sample/sample_labels.tif")
     paths = volumes.find(images)
     channel = None if choice["channel"] < 0 else choice["channel"]
-    read = [volumes.read(path, channel, choice["voxel_size"], minimum=PROFILES[choice["profile"]]["cube"]) for path in paths]
+    least = 8 if choice["cell_diameter"] else PROFILES[choice["profile"]]["cube"]  # resampled volumes are checked below
+    read = [volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
     sizes = {size for _, size in read}
     if len(sizes) > 1:
         raise UserError(f"{images}: the files have different voxel sizes {sorted(map(str, sizes))}: "
