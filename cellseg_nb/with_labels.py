@@ -117,7 +117,7 @@ def method(choice, network=None, **changes):
 
 def folder(choice, name, start_over=False):
     """Folder of a training's checkpoint; ``start_over`` throws away the one that is there."""
-    from .methods.supervised import BEST
+    from .methods.validation import BEST
     from .training import CHECKPOINT
 
     place = volumes.writable_folder(Path(choice["out"]) / name)

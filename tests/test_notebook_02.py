@@ -21,7 +21,12 @@ def shown(out):
     return "".join("".join(output["text"]) for output in outputs if output.get("name") == "stdout")
 
 
-def test_02_on_the_bundled_volumes_and_again(tmp_path):
+def lesson(out, name):
+    return json.loads((out / "lessons" / name / "lesson.json").read_text())["history"]
+
+
+def test_02_on_the_bundled_volumes_then_on_a_users(tmp_path):
+    """With its defaults; then on a volume without labels in the same folder, as a user goes on; then once more."""
     out = runs.run("02_wnet3d_training", out=tmp_path / "out")
     text = shown(out)
     assert "all the same, to the bit" in text and "the session was lost in epoch 3" in text
@@ -38,23 +43,23 @@ def test_02_on_the_bundled_volumes_and_again(tmp_path):
     report = (out / "report.html").read_text()
     assert report.count("data:image/png;base64") >= 9 and "Traceback" not in report
 
-    def lesson(name):
-        return json.loads((out / "lessons" / name / "lesson.json").read_text())["history"]
-
-    before = {name: lesson(name) for name in ("class_mean", "pairwise", "three_classes")}
-    again = runs.run("02_wnet3d_training", out=out)  # nothing is trained a second time
-    assert {name: lesson(name) for name in before} == before
-    assert pandas.read_csv(again / "history.csv").equals(history)
-
-
-def test_02_on_a_users_volume_without_labels(tmp_path):
+    simulated = ("with_decoder", "without_decoder", "two_classes", "three_classes")
+    before = {name: lesson(out, name) for name in (*simulated, "class_mean")}
     image, _ = simulate.volume((26, 40, 44), 20, seed=3)
     volumes.write(tmp_path / "mine.tif", image, (2.0, 1.0, 1.0))
     given = {"dataset": str(tmp_path / "mine.tif"), "epochs": "3", "rec_weight": "0.01"}
-    out = runs.run("02_wnet3d_training", given, tmp_path / "out")
+    runs.run("02_wnet3d_training", {**given, "start_over": "true"}, out)
     assert "no labels" in shown(out)
-    assert "Dice" not in pandas.read_csv(out / "final.csv") and "val_dice" not in pandas.read_csv(out / "history.csv")
-    assert np.allclose(pandas.read_csv(out / "history.csv").rec_weight, 0.01)
+    history = pandas.read_csv(out / "history.csv")
+    assert "Dice" not in pandas.read_csv(out / "final.csv") and "val_dice" not in history
+    assert len(history) == 3 and np.allclose(history.rec_weight, 0.01)
+    assert all(lesson(out, name) == before[name] for name in simulated)  # the same volumes: not trained anew
+    assert lesson(out, "class_mean") != before["class_mean"]
+
+    before = {name: lesson(out, name) for name in before}
+    runs.run("02_wnet3d_training", given, out)  # nothing is trained a second time
+    assert {name: lesson(out, name) for name in before} == before
+    assert pandas.read_csv(out / "history.csv").equals(history)
 
 
 def test_02_bad_parameters_in_one_line(tmp_path):

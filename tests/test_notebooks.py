@@ -1,28 +1,17 @@
 """Notebooks 01, 03, 04 and 08 executed by papermill with their defaults, and again with a user's files."""
 
 import json
-import re
 
 import numpy as np
 import pandas
 import pytest
+from executing import executed
 from servers import Server
 
 from cellseg_nb import runs, simulate, volumes, weights
 from cellseg_nb.errors import UserError
 
 pytestmark = pytest.mark.notebook
-
-
-def executed(name, out, **given):
-    """Run a notebook; check what every run leaves; return the folder and its summary."""
-    out = runs.run(name, {key: str(value) for key, value in given.items()}, out)
-    report = (out / "report.html").read_text()
-    assert "Traceback" not in report and report.count("data:image/png;base64") >= 3
-    notebook = json.loads((out / f"{name}.ipynb").read_text())
-    shown = "".join(str(cell.get("outputs", "")) for cell in notebook["cells"])
-    assert not re.search(r"FutureWarning|RuntimeWarning|UserWarning: (?!The given NumPy)", shown), "a warning that users would see"
-    return out, json.loads((out / "summary.json").read_text())
 
 
 def pair(folder, number, shape=(64, 64, 72)):

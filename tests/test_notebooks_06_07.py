@@ -1,26 +1,14 @@
 """Notebooks 06 and 07 executed by papermill: with their defaults, and on a user's files."""
 
 import json
-import re
 
 import pandas
 import pytest
+from executing import executed
 
-from cellseg_nb import datasets, runs, simulate, volumes
+from cellseg_nb import datasets, simulate, volumes
 
 pytestmark = pytest.mark.notebook
-
-
-def executed(name, out, **given):
-    """Run a notebook; check what every run leaves; return the folder and its summary."""
-    out = runs.run(name, {key: str(value) for key, value in given.items()}, out)
-    report = (out / "report.html").read_text()
-    assert "Traceback" not in report and report.count("data:image/png;base64") >= 5
-    notebook = json.loads((out / f"{name}.ipynb").read_text())
-    shown = "".join(str(cell.get("outputs", "")) for cell in notebook["cells"])
-    warned = re.search(r"FutureWarning|RuntimeWarning|UserWarning: (?!The given NumPy)", shown)
-    assert not warned, "a warning that users would see"
-    return out, json.loads((out / "summary.json").read_text())
 
 
 @pytest.fixture
@@ -33,7 +21,7 @@ def mine(tmp_path):
 
 
 def test_06_then_08(tmp_path):
-    out, summary = executed("06_label_efficiency", tmp_path / "06")
+    out, summary = executed("06_label_efficiency", tmp_path / "06", pictures=5)
     table = pandas.read_csv(out / "results.csv")
     assert len(table) == 3 * 3 * 2 and not table.duplicated(["method", "volume", "training_percent", "seed"]).any()
     assert table.groupby("volume").n_true.nunique().eq(1).all()  # the held-out volume does not change
@@ -42,22 +30,22 @@ def test_06_then_08(tmp_path):
     for row in table.to_dict("records"):
         file = out / "labels" / f"{row['method']}_{row['volume']}_{row['training_percent']}_{row['seed']}.tif"
         assert volumes.read_labels(file)[0].max() == row["n_pred"]
-    again, _ = executed("08_statistics", tmp_path / "08", table=out / "results.csv", block="volume,training_percent")
+    again, _ = executed("08_statistics", tmp_path / "08", pictures=5, table=out / "results.csv", block="volume,training_percent")
     assert json.loads((again / "kruskal.json").read_text())["n"] == {"otsu": 6, "wnet3d": 6, "segresnet": 6}
     assert json.loads((again / "friedman.json").read_text())["blocks"] == 6
 
 
 def test_06_on_a_users_folder_resumes(tmp_path, mine):
     given = dict(dataset=mine, method_names="otsu", percentages="10,20", held_out="v2", processes=1)
-    out, _ = executed("06_label_efficiency", tmp_path / "out", **given)
+    out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
     first = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
-    executed("06_label_efficiency", tmp_path / "out", **given)
+    executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
     assert len(first) == 2 and {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")} == first
 
 
 def test_07_the_student_passes_its_teacher(tmp_path):
     """The bar of the issue: as good away from the artefact, fewer invented objects inside it."""
-    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out")
+    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5)
     scores = pandas.read_csv(out / "scores.csv", index_col="method")
     teacher, student = scores.loc["wnet3d"], scores.loc["student"]
     assert student["Dice away from the artefact"] >= teacher["Dice away from the artefact"]
@@ -67,6 +55,6 @@ def test_07_the_student_passes_its_teacher(tmp_path):
 
 
 def test_07_on_a_users_folder_without_artefact(tmp_path, mine):
-    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", dataset=mine, held_out="v1")
+    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, dataset=mine, held_out="v1")
     scores = pandas.read_csv(out / "scores.csv", index_col="method")
     assert (scores["invented inside the artefact"] == 0).all() and (out / "segresnet.pt").is_file()

@@ -11,7 +11,8 @@ from scipy import ndimage as ndi
 from cellseg_nb import augmentation, instances, losses, metrics, pairs, simulate, training
 from cellseg_nb.errors import UserError
 from cellseg_nb.methods import tuning
-from cellseg_nb.methods.supervised import BEST, SegResNetMethod, SwinUNETRMethod
+from cellseg_nb.methods.supervised import SegResNetMethod, SwinUNETRMethod
+from cellseg_nb.methods.validation import BEST
 
 TINY = dict(cube=16, batch=2, steps=1, epochs=3, device="cpu", blocks_down=(1, 1), blocks_up=(1,))
 

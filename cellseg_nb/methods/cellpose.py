@@ -5,8 +5,6 @@ In 3D the slices of all three directions are put together and every voxel walks 
 at one place are one cell. Stringer et al. 2021; Stringer & Pachitariu 2024. Nothing is ever downloaded.
 """
 
-import contextlib
-import io
 import logging
 import tempfile
 
@@ -18,6 +16,7 @@ from .. import augmentation, instances, methods, pairs, runtime, training, volum
 from ..checks import one_of
 from ..errors import UserError
 from . import tuning
+from .quiet import quiet
 
 WEIGHTS = "cellpose.pt"
 THRESHOLDS = (0.0, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0, -6.0)  # tried by `tune`, which takes the first of equals
@@ -43,7 +42,7 @@ class CellposeMethod:
         taken with the same voxel size; Cellpose counts cells under 5 pixels as 5.
     cellprob_threshold, flow_smooth, min_size : the instance step: a voxel belongs to a cell above the threshold (on
         the sum of the logits of the three directions); arrows are blurred by ``flow_smooth`` voxels; smaller objects
-        (voxels) are dropped. `tune` chooses the first two.
+        (voxels) are dropped. `tune` chooses them.
     voxel_size : (z, y, x) in µm or None
         Volumes with flat voxels are resampled to cubic ones for the network, and the labels back.
     seed : of the first weights, and of the choice of slices. (Cellpose itself draws its crops with fixed seeds.)
@@ -82,7 +81,7 @@ class CellposeMethod:
         models = self._library("models")
         device = runtime.device(self.device)
         torch.manual_seed(self.training["seed"])
-        with _quiet():
+        with quiet():
             # pretrained_model=False: no path, hence no download
             model = models.CellposeModel(gpu=device.type != "cpu", device=device, pretrained_model=False,
                                          diam_mean=self.diameter, nchan=2, mkldnn=False)  # True: cannot be saved
@@ -114,7 +113,7 @@ class CellposeMethod:
                 tempfile.TemporaryDirectory() as scratch:
             count = self.model.net.register_forward_hook(lambda *_: bar.update())
             try:
-                with _quiet():
+                with quiet():
                     _, losses, _ = train.train_seg(
                         self.model.net, train_data=planes, train_labels=masks, channels=[0, 0], normalize=False,
                         batch_size=options["batch"], n_epochs=options["epochs"], bsize=options["bsize"],
@@ -165,7 +164,7 @@ class CellposeMethod:
                             f"without NaN")
         model = self._trained()
         diameter = None if self.training["rescale"] else model.diam_mean  # diam_mean: as large as it is
-        with _quiet():
+        with quiet():
             _, flows, _ = model.eval(self._cubic(augmentation.prepare(volume), 1), channels=[0, 0], z_axis=0,
                                      do_3D=True, normalize=False, diameter=diameter, compute_masks=False)
         return flows[1].astype(np.float32), flows[2].astype(np.float32)
@@ -185,27 +184,22 @@ class CellposeMethod:
         dynamics = self._library("dynamics")
         if self.flow_smooth:
             flows = ndi.gaussian_filter(flows, (0, *[self.flow_smooth] * 3))
-        with _quiet():
+        with quiet():
             found = dynamics.resize_and_compute_masks(flows, logits, cellprob_threshold=self.cellprob_threshold,
                                                       do_3D=True, min_size=-1, device=self._trained().device)
         return instances.filter_size(found.astype(np.int32), self.min_size)
 
     def tune(self, images, labels):
-        """Choose threshold and blur of the arrows with the best F1@0.5 on *training* volumes, of equals those closest
-        to Cellpose's default. Returns the table tried."""
+        """Choose threshold, blur of the arrows and smallest size with the best F1@0.5 on *training* volumes, of equals
+        those closest to Cellpose's default. Returns the table tried."""
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image) for image in images]
-
-        def score(**chosen):
-            vars(self).update(chosen)
-            return tuning.f1(lambda i: self.segment(images[i], maps[i]), labels)
-
-        best, table = tuning.search(tuning.combinations(flow_smooth=[0.0, 1.0],
-                                                        cellprob_threshold=list(THRESHOLDS)), score)
+        candidates = tuning.combinations(flow_smooth=[0.0, 1.0], cellprob_threshold=list(THRESHOLDS))
+        least = self.min_size
+        table = tuning.choose(self, candidates, lambda i: self.segment(images[i], maps[i]), labels)
         if not table.f1.max():
-            best = dict(flow_smooth=0.0, cellprob_threshold=0.0)
+            vars(self).update(flow_smooth=0.0, cellprob_threshold=0.0, min_size=least)
             print(NOTHING)
-        vars(self).update(best)
         return table
 
     # ------------------------------------------------------------ keeping
@@ -243,10 +237,3 @@ def _to_shape(volume, shape, order):
     if volume.shape == tuple(shape):
         return volume
     return ndi.zoom(volume, [b / a for a, b in zip(volume.shape, shape)], order=order, mode="nearest", grid_mode=True)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Cellpose draws progress bars of its own for every small step."""
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        yield

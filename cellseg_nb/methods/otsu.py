@@ -26,8 +26,8 @@ class OtsuMethod:
         Smaller objects are dropped, in voxels.
     voxel_size : (z, y, x) in µm or None
 
-    A fair baseline is tuned like its rivals: `fit` with labels chooses both sigmas and the scale on the
-    training volumes.
+    A fair baseline is tuned like its rivals: `fit` with labels chooses sigmas, scale and smallest size on
+    the training volumes.
     """
 
     name = "otsu"
@@ -76,21 +76,14 @@ class OtsuMethod:
                               self.outline_sigma, self.min_size, voxel_size or self.voxel_size)
 
     def tune(self, images, labels):
-        """Choose sigmas and scale with the best F1@0.5 on labelled training volumes. Returns the table tried.
-        """
+        """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns the table
+        tried."""
         images, labels = pairs.check(images, labels)
         wide = tuning.diameter(labels)
-
-        def score(**chosen):
-            vars(self).update(chosen)
-            return tuning.f1(lambda i: self.segment(images[i]), labels)
-
-        best, table = tuning.search(tuning.combinations(
-            spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
-            outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
-            scale=[0.6, 0.8, 1.0, 1.2]), score)
-        vars(self).update(best)
-        return table
+        candidates = tuning.combinations(spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
+                                         outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
+                                         scale=[0.6, 0.8, 1.0, 1.2])
+        return tuning.choose(self, candidates, lambda i: self.segment(images[i]), labels)
 
     def save(self, folder):
         """Write ``otsu.json`` into a folder."""

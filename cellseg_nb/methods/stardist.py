@@ -5,7 +5,6 @@ the surface. The likeliest shapes stay, those that overlap them too much go. Wei
 """
 
 import contextlib
-import io
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ import torch
 from .. import augmentation, instances, methods, pairs, runtime, training, volumes
 from ..errors import UserError
 from . import tuning
+from .quiet import mute, quiet
 
 WEIGHTS = "stardist.npz"
 PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)  # tried by `tune`, which takes the first
@@ -41,7 +41,7 @@ class StarDistMethod:
     border : int
         StarDist ignores middles in the outermost 2 grid points; 0 keeps the cells at the border.
     min_size : int
-        Smaller objects are dropped, in voxels.
+        Smaller objects are dropped, in voxels; `tune` chooses it too.
     voxel_size : (z, y, x) in µm or None
         Rays are spread evenly in µm. None: measured on the labels, as the paper's authors did.
     seed : of weights, cubes and changes. TensorFlow on several cores adds up in any order, so that two runs differ in
@@ -85,7 +85,7 @@ class StarDistMethod:
         import keras
 
         keras.utils.set_random_seed(options["seed"])
-        with _quiet():
+        with quiet():
             rays = _library("stardist").Rays_GoldenSpiral(options["rays"], anisotropy=tuple(self.anisotropy))
             config = models.Config3D(
                 rays=rays, grid=tuple(self.grid), anisotropy=tuple(self.anisotropy), use_gpu=False, n_channel_in=1,
@@ -125,7 +125,7 @@ class StarDistMethod:
                               disable=not progress) as bar, self._on():
             record = self._recorder(bar, callbacks)
             try:
-                with _quiet():
+                with quiet():
                     self.model.prepare_for_training()
                     self.model.callbacks.append(record)
                     self.model.train(scaled, labels, validation_data=(scaled[:1], labels[:1]),
@@ -163,7 +163,7 @@ class StarDistMethod:
             raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) "
                             f"without NaN")
         tiles = tuple(int(np.ceil(side / 160)) for side in volume.shape)
-        with _quiet(), self._on():
+        with quiet(), self._on():
             return self._trained().predict(augmentation.prepare(volume), n_tiles=tiles, show_tile_progress=False)[:2]
 
     def predict(self, volume):
@@ -185,7 +185,7 @@ class StarDistMethod:
     def _shapes(self, probability, distances, prob_thresh, nms_thresh):
         """Middles, probabilities and distances of the shapes that stay."""
         suppress = _library("stardist.nms").non_maximum_suppression_3d
-        with _quiet(), _mute():
+        with quiet(), mute():
             return suppress(distances, probability, self._rays(), grid=tuple(self.grid), prob_thresh=prob_thresh,
                             nms_thresh=nms_thresh, b=self.training["border"])
 
@@ -197,13 +197,13 @@ class StarDistMethod:
         if not len(points):
             return np.zeros(shape, np.int32)
         render, rays = _library("stardist.geometry").polyhedron_to_label, self._rays()
-        with _quiet(), _mute():
+        with quiet(), mute():
             found = render(distances, points, rays, shape, prob=scores, verbose=False)
         return instances.filter_size(found.astype(np.int32), self.min_size)
 
     def tune(self, images, labels):
-        """Choose both thresholds with the best F1@0.5 on *training* volumes, of equals those closest to StarDist's
-        defaults. Returns the table tried.
+        """Choose both thresholds and the smallest size with the best F1@0.5 on *training* volumes, of equals those
+        closest to StarDist's defaults. Returns the table tried.
 
         Much faster than StarDist's own search: who overlaps whom is found once, at the lowest probability; a higher
         threshold only drops shapes that no likelier shape depends on.
@@ -213,19 +213,15 @@ class StarDistMethod:
         floor = max(min(PROBABILITIES), *(_floor(probability) for probability, _ in maps))
         shapes = {overlap: [self._shapes(*one, floor, overlap) for one in maps] for overlap in OVERLAPS}
 
-        def score(prob_thresh, nms_thresh):
-            def draw(i):
-                kept = shapes[nms_thresh][i][1] > prob_thresh
-                return self._draw([part[kept] for part in shapes[nms_thresh][i]], images[i].shape)
+        def segment(i):
+            kept = shapes[self.nms_thresh][i][1] > self.prob_thresh
+            return self._draw([part[kept] for part in shapes[self.nms_thresh][i]], images[i].shape)
 
-            return tuning.f1(draw, labels)
-
-        tried = [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)]
-        best, table = tuning.search(tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried), score)
+        tried, least = [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)], self.min_size
+        table = tuning.choose(self, tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried), segment, labels)
         if not table.f1.max():
-            best = dict(prob_thresh=0.5, nms_thresh=0.4)
+            vars(self).update(prob_thresh=0.5, nms_thresh=0.4, min_size=least)
             print(NOTHING)
-        vars(self).update(best)
         return table
 
     # ------------------------------------------------------------ keeping
@@ -293,33 +289,8 @@ def _library(name):
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a step takes a quarter of the time
-        with _mute():
+        with mute():
             tensorflow = methods.need("tensorflow", "rivals")
         with contextlib.suppress(RuntimeError):  # as many threads as torch was given
             tensorflow.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
     return methods.need(name, "rivals")
-
-
-@contextlib.contextmanager
-def _quiet():
-    """StarDist and Keras print a line for every step."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
-
-
-@contextlib.contextmanager
-def _mute():
-    """What compiled code writes past Python: geometry warnings on every odd shape, notes of TensorFlow's start."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # no such output here
-        yield
-        return
-    silent = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(silent, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(silent)

@@ -4,59 +4,10 @@
 import numpy as np
 import torch
 
-from .. import augmentation, inference, instances, losses, pairs, training, volumes
+from .. import augmentation, inference, losses, pairs, training, volumes
 from ..errors import UserError
 from . import tuning
-
-BEST = "best.pt"
-
-
-class Validation:
-    """Callback: loss and Dice on the validation cubes after every epoch, and the weights with the best Dice
-    so far.
-
-    Adds "val_loss" and "val_dice" (at 0.5, all validation voxels together) to the history. The best weights
-    are kept in ``best``, and in ``folder``/best.pt where there is a folder, so that a resumed run knows them.
-    """
-
-    def __init__(self, loss, cubes, folder=None):
-        self.loss, self.cubes, self.best = loss, list(cubes.validation()), None
-        self.path = volumes.writable_folder(folder) / BEST if folder else None
-
-    def __call__(self, history, model):
-        if not self.cubes:
-            return
-        was_training = model.training
-        model.eval()
-        device = next(model.parameters()).device
-        total, both, either = 0.0, 0, 0
-        with torch.inference_mode():
-            for cube in self.cubes:
-                image, target, valid = (part.to(device) for part in cube)
-                found = losses.logits(model, image)
-                total += float(self.loss.of(found, target, valid))
-                found, target = found[:, 0] > 0, target[:, 0] > 0
-                both += int((found & target).sum())
-                either += int(found.sum()) + int(target.sum())
-        model.train(was_training)
-        history[-1] |= {"val_loss": total / len(self.cubes), "val_dice": 2 * both / either if either else 1.0}
-        if all(history[-1]["val_dice"] > row["val_dice"] for row in history[:-1]):
-            self.keep(model, history[-1]["epoch"])
-
-    def keep(self, model, epoch):
-        self.best = {"method": "best", "epoch": epoch,
-                     "model": {name: value.detach().cpu().clone() for name,
-                               value in model.state_dict().items()}}
-        if self.path:
-            with volumes.atomic(self.path) as beside:
-                torch.save(self.best, beside)
-
-    def weights(self):
-        """The best state dict, also when it was found before the run was interrupted; None without
-        validation."""
-        if self.best is None and self.cubes and self.path:
-            self.best = training.read_saved(self.path, BEST, "best")
-        return self.best
+from .validation import Validation
 
 
 class SupervisedMethod:
@@ -237,23 +188,14 @@ class SupervisedMethod:
         self.threshold, table = metrics.best_threshold(np.concatenate([one[0].ravel() for one in maps]),
                                                        np.concatenate([label.ravel() > 0
                                                                        for label in labels]))
-        wide, given, cut = tuning.diameter(labels), self.core_threshold, {}
-
-        def score(min_size, **chosen):
-            if cut.get("chosen") != chosen:  # the same cells serve all sizes
-                vars(self).update(chosen)
-                cut.update(chosen=chosen, labels=[self.segment(*pair, voxel_size) for pair in zip(images, maps)])
-            return tuning.f1(lambda i: instances.filter_size(cut["labels"][i], min_size), labels)
-
+        wide, cores = tuning.diameter(labels), {"core_threshold": [self.core_threshold]}
         blurs = [round(wide * part, 2) for part in tuning.SPOTS]
-        sizes = [self.min_size, *(round(np.pi / 6 * wide**3 * part) for part in tuning.SMALLEST)]
-        sizes = sorted({size for size in sizes if size >= self.min_size})
-        candidates = tuning.combinations(spots=["volume", "probability", "depth"], spot_sigma=blurs, min_size=sizes)
+        candidates = tuning.combinations(spots=["volume", "probability", "depth"], spot_sigma=blurs, **cores)
         if self.training["cores"]:
             candidates += tuning.combinations(spots=["cores"], spot_sigma=[0.0, *blurs[:3]],
-                                              core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8], min_size=sizes)
-        best, self.spots_tried = tuning.search(candidates, score)
-        vars(self).update({"core_threshold": given, **best})
+                                              core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+        self.spots_tried = tuning.choose(self, candidates, lambda i: self.segment(images[i], maps[i], voxel_size),
+                                         labels)
         return table
 
     def save(self, folder):

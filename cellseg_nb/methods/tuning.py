@@ -34,12 +34,26 @@ def combinations(**values):
     return [dict(zip(values, chosen)) for chosen in itertools.product(*values.values())]
 
 
-def search(candidates, score):
-    """Try every candidate, a dict of settings. Returns the best (the first of equals) and the table tried."""
+def choose(method, candidates, segment, labels):
+    """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first.
+
+    Each is tried with several sizes below which an object is no cell: the method's ``min_size``, and `SMALLEST`.
+    ``segment(i)`` gives the labels of volume i with the settings that the method has then. Returns the table tried.
+    """
     import pandas
 
-    table = pandas.DataFrame([{**candidate, "f1": score(**candidate)} for candidate in candidates])
-    return candidates[int(table.f1.argmax())], table
+    volume = np.pi / 6 * diameter(labels) ** 3
+    least, rows = method.min_size, []
+    sizes = sorted({least, *(max(least, round(volume * part)) for part in SMALLEST)})
+    for candidate in candidates:
+        vars(method).update(candidate, min_size=least)
+        found = [segment(i) for i in range(len(labels))]
+        for size in sizes:
+            score = f1(lambda i: instances.filter_size(found[i], size), labels)
+            rows.append({**candidate, "min_size": size, "f1": score})
+    best = max(rows, key=lambda row: row["f1"])
+    vars(method).update({name: value for name, value in best.items() if name != "f1"})
+    return pandas.DataFrame(rows)
 
 
 def voronoi(outline, spots, threshold, spot_sigma, outline_sigma, min_size, voxel_size=None):

@@ -142,8 +142,8 @@ class WNet3DMethod:
         return instances.filter_size(labels, self.min_size)
 
     def tune(self, images, labels, voxel_size=None):
-        """Choose, on labelled *training* volumes, the threshold with the best Dice and the blur of the spots with the
-        best F1@0.5.
+        """Choose, on labelled *training* volumes, the threshold with the best Dice, then the blur of the spots and the
+        smallest size of a cell with the best F1@0.5.
 
         Returns the table of thresholds tried; that of spots is kept in ``spots_tried``.
         """
@@ -155,13 +155,9 @@ class WNet3DMethod:
         self.threshold, table = metrics.best_threshold(np.concatenate([p.ravel() for p in found]),
                                                        np.concatenate([label.ravel() > 0 for label in labels]))
         wide = tuning.diameter(labels)
-
-        def score(spot_sigma):
-            self.spot_sigma = spot_sigma
-            return tuning.f1(lambda i: self.segment(images[i], found[i], voxel_size), labels)
-
-        best, self.spots_tried = tuning.search([{"spot_sigma": round(wide * part, 2)} for part in tuning.SPOTS], score)
-        self.spot_sigma = best["spot_sigma"]
+        candidates = tuning.combinations(spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS])
+        self.spots_tried = tuning.choose(self, candidates, lambda i: self.segment(images[i], found[i], voxel_size),
+                                         labels)
         return table
 
     def save(self, folder):
