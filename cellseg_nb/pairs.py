@@ -94,11 +94,11 @@ def split(shapes, cube, share=0.2, seed=0):
 CORE = 0.5  # share of a cell's depth
 
 
-def targets(labels, cores=False):
+def targets(labels, cores=False, voxel_size=None):
     """What the network is to say, (C, Z, Y, X) bool: cell or not; with ``cores`` also, as a second map, core
     or not.
 
-    The core of a cell is what lies deeper in it than half of its deepest voxel. Cores of touching cells do
+    The core of a cell is what lies deeper in it, in µm, than half of its deepest voxel. Cores of touching cells do
     not touch, so they tell how many cells a blob is made of. Cells that share an id share a core.
     """
     from scipy import ndimage as ndi
@@ -112,7 +112,7 @@ def targets(labels, cores=False):
             continue
         box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
         own = labels[box] == cell  # what lies beyond the border of the volume is unknown, not background
-        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own)
+        depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own, sampling=voxel_size)
         inner[box] |= own & (depth >= CORE * depth.max())
     return np.stack([cells, inner])
 
@@ -130,15 +130,16 @@ class Cubes:
     cube : (z, y, x)
     held : validation cubes, from `split`
     transform : from `augmentation.pipeline`, or None
-    cores : see `targets`
+    cores, voxel_size : see `targets`
 
     ``batches(epoch, rng)`` yields ``steps`` tuples (image, target, valid), each (batch, C, z, y, x) float32;
     C is 1, and 2 for the target with ``cores``.
     """
 
-    def __init__(self, images, labels, cube, batch, steps, held=(), transform=None, cores=False):
+    def __init__(self, images, labels, cube, batch, steps, held=(), transform=None, cores=False,
+                 voxel_size=None):
         self.images = [augmentation.prepare(image) for image in images]
-        self.targets = [targets(label, cores) for label in labels]
+        self.targets = [targets(label, cores, voxel_size) for label in labels]
         self.cube, self.batch, self.steps = tuple(cube), batch, steps
         self.held, self.transform = list(held), transform
         self.valid = [np.ones(label.shape, bool) for label in labels]

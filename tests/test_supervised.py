@@ -193,6 +193,15 @@ def test_a_core_is_there_in_cells_of_one_voxel_and_cells_cut_by_the_border():
     assert pairs.targets(np.ones((4, 4, 4), np.int32), cores=True).all()
 
 
+def test_cores_are_measured_in_micrometres():
+    """Of a ball in flat voxels the core is a ball of half its radius, not a disc."""
+    z, y, x = np.ogrid[-10:11, -20:21, -20:21]
+    ball = ((2 * z) ** 2 + y**2 + x**2 <= 16**2).astype(np.int32)
+    core = pairs.targets(ball, cores=True, voxel_size=(2.0, 1.0, 1.0))[1]
+    extents = [np.ptp(np.flatnonzero(core.any(axis=tuple({0, 1, 2} - {axis})))) for axis in range(3)]
+    assert abs(2 * extents[0] - extents[1]) <= 2 and extents[1] == extents[2] and 14 <= extents[1] <= 18
+
+
 def test_cells_from_cores():
     cells, cores = np.zeros((12, 12, 30), np.float32), np.zeros((12, 12, 30), np.float32)
     cells[2:10, 2:10, 2:18] = cells[2:10, 2:10, 22:28] = 1  # two cells that touch, and something without a core
@@ -264,6 +273,7 @@ def test_tune_drops_crumbs_when_that_is_better(pair):
 def test_training_with_cores(pair, tmp_path):
     method, history = fit(pair, tmp_path, cores=True)
     assert method.maps(pair[0]).shape == (2, *pair[0].shape)
+    assert method.spots == "cores"
     method.tune([pair[0]], [pair[1]])
     assert set(method.spots_tried.spots) == {"volume", "probability", "depth", "cores"}
     assert method.core_threshold == 0.5 or method.spots == "cores"  # a losing candidate leaves nothing behind

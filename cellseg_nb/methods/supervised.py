@@ -26,6 +26,8 @@ class SupervisedMethod:
     cores : bool
         Let the network say a second thing: where the core of each cell is (`cellseg_nb.pairs.targets`). Cores
         keep touching cells apart where brightness does not. The paper's networks have none.
+    voxel_size : (z, y, x) in µm or None
+        Of the volumes: cores are measured in µm, and so are distances in `segment` and `tune`.
     start : path or None
         Weights to start from (fine-tuning): a folder or file that `save` wrote, whose widths then count; or a
         state dict.
@@ -44,18 +46,20 @@ class SupervisedMethod:
     def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None,
                  learning_rate=None, schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2,
                  cores=False, start=None, threshold=0.5, spot_sigma=1.0, outline_sigma=0.0, min_size=5,
-                 spots="volume", core_threshold=0.5, seed=0, device="auto", **widths):
+                 spots=None, core_threshold=0.5, voxel_size=None, seed=0, device="auto", **widths):
         given = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate)
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         settings["cube"] = self._cube(settings["cube"])
         self.training = dict(**settings, loss=loss, schedule=schedule, average=average, augment=list(augment),
-                             share=share, cores=cores, seed=seed)
+                             share=share, cores=cores, seed=seed,
+                             voxel_size=None if voxel_size is None else [float(side) for side in voxel_size])
         losses.loss(loss)
         if set(augment) - set(augmentation.STEPS):
             raise UserError(f"augment must be names out of {', '.join(augmentation.STEPS)}, not "
                             f"{', '.join(augment)}")
         self.threshold, self.min_size, self.device = threshold, min_size, device
-        self.spots, self.spot_sigma, self.outline_sigma = spots, spot_sigma, outline_sigma
+        self.spots = spots or ("cores" if cores else "volume")
+        self.spot_sigma, self.outline_sigma = spot_sigma, outline_sigma
         self.core_threshold = core_threshold
         self.best = self.last = None
         weights, found = self._read(start) if start else (None, {})
@@ -108,12 +112,12 @@ class SupervisedMethod:
         square = options["cube"][1] == options["cube"][2]
         transform = augmentation.pipeline(options["augment"], square=square) if options["augment"] else None
         cubes = pairs.Cubes(images, labels, options["cube"], options["batch"], options["steps"], held,
-                            transform, options["cores"])
+                            transform, options["cores"], options["voxel_size"])
         loss = losses.CellLoss(options["loss"])
         validation = Validation(loss, cubes, folder)
         meta = {"method": self.name, **self.network, **{name: options[name] for name in ("cube", "batch",
                                                                                          "steps", "loss",
-                "augment", "share", "cores")}, "start": self.started,
+                "augment", "share", "cores", "voxel_size")}, "start": self.started,
                 "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
         history = training.train(
             self.model, loss, cubes, options["epochs"], learning_rate=options["learning_rate"],
@@ -158,13 +162,14 @@ class SupervisedMethod:
         """Labels, (Z, Y, X) int32: one cell a spot, with outlines from the probability.
 
         ``probability`` is that from `predict`, or all `maps`; computed when it is not given.
-        ``spots`` says where cell centres are looked for: in the "volume", the "probability", the "cores"
-        (which are computed anew when only the probability of being a cell is given), or the "depth" in the
-        outline together with the brightness, as `tuning.from_depth` has it.
+        ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability", the
+        "cores" (the default where the network knows them; computed anew when only the probability of being a cell
+        is given), or the "depth" in the outline together with the brightness, as `tuning.from_depth` has it.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
         maps = probability if np.ndim(probability) == 4 else probability[None]
+        voxel_size = self.training["voxel_size"] if voxel_size is None else voxel_size
         if self.spots == "cores":
             return tuning.from_cores(maps[0], maps[1], self.threshold, self.core_threshold, self.spot_sigma,
                                      self.min_size, voxel_size)
@@ -188,9 +193,9 @@ class SupervisedMethod:
         self.threshold, table = metrics.best_threshold(np.concatenate([one[0].ravel() for one in maps]),
                                                        np.concatenate([label.ravel() > 0
                                                                        for label in labels]))
-        wide, cores = tuning.diameter(labels), {"core_threshold": [self.core_threshold]}
-        blurs = [round(wide * part, 2) for part in tuning.SPOTS]
-        candidates = tuning.combinations(spots=["volume", "probability", "depth"], spot_sigma=blurs, **cores)
+        blurs = [round(tuning.diameter(labels) * part, 2) for part in tuning.SPOTS]
+        candidates = tuning.combinations(spots=["volume", "probability", "depth"], spot_sigma=blurs,
+                                         core_threshold=[self.core_threshold])
         if self.training["cores"]:
             candidates += tuning.combinations(spots=["cores"], spot_sigma=[0.0, *blurs[:3]],
                                               core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
