@@ -2,25 +2,26 @@
 PYTHON ?= $(shell for p in python3.11 python3.12; do $$p -c "" 2>/dev/null && echo $$p && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test quick setup setup-rivals lab clean
 
 demo: setup
 	$(BIN)/cellseg-nb run 00_quickstart -o results/00_quickstart
 
-# Two tests at a time with one thread each: sooner done on two cores than one test with two.
+# Two files of tests at a time with one thread each: sooner done on two cores than one with two threads.
 test: setup-rivals
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not notebook and not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not notebook and not slow"
 
 lab: setup
 	$(BIN)/jupyter lab notebooks
 
 setup: $(VENV)/.ready
 
+# Not compiled: Python does that for the part of the files that is used.
 # torch comes first and alone: left to choose freely, pip takes the build with several GB of CUDA libraries.
 $(VENV)/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "cellseg-nb needs Python 3.11 or 3.12, found %d.%d; try: make PYTHON=/path/to/python3.12" % v)'

@@ -93,11 +93,11 @@ def _earlier(choice):
 
 
 def train(choice, data):
-    """A short WNet3D on the volume itself, with the class and settings of notebook 00. Returns the folder of the weights."""
+    """A short WNet3D on the volume itself, narrower than that of notebook 00. Returns the folder of the weights."""
     from .methods.wnet3d import WNet3DMethod
 
     print("No weights were named and none were found: a WNet3D is trained on this volume first (notebook 00 shows how).")
-    method = WNet3DMethod(epochs=EPOCHS, seed=choice["seed"], device=choice["device"])
+    method = WNet3DMethod(channels=(16, 32, 64, 64), cube=24, epochs=EPOCHS, seed=choice["seed"], device=choice["device"])
     method.fit([data.image], folder=volumes.writable_folder(Path(choice["out"]) / "training"))
     return method.save(Path(choice["out"]) / "weights").parent
 

@@ -13,7 +13,8 @@ FAST = {"cellpose": dict(epochs=16, slices=24, bsize=48, device="cpu"),
         "stardist": dict(epochs=12, steps=25, patch=24, grid=2, device="cpu")}
 SHORT = {"cellpose": dict(epochs=1, slices=8, bsize=32, device="cpu"),
          "stardist": dict(epochs=1, steps=1, patch=16, grid=2, filters=8, rays=32, device="cpu")}
-SETTINGS = {"cellpose": ("cellprob_threshold", "flow_smooth"), "stardist": ("prob_thresh", "nms_thresh")}
+SETTINGS = {"cellpose": ("cellprob_threshold", "flow_smooth", "min_size"),
+            "stardist": ("prob_thresh", "nms_thresh", "min_size")}
 NAMES = pytest.mark.parametrize("name", FAST)
 slow = pytest.mark.slow
 
@@ -101,13 +102,14 @@ def test_what_was_computed_once_can_be_given(name, trained, pair):
 def test_stardist_tunes_as_it_segments(trained, pair):
     """Its fast search gives the same cells as StarDist asked anew at each threshold."""
     method, _, _, table = trained("stardist")
-    kept = method.prob_thresh, method.nms_thresh
+    names = ("prob_thresh", "nms_thresh", "min_size")
+    kept = {name: getattr(method, name) for name in names}
     try:
-        for row in table.to_dict("records")[::4]:
-            method.prob_thresh, method.nms_thresh = row["prob_thresh"], row["nms_thresh"]
+        for row in table.to_dict("records")[::8]:
+            vars(method).update({name: row[name] for name in names})
             assert f1(pair, method.segment(pair[0])) == pytest.approx(row["f1"], abs=1e-9)
     finally:
-        method.prob_thresh, method.nms_thresh = kept
+        vars(method).update(kept)
 
 
 @slow
@@ -120,7 +122,7 @@ def test_stardist_segments_as_the_library_does(trained, pair):
     try:
         theirs = method.model.predict_instances(augmentation.prepare(pair[0]), prob_thresh=method.prob_thresh,
                                                 nms_thresh=method.nms_thresh)[0]
-        assert np.array_equal(method.segment(pair[0]), instances.filter_size(theirs.astype(np.int32), 5))
+        assert np.array_equal(method.segment(pair[0]), instances.filter_size(theirs.astype(np.int32), method.min_size))
     finally:
         method.training["border"] = 0
 
