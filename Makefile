@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12; do $$p -c "" 2>/dev/null && ec
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
+# pip would compile what it installs on one core; a few files of some packages cannot be compiled, which does no harm.
+COMPILE := -@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null
 
 .PHONY: demo test quick setup setup-rivals lab clean
 
@@ -21,7 +23,6 @@ lab: setup
 
 setup: $(VENV)/.ready
 
-# Not compiled: Python does that for the part of the files that is used.
 # torch comes first and alone: left to choose freely, pip takes the build with several GB of CUDA libraries.
 $(VENV)/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "cellseg-nb needs Python 3.11 or 3.12, found %d.%d; try: make PYTHON=/path/to/python3.12" % v)'
@@ -29,12 +30,14 @@ $(VENV)/.ready: constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) -e ".[test]"
+	$(COMPILE)
 	@touch $@
 
 setup-rivals: $(VENV)/.rivals
 
 $(VENV)/.rivals: $(VENV)/.ready
 	$(PIP) -e ".[test,rivals]"
+	$(COMPILE)
 	@touch $@
 
 clean:
