@@ -25,7 +25,7 @@ METHODS = {"demo": "otsu,wnet3d,segresnet", "paper": "otsu,wnet3d,segresnet,swin
 PERCENTAGES = {"demo": "10,80", "paper": "10,20,60,80"}
 SEEDS = {"demo": "0", "paper": "0,1,2"}
 CUBES = {"demo": 32, "paper": 64}
-DEMO = {"wnet3d": dict(channels=(8, 16, 32, 64), cube=24, epochs=12),
+DEMO = {"wnet3d": dict(channels=(16, 32, 64, 64), cube=24, epochs=10),
         "segresnet": dict(cube=24, batch=4, epochs=8, loss="dice_ce")}
 PAPER = {"wnet3d": WNET3D["paper"]}
 PUBLISHED = {"wnet3d": "WNet3D", "segresnet": "SegResNet", "swinunetr": "SwinUNetR", "cellpose": "Cellpose",
