@@ -17,7 +17,7 @@ from .wnet3d import LAPTOP_CHANNELS, PAPER_CHANNELS
 Data = namedtuple("Data", "names images labels voxel_size")
 PROFILES = {
     "demo": dict(
-        lesson=dict(channels=(8, 16, 32, 64), dropout=0.1, cube=24, steps=10, epochs=8, learning_rate=5e-3),
+        lesson=dict(channels=(16, 16, 32, 32), dropout=0.1, cube=16, steps=10, epochs=8, learning_rate=5e-3),
         grid=dict(steps=10, epochs=6), side=64,
         real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=16, learning_rate=2e-3)),
     "paper": dict(
