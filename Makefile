@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
 # pip would compile what it installs on one core; a few files of some packages cannot be compiled, which does no harm.
-COMPILE := -@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null
+COMPILE := @$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
 
 .PHONY: demo test quick setup setup-rivals lab clean
 

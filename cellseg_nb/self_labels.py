@@ -14,7 +14,7 @@ from .errors import UserError
 from .quickstart import PROFILES as WNET3D
 
 SHAPE, CELLS = (56, 64, 64), 75  # of a simulated volume
-DEMO = {"wnet3d": dict(channels=(16, 32, 64, 64), cube=24, epochs=18),
+DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
         "segresnet": dict(cube=24, batch=4, epochs=16, loss="dice_ce"),
         "swinunetr": dict(loss="dice_ce")}
 NETWORK = {"demo": "segresnet", "paper": "swinunetr"}

@@ -1,5 +1,6 @@
 """Statistics: the published numbers to the digit, the formulas written out once more, and what is refused."""
 
+import gc
 import json
 
 import numpy as np
@@ -13,6 +14,14 @@ from cellseg_nb import data, statistics, tables
 from cellseg_nb.errors import UserError
 
 PRETRAINED = "WNet3D - Pretrained"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_to_collect():
+    """statsmodels collects garbage at every call: half a second each, where other tests have loaded large libraries."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

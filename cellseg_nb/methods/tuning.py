@@ -24,8 +24,8 @@ def diameter(labels):
 def f1(segment, labels):
     """F1 at IoU 0.5 over several volumes, all cells counted alike. ``segment(i)`` gives the labels of volume
     i."""
-    found = [metrics.match(label, segment(i), (0.5,)).iloc[0] for i, label in enumerate(labels)]
-    tp, fp, fn = (sum(int(row[name]) for row in found) for name in ("tp", "fp", "fn"))
+    found = [metrics.quality(label, segment(i)) for i, label in enumerate(labels)]
+    tp, fp, fn = (sum(len(getattr(one, name)) for one in found) for name in ("matched_true", "invented", "missed"))
     return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
 
 
