@@ -57,7 +57,7 @@ def seed_everything(seed):
     numpy.random.seed(seed % 2**32)
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a safeguard for code that reads what nobody wrote
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs 5 % on a CPU; nothing here reads it
     torch.backends.cudnn.benchmark = False
 
 

@@ -44,7 +44,7 @@ def check(dataset, held_out, voxel_size, artefact_from, network, filter_labels, 
 def load(choice):
     """The volumes (`with_labels.Data`), and how many slices of each come before its artefact, {name: slices}."""
     if choice["dataset"] == "simulated":
-        folder = simulated(Path(choice["out"]) / "simulated", choice["seed"])
+        folder = simulated(Path(choice["out"]) / "with_artefact", choice["seed"])
         data = with_labels.load({**choice, "dataset": str(folder)})
         known = lambda name, depth: depth * 3 // 4  # noqa: E731
     else:

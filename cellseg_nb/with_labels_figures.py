@@ -130,7 +130,7 @@ def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
     low, high = np.percentile(image, [1, 99.7])
     with plt.rc_context(plots.STYLE):
         high_as_wide = extent[2] / extent[1]
-        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 4.4 * high_as_wide + 1.2), squeeze=False,
+        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 4.4 * high_as_wide + 1.5), squeeze=False,
                                     sharey=True)
         for ax, (name, labels) in zip(axes[0], found.items()):
             found_cells = metrics.quality(truth, labels, threshold)
@@ -139,7 +139,7 @@ def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
                                               (found_cells.missed, truth, plots.ORANGE, "-"),
                                               (found_cells.invented, labels, plots.PURPLE, "--")):
                 _outlines(ax, source[z], ids, size, colour, line)
-            ax.set(title=f"{name}: {len(found_cells.matched_true)} right, {len(found_cells.missed)} missed, "
+            ax.set(title=f"{name}\n{len(found_cells.matched_true)} right, {len(found_cells.missed)} missed, "
                          f"{len(found_cells.invented)} invented", xlabel=f"x ({unit})")
         axes[0, 0].set_ylabel(f"y ({unit})")
         handles = [Line2D([], [], color=colour, linestyle=line, linewidth=2, label=words) for words, colour,
