@@ -11,7 +11,7 @@ from .errors import UserError
 
 TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of 5 voxels see cells best
 PROFILES = {
-    "demo": dict(channels=(16, 32, 64, 128), dropout=0.1, cube=32, epochs=30, learning_rate=2e-3),
+    "demo": dict(channels=(16, 32, 64, 128), dropout=0.1, cube=32, epochs=30, learning_rate=2e-3, restarts=2),
     "paper": dict(channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4),
 }
 
@@ -108,7 +108,7 @@ def method(choice, data):
 
     settings = dict(PROFILES[choice["profile"]])
     if choice["epochs"]:
-        settings["epochs"] = choice["epochs"]
+        settings.update(epochs=choice["epochs"], restarts=0)
     if choice["cell_diameter"]:
         settings["spot_sigma"] = choice["cell_diameter"] / min(data.voxel_size or (1.0,)) / 4
     return WNet3DMethod(**settings, threshold=choice["threshold"], min_size=choice["min_size"],
@@ -123,12 +123,12 @@ def callbacks(choice, watch):
 
 
 def training_folder(choice, start_over=False):
-    """Folder for the checkpoint; ``start_over`` throws away the one that is there."""
+    """Folder for the checkpoints; ``start_over`` throws away those that are there."""
     from .training import CHECKPOINT
 
     folder = volumes.writable_folder(Path(choice["out"]) / "training")
-    if start_over:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
+    for file in folder.rglob(CHECKPOINT) if start_over else []:
+        file.unlink()
     return folder
 
 

@@ -234,3 +234,33 @@ def test_enough_is_enough():
         monitor.stop_when_enough(history, None)
     with pytest.raises(training.Stop, match="arrived"):
         monitor.stop_when_enough([high, low, low, low], None)
+
+
+def test_another_start_where_one_led_to_broad_regions(monkeypatch, capsys, tmp_path):
+    """Killed in its second start, the run resumes there, and ends with the same bits as one that nobody disturbed."""
+    monkeypatch.setattr(monitor, "SOON", 2)
+    monkeypatch.setattr(monitor, "STUCK", 0.0)  # every start is an unlucky one
+    seen = []
+
+    def run(folder, *callbacks):
+        return fit(tmp_path / folder, [*callbacks, lambda history, model: seen.append(len(history))], restarts=2)
+
+    def killed(history, model):
+        if len(seen) == 8 + 3:
+            raise KeyboardInterrupt
+
+    undisturbed, history = run("one")
+    assert seen == [1, 2, 1, 2, 1, 2, 3, 4] and len(history) == 4  # the last start is not ended
+    said = capsys.readouterr().out
+    assert said.count("broad regions") == 2 and "number 3" in said
+    with pytest.raises(KeyboardInterrupt):
+        run("two", killed)
+    resumed, again = run("two")
+    assert seen[8 + 3:] == [2, 1, 2, 3, 4]  # of the second start, only what was not saved
+    assert same(undisturbed, resumed) and [row["loss"] for row in again] == [row["loss"] for row in history]
+
+
+def test_one_start_where_it_is_a_good_one(monkeypatch):
+    monkeypatch.setattr(monitor, "SOON", 2)
+    monkeypatch.setattr(monitor, "STUCK", 2.0)
+    assert same(fit(restarts=2)[0], fit()[0])

@@ -5,12 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import inference, instances, ncuts, training, volumes
+from .. import inference, instances, monitor, ncuts, training, volumes
 from ..errors import UserError
 from ..sampling import cube_batches
 from ..wnet3d import LAPTOP_CHANNELS, WNet3D
 
 WEIGHTS = "wnet3d.pt"
+ANOTHER = 1_000_003  # between the seeds of two starts
 
 
 class WNetLoss(nn.Module):
@@ -76,6 +77,9 @@ class WNet3DMethod:
         Side of a training cube in voxels, divisible by 8.
     batch, steps, epochs : int
         Cubes a step, steps an epoch, epochs.
+    restarts : int
+        How often to begin anew, from another random start, when one has led to broad regions instead of cells
+        (`cellseg_nb.monitor.stop_when_stuck`; made for short trainings with a high learning rate).
     threshold, spot_sigma, outline_sigma, min_size, min_contrast : the instance step
         See `cellseg_nb.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
     learning_rate, seed, device, loss options : see `cellseg_nb.training.train` and `WNetLoss`.
@@ -88,12 +92,13 @@ class WNet3DMethod:
 
     def __init__(self, channels=LAPTOP_CHANNELS, classes=2, dropout=0.1, cube=32, batch=2, steps=10, epochs=30,
                  learning_rate=2e-3, threshold=0.5, spot_sigma=1.0, outline_sigma=0.5, min_size=5,
-                 min_contrast=0.0, seed=0, device="auto", **loss):
+                 min_contrast=0.0, restarts=0, seed=0, device="auto", **loss):
         if cube % 8 or cube < 8:
             raise UserError(f"the training cube must be a multiple of 8 voxels a side, not {cube}: 32 on a laptop, "
                             "64 as in the paper")
         self.network = dict(channels=tuple(channels), classes=classes, dropout=dropout)
-        self.training = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate, seed=seed)
+        self.training = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate, seed=seed,
+                             restarts=restarts)
         self.loss = loss
         self.device = device
         self.threshold, self.min_size, self.min_contrast = threshold, min_size, min_contrast
@@ -108,10 +113,23 @@ class WNet3DMethod:
         options = self.training
         meta = {"method": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in self.network.items()},
                 **{k: options[k] for k in ("cube", "batch", "steps")}, **self.loss, "data": [_fingerprint(i) for i in images]}
-        history = training.train(
-            self.model, WNetLoss(**self.loss), cube_batches(images, options["cube"], options["batch"], options["steps"]),
-            options["epochs"], learning_rate=options["learning_rate"], average=0.96, seed=options["seed"],
-            device=self.device, folder=folder, meta=meta, callbacks=callbacks, progress=progress)
+        batches = cube_batches(images, options["cube"], options["batch"], options["steps"])
+        for start in range(options["restarts"] + 1):
+            seed, place, watching = options["seed"], folder, [*callbacks]
+            if start:  # a seed and a folder of its own, so that a killed run resumes in the start that it was in
+                seed, place = seed + start * ANOTHER, folder and volumes.as_path(folder) / f"start_{start + 1}"
+                torch.manual_seed(seed)
+                self.model = WNet3D(**self.network)
+            if start < options["restarts"]:
+                watching.append(monitor.stop_when_stuck)
+            history = training.train(
+                self.model, WNetLoss(**self.loss), batches, options["epochs"], learning_rate=options["learning_rate"],
+                average=0.96, seed=seed, device=self.device, folder=place, meta=meta, callbacks=watching,
+                progress=progress)
+            if history[-1].get("stopped") != monitor.UNLUCKY:
+                break
+            print(f"After {len(history)} epochs the classes are broad regions, not cells (SoftNCuts "
+                  f"{history[-1]['n_cuts']:.2f}): another random start, number {start + 2}.")
         self.foreground = self.find_foreground(images[0])
         return history
 
