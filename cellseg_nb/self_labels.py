@@ -4,6 +4,7 @@ After Achard et al. 2024, Fig. 1g. The labels come from brightness alone, so wha
 the network that learns from the filtered ones can also see shape and surroundings.
 """
 
+import inspect
 import time
 from pathlib import Path
 
@@ -21,8 +22,8 @@ NETWORK = {"demo": "segresnet", "paper": "swinunetr"}
 AWAY, INSIDE = "away from the artefact", "inside the artefact"
 
 
-def check(dataset, held_out, voxel_size, artefact_from, network, filter_labels, min_size, max_size, profile, seed,
-          device, out, cache=""):
+def check(dataset, held_out, voxel_size, artefact_from, network, filter_labels, min_size, max_size, epochs, profile,
+          seed, device, out, cache=""):
     """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
     checks.one_of("profile", profile, ("demo", "paper"))
     network = NETWORK[profile] if network in ("", "auto") else network
@@ -36,7 +37,8 @@ def check(dataset, held_out, voxel_size, artefact_from, network, filter_labels, 
             "artefact_from": str(artefact_from).strip() or "auto", "network": network,
             "filter_labels": bool(filter_labels),
             "min_size": checks.number("min_size", min_size, 0, whole=True),
-            "max_size": checks.number("max_size", max_size, 0, whole=True), "profile": profile,
+            "max_size": checks.number("max_size", max_size, 0, whole=True),
+            "epochs": checks.number("epochs", epochs, 0, 100000, whole=True), "profile": profile,
             "seed": checks.number("seed", seed, 0, 2**31 - 1, whole=True), "device": device,
             "out": str(files.writable_folder(out)), "cache": cache}
 
@@ -70,17 +72,21 @@ def simulated(folder, seed=0, count=3):
 def teacher(choice):
     """WNet3D with the settings of the profile."""
     settings = WNET3D["paper"] if choice["profile"] == "paper" else DEMO["wnet3d"]
-    return methods.get("wnet3d", **settings, seed=choice["seed"], device=choice["device"])
+    return methods.get("wnet3d", **{**settings, **_epochs(choice)}, seed=choice["seed"], device=choice["device"])
 
 
 def student(choice):
     """The network that learns from labels, with the settings of the profile. Nothing is put aside for validation,
     so that all trainings see all they are given; the threshold stays at 0.5."""
-    settings = {**choice, "methods": [choice["network"]], "cube": 1024}
-    if choice["profile"] == "demo" and choice["network"] in DEMO:
-        return methods.get(choice["network"], **DEMO[choice["network"]], share=0.0, seed=choice["seed"],
-                           device=choice["device"])
-    return efficiency.method(choice["network"], settings, choice["seed"])
+    kind = methods.kind(choice["network"])
+    settings = getattr(kind, "PAPER", {}) if choice["profile"] == "paper" else DEMO.get(choice["network"], {})
+    offered = {**_epochs(choice), "share": 0.0, "seed": choice["seed"], "device": choice["device"]}
+    known = inspect.signature(kind).parameters
+    return kind(**{**settings, **{key: value for key, value in offered.items() if key in known}})
+
+
+def _epochs(choice):
+    return {"epochs": choice["epochs"]} if choice["epochs"] else {}
 
 
 def folder(choice, name, start_over=False):

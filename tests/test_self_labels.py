@@ -8,7 +8,7 @@ from cellseg_nb import datasets, metrics, self_labels, self_labels_figures, volu
 from cellseg_nb.errors import UserError
 
 GIVEN = dict(dataset="auto", held_out="auto", voxel_size="auto", artefact_from="auto", network="auto",
-             filter_labels=True, min_size=5, max_size=0, profile="demo", seed=0, device="cpu")
+             filter_labels=True, min_size=5, max_size=0, epochs=0, profile="demo", seed=0, device="cpu")
 
 
 def choose(out, **given):
@@ -99,7 +99,7 @@ def test_simulated_volumes_have_an_artefact_that_is_known(tmp_path):
     (dict(network="wnet3d"), "network must be a method that learns from labels"),
     (dict(network="unet"), "no method 'unet'"),
     (dict(min_size=-1), "min_size must be at least 0"), (dict(max_size=2.5), "max_size must be a whole number"),
-    (dict(profile="fast"), "profile must be one of"), (dict(voxel_size="1,2"), "voxel_size must be three")])
+    (dict(epochs=-1), "epochs must be"), (dict(profile="fast"), "profile must be one of"), (dict(voxel_size="1,2"), "voxel_size must be three")])
 def test_bad_choices(given, words, tmp_path):
     with pytest.raises(UserError, match=words):
         choose(tmp_path, **given)
@@ -109,7 +109,9 @@ def test_settings_of_the_profiles(tmp_path):
     demo = self_labels.student(choose(tmp_path))
     assert demo.name == "segresnet" and demo.training["share"] == 0 and demo.threshold == 0.5
     paper = self_labels.student(choose(tmp_path, profile="paper", dataset="simulated", network="segresnet"))
-    assert paper.training["cube"] == [64] * 3 and paper.training["share"] == 0
+    assert paper.training["cube"] == [64] * 3 and paper.training["share"] == 0 and paper.training["epochs"] == 50
+    short = choose(tmp_path, epochs=3)
+    assert self_labels.student(short).training["epochs"] == self_labels.teacher(short).training["epochs"] == 3
 
 
 def test_save_leaves_a_data_set_for_notebook_03(tmp_path):
