@@ -16,7 +16,8 @@ FOLDER = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
 NAMES = ("01", "04", "09", "11")
 SETTINGS = {  # flat cubes: the embryos have about 50 slices
     "wnet3d": dict(channels=(16, 32, 64, 128), cube=32, epochs=20),
-    "segresnet": dict(cores=True, share=0, epochs=180, average=0.98, init_filters=16, cube=(24, 48, 48), loss="dice_ce"),
+    "segresnet": dict(cores=True, batch=4, share=0, epochs=180, average=0.98, init_filters=16, cube=(24, 48, 48),
+                      loss="dice_ce"),
     "swinunetr": dict(epochs=12, batch=1, learning_rate=2e-3, cube=(32, 64, 64)),
     "cellpose": dict(epochs=14, slices=48, bsize=64),
     "stardist": dict(epochs=20, steps=30, patch=(16, 48, 48))}

@@ -26,8 +26,8 @@ VARIANTS, MATCHINGS = ("default", "tuned"), ("3d", "slicewise")
 LIBRARIES = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
 UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
 # Demo: what two cores do in about a minute each. Paper: the rest of the settings is each method's PAPER.
-DEMO = {"wnet3d": dict(channels=(16, 32, 64, 64), cube=24, epochs=18), "segresnet": dict(cube=24, batch=2, epochs=12),
-        "swinunetr": dict(epochs=6, batch=1, learning_rate=2e-3)}
+DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24), "segresnet": dict(cube=24, epochs=12),
+        "swinunetr": dict(epochs=6, batch=1, learning_rate=2e-3), "stardist": dict(epochs=15)}
 PAPER = {"wnet3d": quickstart.PROFILES["paper"]}
 PUBLISHED = {"Otsu threshold": ("otsu", "default"), "WNet3D": ("wnet3d", "tuned"), "SegResNet": ("segresnet", "tuned"),
              "SwinUNetR": ("swinunetr", "tuned"), "Cellpose": ("cellpose", "tuned"),

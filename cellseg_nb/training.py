@@ -54,7 +54,8 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
     model.to(device)
     loss.to(device)
     runtime.seed_everything(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay,
+                                  fused=device.type in ("cpu", "cuda"))  # one pass over the weights instead of ten
     meta = {"seed": seed, "learning_rate": learning_rate, "weight_decay": weight_decay, "schedule": schedule,
             "clip": clip, "average": average, "epochs": epochs, **(meta or {})}
     path = Path(folder) / CHECKPOINT if folder else None

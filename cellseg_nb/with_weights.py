@@ -97,7 +97,7 @@ def train(choice, data):
     from .methods.wnet3d import WNet3DMethod
 
     print("No weights were named and none were found: a WNet3D is trained on this volume first (notebook 00 shows how).")
-    method = WNet3DMethod(channels=(16, 32, 64, 64), cube=24, epochs=EPOCHS, seed=choice["seed"], device=choice["device"])
+    method = WNet3DMethod(channels=(16, 16, 32, 32), cube=24, epochs=EPOCHS, seed=choice["seed"], device=choice["device"])
     method.fit([data.image], folder=volumes.writable_folder(Path(choice["out"]) / "training"))
     return method.save(Path(choice["out"]) / "weights").parent
 

@@ -38,7 +38,7 @@ def dim(choice):
 
     On the scale 0 to 100, background lies near 4 and most cells near 10, as in a light-sheet volume of a whole brain.
     """
-    image, labels = simulate.volume((40, 64, 64), 40, 5 + choice["seed"], brightness=500, dim=0.3, photons=0.15)
+    image, labels = simulate.volume((40, 64, 64), 40, 6 + choice["seed"], brightness=500, dim=0.3, photons=0.15)
     image = image.astype(np.float32)
     image[20:22, 30:32, 30:32] = 2500
     return image, labels

@@ -118,7 +118,7 @@ def test_killed_in_training_then_started_again(tmp_path):
         volume[z - 3:z + 3, y - 3:y + 3, x - 3:x + 3] += 900
     tifffile.imwrite(tmp_path / "v.tif", volume)
     command = [sys.executable, "-m", "cellseg_nb", "run", "00_quickstart", "-p", "images", str(tmp_path / "v.tif"),
-               "-p", "epochs", "3", "-p", "voxel_size", "2,1,1", "-o", str(tmp_path / "out")]
+               "-p", "epochs", "2", "-p", "voxel_size", "2,1,1", "-o", str(tmp_path / "out")]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     checkpoint = tmp_path / "out" / "training" / "checkpoint.pt"
     deadline = time.time() + 300

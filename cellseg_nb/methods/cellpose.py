@@ -85,6 +85,8 @@ class CellposeMethod:
             # pretrained_model=False: no path, hence no download
             model = models.CellposeModel(gpu=device.type != "cpu", device=device, pretrained_model=False,
                                          diam_mean=self.diameter, nchan=2, mkldnn=False)  # True: cannot be saved
+        if device.type == "cpu":
+            model.net.to(memory_format=torch.channels_last)  # a fifth faster there
         model.net_ortho = None  # 3.1 sets it for pre-trained networks only, and asks for it in 3D
         return model
 

@@ -72,8 +72,12 @@ class OtsuMethod:
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32. ``probability`` is not used: the threshold belongs to the volume."""
         volume = np.asarray(volume, np.float32)
-        return tuning.voronoi(volume, volume, self._threshold(self._outline(volume)), self.spot_sigma,
-                              self.outline_sigma, self.min_size, voxel_size or self.voxel_size)
+        return self._label(volume, self._outline(volume), voxel_size)
+
+    def _label(self, volume, outline, voxel_size=None):
+        """Labels of a volume whose outline is blurred already."""
+        return tuning.voronoi(outline, volume, self._threshold(outline), self.spot_sigma, 0, self.min_size,
+                              voxel_size or self.voxel_size)
 
     def tune(self, images, labels):
         """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns the table
@@ -83,7 +87,15 @@ class OtsuMethod:
         candidates = tuning.combinations(spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
                                          outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
                                          scale=[0.6, 0.8, 1.0, 1.2])
-        return tuning.choose(self, candidates, lambda i: self.segment(images[i]), labels)
+        outlines = {}
+
+        def segment(i):
+            known = i, self.outline_sigma
+            if known not in outlines:
+                outlines[known] = self._outline(images[i])
+            return self._label(images[i], outlines[known])
+
+        return tuning.choose(self, candidates, segment, labels)
 
     def save(self, folder):
         """Write ``otsu.json`` into a folder."""

@@ -70,6 +70,9 @@ class SupervisedMethod:
             training.load_state(self.model, weights, start)
         self.started = pairs.fingerprint(*[value.numpy() for value in weights.values()]) if weights else None
 
+    def _device(self):
+        return inference.runtime.device(self.device)
+
     def _cube(self, cube):
         cube = [int(side) for side in ([cube] * 3 if np.isscalar(cube) else cube)]
         if len(cube) != 3 or any(side < self.SIDES or side % self.SIDES for side in cube):
@@ -147,7 +150,7 @@ class SupervisedMethod:
         if volume.ndim != 3 or not np.isfinite(volume).all():
             raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) "
                             f"without NaN")
-        self.model.eval().to(inference.runtime.device(self.device))
+        self.model.eval().to(self._device())
         scaled = self._large_enough(augmentation.prepare(volume))
         settings = dict(device=self.device, multiple=self.SIDES, window=self.training["cube"], overlap=0.5,
                         bytes_per_voxel=self.MEMORY * next(iter(self.network.values())))
@@ -229,7 +232,7 @@ class SegResNetMethod(SupervisedMethod):
     """SegResNet (Myronenko 2018): a residual encoder and decoder. Widths: init_filters, dropout_prob, ..."""
 
     name = "segresnet"
-    LAPTOP = dict(cube=32, batch=4, steps=10, epochs=25, learning_rate=2e-3, init_filters=8)
+    LAPTOP = dict(cube=32, batch=2, steps=10, epochs=25, learning_rate=2e-3, init_filters=8)
     PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant",
                  init_filters=8, dropout_prob=0.3)
     SIDES, MEMORY = 8, 64
@@ -237,7 +240,9 @@ class SegResNetMethod(SupervisedMethod):
     def _build(self, maps, **widths):
         from monai.networks.nets import SegResNet
 
-        return SegResNet(in_channels=1, out_channels=maps, **widths)
+        network = SegResNet(in_channels=1, out_channels=maps, **widths)
+        # Channels last in memory: a CPU trains the narrow layers in two thirds of the time.
+        return network.to(memory_format=torch.channels_last_3d) if self._device().type == "cpu" else network
 
 
 class SwinUNETRMethod(SupervisedMethod):
