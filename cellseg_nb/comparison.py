@@ -176,6 +176,8 @@ def work(job, context):
     place = Path(context["out"]) / "training" / _name(job)
     seconds = {"fit_seconds": _timed(method.fit, images, None if job["method"] in UNTAUGHT else labels,
                                      folder=volumes.writable_folder(place), progress=False)[1], "tune_seconds": 0.0}
+    # What the network says does not depend on what is tuned: it is asked once.
+    maps, looking = _timed(method.maps, data.images[test].copy()) if hasattr(method, "maps") else (None, 0.0)
     rows, chosen = [], ""
     for variant in VARIANTS:
         if variant == "tuned":
@@ -183,8 +185,9 @@ def work(job, context):
             seconds["tune_seconds"] = _timed(method.tune, images, labels, voxel_size=data.voxel_size)[1]
             chosen = ", ".join(f"{name} {value if isinstance(value, str) else f'{value:.3g}'}" for name, value
                                in _plain(method).items() if value != before.get(name))
-        found, seconds["segment_seconds"] = _timed(method.segment, data.images[test].copy(),
-                                                   voxel_size=data.voxel_size)
+        found, labelling = _timed(method.segment, data.images[test].copy(), probability=maps,
+                                  voxel_size=data.voxel_size)
+        seconds["segment_seconds"] = round(looking + labelling, 2)
         volumes.write(labels_file(context["out"], job, variant), found, data.voxel_size)
         rows += [{"variant": variant, **row, "chosen": chosen, **seconds} for row in score(data.labels[test], found)]
     method.save(volumes.writable_folder(Path(context["out"]) / "models" / _name(job)))
