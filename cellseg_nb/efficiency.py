@@ -26,7 +26,7 @@ PERCENTAGES = {"demo": "10,80", "paper": "10,20,60,80"}
 SEEDS = {"demo": "0", "paper": "0,1,2"}
 CUBES = {"demo": 32, "paper": 64}
 DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=20),
-        "segresnet": dict(cube=16, batch=4, epochs=8, loss="dice_ce")}
+        "segresnet": dict(cube=16, batch=4, epochs=5, loss="dice_ce")}
 PAPER = {"wnet3d": WNET3D["paper"]}
 PUBLISHED = {"wnet3d": "WNet3D", "segresnet": "SegResNet", "swinunetr": "SwinUNetR", "cellpose": "Cellpose",
              "stardist": "StarDist"}

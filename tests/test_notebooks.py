@@ -70,7 +70,7 @@ def test_04_on_a_users_volume_and_weights(tmp_path):
 
     image, _ = simulate.volume((34, 41, 50), 20, seed=3)
     volumes.write(tmp_path / "mine.tif", image, (2.0, 1.0, 1.0))
-    method = WNet3DMethod(channels=(8, 8, 16, 16), epochs=4, device="cpu")
+    method = WNet3DMethod(channels=(8, 8, 16, 16), cube=16, epochs=4, device="cpu")
     method.fit([image], progress=False)
     out, summary = executed("04_inference", tmp_path / "out", images=tmp_path / "mine.tif", weights=method.save(tmp_path / "w").parent,
                             method="watershed", closing=1)

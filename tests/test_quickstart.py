@@ -53,7 +53,7 @@ def test_a_users_folder_anisotropic_with_its_own_voxel_size(tmp_path):
         for z, y, x in zip(*(rng.integers(4, side - 4, 9) for side in volume.shape)):
             volume[z - 1:z + 2, y - 3:y + 3, x - 3:x + 3] += 900
         tifffile.imwrite(folder / f"{name}.tif", volume)
-    out = runs.run("00_quickstart", {"images": str(folder), "voxel_size": "2,1,1", "cell_diameter": "6", "epochs": "3"}, tmp_path / "out")
+    out = runs.run("00_quickstart", {"images": str(folder), "voxel_size": "2,1,1", "cell_diameter": "6", "epochs": "2"}, tmp_path / "out")
     summary, cells = results(out)
     assert [Path(f).name for f in summary["files"]] == ["a.tif", "b.tif"] and summary["voxel_size_um"] == [2, 1, 1]
     assert set(cells.file) <= {"a.tif", "b.tif"}
