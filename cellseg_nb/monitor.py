@@ -9,7 +9,7 @@ ARRIVED = 0.03      # SoftNCuts below this: the classes follow the cells (0.002-
 ENOUGH = 0.006      # below this, more training only makes cells smaller, and dim ones are lost
 BROAD = 0.35        # a foreground larger than this share of the volume is a region, not cells
 EMPTY = 0.0005      # a class smaller than this share is empty
-STUCK, SOON = 0.1, 8  # SoftNCuts above this after so many epochs: broad regions, which it hardly ever leaves again
+STUCK, SOON = 0.1, 8  # SoftNCuts above this after so many epochs: broad regions
 UNLUCKY = "the random start led to broad regions"
 
 
