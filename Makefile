@@ -3,9 +3,11 @@ PYTHON ?= $(shell for p in python3.11 python3.12; do $$p -c "" 2>/dev/null && ec
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
-# pip would compile what it installs on one core; a few files of some packages cannot be compiled, which does no harm.
-COMPILE := @$(BIN)/python -m compileall -q -j 0 $(VENV)/lib > /dev/null || true
+# pip would compile what it installs on one core, the packages' own tests included; a few files of some packages cannot
+# be compiled, which does no harm.
+COMPILE := @$(BIN)/python -m compileall -q -j 0 -x /tests/ $(VENV)/lib > /dev/null || true
 
+.NOTPARALLEL:
 .PHONY: demo test quick setup setup-rivals lab clean
 
 demo: setup
@@ -23,22 +25,21 @@ lab: setup
 
 setup: $(VENV)/.ready
 
-# torch comes first and alone: left to choose freely, pip takes the build with several GB of CUDA libraries.
-$(VENV)/.ready: constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "cellseg-nb needs Python 3.11 or 3.12, found %d.%d; try: make PYTHON=/path/to/python3.12" % v)'
-	@echo "Building $(VENV): about 1.7 GB, a few minutes the first time"
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) torch
-	$(PIP) -e ".[test]"
-	$(COMPILE)
-	@touch $@
-
 setup-rivals: $(VENV)/.rivals
 
-$(VENV)/.rivals: $(VENV)/.ready
-	$(PIP) -e ".[test,rivals]"
+$(VENV)/.ready: EXTRAS := test
+$(VENV)/.rivals: EXTRAS := test,rivals
+
+# One installation for all, where Cellpose and StarDist are wanted: two would settle versions and compile twice.
+# torch comes first and alone: left to choose freely, pip takes the build with several GB of CUDA libraries.
+$(VENV)/.ready $(VENV)/.rivals: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else "cellseg-nb needs Python 3.11 or 3.12, found %d.%d; try: make PYTHON=/path/to/python3.12" % v)'
+	@echo "Building $(VENV): about 1.7 GB, with Cellpose and StarDist 3.5 GB; a few minutes the first time"
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) -e ".[$(EXTRAS)]"
 	$(COMPILE)
-	@touch $@
+	@touch $(VENV)/.ready $@
 
 clean:
 	rm -rf $(VENV) results

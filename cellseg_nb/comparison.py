@@ -27,7 +27,8 @@ LIBRARIES = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
 UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
 # Demo: what two cores do in about a minute each. Paper: the rest of the settings is each method's PAPER.
 DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24), "segresnet": dict(cube=24, epochs=12),
-        "swinunetr": dict(epochs=6, batch=1, learning_rate=2e-3), "stardist": dict(epochs=15)}
+        "swinunetr": dict(epochs=5, batch=1, learning_rate=2e-3), "cellpose": dict(bsize=32, slices=64),
+        "stardist": dict(epochs=18, rays=32, filters=16, features=32)}
 PAPER = {"wnet3d": quickstart.PROFILES["paper"]}
 PUBLISHED = {"Otsu threshold": ("otsu", "default"), "WNet3D": ("wnet3d", "tuned"), "SegResNet": ("segresnet", "tuned"),
              "SwinUNetR": ("swinunetr", "tuned"), "Cellpose": ("cellpose", "tuned"),

@@ -278,6 +278,11 @@ def headline(table):
                      for name, row in means.iterrows())
 
 
+def learners(choice):
+    """The methods that learn from labels; all of them where none does."""
+    return [name for name in choice["methods"] if name not in LABEL_FREE] or choice["methods"]
+
+
 def segmentations(choice, found, method_names, volume, seed):
     """{words: labels} of the smallest and largest percentage of some methods, for a picture. Raises UserError."""
     shown = {}

@@ -88,12 +88,12 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
 
 
 def _averaged(model, decay):
-    from torch.optim.swa_utils import AveragedModel
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-    def mean(old, new, count):  # short memory at first, so that the random start is soon forgotten
-        return old + (1 - min(decay, float(1 + count) / float(10 + count))) * (new - old)
+    def mean(old, new, count):  # all weights in one call; short memory at first: the random start is soon forgotten
+        get_ema_multi_avg_fn(min(decay, float(1 + count) / float(10 + count)))(old, new, count)
 
-    return AveragedModel(model, avg_fn=mean).eval()
+    return AveragedModel(model, multi_avg_fn=mean).eval()
 
 
 def _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from . import files, grid, inference, metrics, monitor, runtime, simulate, training, volumes
+from . import files, grid, inference, metrics, runtime, simulate, training, volumes
 from .methods.wnet3d import WEIGHTS, WNet3DMethod
 from .with_wnet3d import PROFILES
 
@@ -63,11 +63,13 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
             (place / training.CHECKPOINT).unlink(missing_ok=True)
             files.write_json(place / "lesson.json", {"settings": about})
         method = WNet3DMethod(**settings, device=choice["device"])
-        history = method.fit([image], folder=place, callbacks=[monitor.Watch(image)], progress=progress)
+        history = method.fit([image], folder=place, progress=progress)
         method.save(place)
         files.write_json(place / "lesson.json", {"settings": about, "history": history})
         (place / training.CHECKPOINT).unlink(missing_ok=True)
-    probability = method.predict(image, progress=False)
+    classes = method.classes(image, progress=False)
+    history[-1]["shares"] = classes.mean((1, 2, 3)).tolist()
+    probability = classes[method.foreground]
     cells = probability > method.threshold
     dice = None if truth is None else metrics.dice(truth, cells)
     return Lesson(name, method, history, image, probability, float(cells.mean()), dice)
@@ -108,9 +110,10 @@ def over_grid(choice, image, truth=None):
     jobs = [{"learning_rate": rate, "rec_weight": weight} for rate in LEARNING_RATES for weight in REC_WEIGHTS]
     plain = runtime.device(choice["device"]).type == "cpu"
     depends = {**PROFILES[choice["profile"]], "seed": choice["seed"], "data": _digest(image)}
-    table = grid.run(jobs, _grid_job, (choice, image, truth), Path(choice["out"]) / "grid", depends,
+    context = choice, image, truth, {}
+    table = grid.run(jobs, _grid_job, context, Path(choice["out"]) / "grid", depends,
                      processes=2 if plain and torch.get_num_threads() > 1 else 1, desc="Trainings")
-    lessons = {(job["learning_rate"], job["rec_weight"]): _grid_lesson(job, (choice, image, truth)) for job in jobs}
+    lessons = {(job["learning_rate"], job["rec_weight"]): _grid_lesson(job, context) for job in jobs}
     return table, lessons
 
 
@@ -119,10 +122,12 @@ def _grid_job(job, context):
 
 
 def _grid_lesson(job, context):
-    choice, image, truth = context
+    choice, image, truth, made = context
     name = f"rate_{job['learning_rate']:g}_weight_{job['rec_weight']:g}"
-    return learn(choice, name, image, truth, progress=False, balance="fixed", **job,
-                 **PROFILES[choice["profile"]]["grid"])
+    if name not in made:  # here, or by another process: then it is read from the disk
+        made[name] = learn(choice, name, image, truth, progress=False, balance="fixed", **job,
+                           **PROFILES[choice["profile"]]["grid"])
+    return made[name]
 
 
 def rebuilt(lesson):

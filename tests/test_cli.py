@@ -1,5 +1,6 @@
 """The command line as a user runs it: a subprocess. Bad input ends in one line and status 1, and writes over nothing."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg_nb import runs
+from cellseg_nb import quickstart, runs
 from cellseg_nb.errors import UserError
 
 
@@ -91,11 +92,22 @@ def test_bad_images_end_in_one_line(tmp_path, kind):
     assert {p.name: p.read_text() for p in out.iterdir()} == {"labels.tif": "from last week"}
 
 
-@pytest.mark.parametrize("name, value, word", [("threshold", "2", "between"), ("seed", "-3", "between"), ("voxel_size", "1,2", "three"),
-                                               ("profile", "huge", "one of"), ("device", "cuda:99", "not available")])
+WRONG = [("threshold", 2.0, "between"), ("device", "cuda:99", "not available"), ("seed", -3, "between"),
+         ("voxel_size", "1,2", "three"), ("profile", "huge", "one of")]
+
+
+@pytest.mark.parametrize("name, value, word", WRONG)
 def test_parameters_out_of_range(tmp_path, name, value, word):
+    defaults = runs.parameters(runs.find("00_quickstart"))
+    given = {known: defaults[known] for known in inspect.signature(quickstart.check).parameters}
+    with pytest.raises(UserError, match=f"{name.split('_')[0]}.*{word}"):
+        quickstart.check(**{**given, "out": str(tmp_path / "out"), name: value})
+
+
+@pytest.mark.parametrize("name, value, word", WRONG[:2])
+def test_parameters_out_of_range_end_in_one_line(tmp_path, name, value, word):
     line = one_line(cellseg_nb("run", "00_quickstart", "-p", name, value, "-o", tmp_path / "out"))
-    assert word in line and name.split("_")[0] in line
+    assert word in line and name in line
 
 
 def test_output_folder_is_a_file(tmp_path):
@@ -110,32 +122,43 @@ def test_debug_shows_the_traceback():
 
 
 @pytest.mark.notebook
-def test_killed_in_training_then_started_again(tmp_path):
-    """SIGKILL the whole run while it trains; the second run carries on and leaves every result."""
+def test_killed_then_started_again_then_started_over(tmp_path):
+    """SIGKILL the whole run while it trains; the second run carries on and leaves every result. Another seed is refused in
+    that folder, until it is started over: then the training is done anew, and ends with the same bits."""
     rng = np.random.default_rng(0)
     volume = rng.poisson(100, (40, 40, 40)).astype(np.uint16)
     for z, y, x in rng.integers(5, 35, (12, 3)):
         volume[z - 3:z + 3, y - 3:y + 3, x - 3:x + 3] += 900
     tifffile.imwrite(tmp_path / "v.tif", volume)
+    out = tmp_path / "out"
     command = [sys.executable, "-m", "cellseg_nb", "run", "00_quickstart", "-p", "images", str(tmp_path / "v.tif"),
-               "-p", "epochs", "2", "-p", "voxel_size", "2,1,1", "-o", str(tmp_path / "out")]
+               "-p", "epochs", "2", "-p", "voxel_size", "2,1,1", "-o", str(out)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    checkpoint = tmp_path / "out" / "training" / "checkpoint.pt"
+    checkpoint = out / "training" / "checkpoint.pt"
     deadline = time.time() + 300
     while not checkpoint.exists() and time.time() < deadline and first.poll() is None:
         time.sleep(0.1)
     os.killpg(first.pid, 9)
     first.wait()
-    assert checkpoint.exists() and not (tmp_path / "out" / "labels.tif").exists()
+    assert checkpoint.exists() and not (out / "labels.tif").exists()
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
-    names = {path.name for path in (tmp_path / "out").iterdir()}
+    names = {path.name for path in out.iterdir()}
     assert {"00_quickstart.ipynb", "report.html", "probability.tif", "labels.tif", "cells.csv", "summary.json",
             "config.json", "wnet3d.pt"} <= names
-    # bit-identical to a run that was not killed
-    straight = [*command[:-1], str(tmp_path / "straight")]
-    assert subprocess.run(straight, capture_output=True).returncode == 0
+    weights, history = trained(out)
+    before = (out / "wnet3d.pt").read_bytes()
+    line = one_line(subprocess.run([*command, "-p", "seed", "1"], capture_output=True, text=True))
+    assert "belongs to another run" in line and "seed" in line and (out / "wnet3d.pt").read_bytes() == before
+    assert subprocess.run([*command, "-p", "start_over", "true"], capture_output=True).returncode == 0
+    again, anew = trained(out)
+    assert [row["seconds"] for row in anew] != [row["seconds"] for row in history]  # not merely left as it was
+    assert all(bool((weights[key] == again[key]).all()) for key in weights)
+
+
+def trained(out):
+    """Weights and history of a finished run."""
     import torch
 
-    a, b = (torch.load(tmp_path / name / "wnet3d.pt", weights_only=True)["model"] for name in ("out", "straight"))
-    assert all(torch.equal(a[key], b[key]) for key in a)
+    return (torch.load(out / "wnet3d.pt", weights_only=True)["model"],
+            torch.load(out / "training" / "checkpoint.pt", weights_only=True)["history"])

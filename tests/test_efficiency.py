@@ -153,6 +153,12 @@ def test_segmentations_for_the_picture(folder, tmp_path):
         efficiency.segmentations(choice, data, ["otsu"], "v1", 0)
 
 
+@pytest.mark.parametrize("names, learners", [(["otsu", "wnet3d", "segresnet"], ["otsu", "segresnet"]),
+                                             (["wnet3d"], ["wnet3d"])])
+def test_whom_labels_help(names, learners):
+    assert efficiency.learners({"methods": names}) == learners
+
+
 @pytest.mark.slow
 def test_one_small_cube_is_enough_for_networks(folder, tmp_path, monkeypatch):
     """10 % of a few cubes is one cube: smaller than what the networks usually learn from."""
@@ -169,7 +175,7 @@ def test_cellpose_and_stardist_take_part(folder, tmp_path, monkeypatch):
     pytest.importorskip("stardist")
     small = dict(epochs=1, steps=2, patch=16, rays=8, filters=8, features=8)
     monkeypatch.setattr(efficiency, "DEMO", {"cellpose": dict(epochs=1, slices=4), "stardist": small})
-    choice, data = prepared(folder, tmp_path, method_names="cellpose,stardist", percentages="60", held_out="v2")
+    choice, data = prepared(folder, tmp_path, method_names="cellpose,stardist", percentages="20", held_out="v2")
     table = efficiency.run(choice, data)
     assert list(table.method) == ["cellpose", "stardist"] and table.dice.between(0, 1).all()
 

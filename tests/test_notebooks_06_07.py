@@ -55,6 +55,6 @@ def test_07_the_student_passes_its_teacher(tmp_path):
 
 
 def test_07_on_a_users_folder_without_artefact(tmp_path, mine):
-    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, dataset=mine, held_out="v1", epochs=5)
+    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, dataset=mine, held_out="v1", epochs=3)
     scores = pandas.read_csv(out / "scores.csv", index_col="method")
     assert (scores["invented inside the artefact"] == 0).all() and (out / "segresnet.pt").is_file()

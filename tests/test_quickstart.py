@@ -10,7 +10,6 @@ import pytest
 import tifffile
 
 from cellseg_nb import quickstart, runs, volumes
-from cellseg_nb.errors import UserError
 
 pytestmark = pytest.mark.notebook
 REAL = os.environ.get("CELLSEG_NB_REAL_DATA")
@@ -67,18 +66,6 @@ def test_real_volume(tmp_path):
     """347 cells were annotated in c5; default parameters, one seed (all three: benchmarks/README.md)."""
     out = runs.run("00_quickstart", {"images": f"{REAL}/mesospim/c5_image.tif"}, tmp_path / "out")
     assert 330 <= results(out)[0]["cells"] <= 364
-
-
-def test_checkpoint_of_another_run_and_start_over(tmp_path):
-    out = tmp_path / "out"
-    first = {"epochs": "1"}
-    runs.run("00_quickstart", first, out)
-    before = (out / "wnet3d.pt").read_bytes()
-    with pytest.raises(UserError, match="belongs to another run.*seed"):
-        runs.run("00_quickstart", {**first, "seed": "1"}, out)
-    assert (out / "wnet3d.pt").read_bytes() == before
-    runs.run("00_quickstart", {**first, "seed": "1", "start_over": "true"}, out)
-    assert (out / "wnet3d.pt").read_bytes() != before
 
 
 def test_cells_are_made_eight_voxels_wide():

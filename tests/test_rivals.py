@@ -9,8 +9,8 @@ import pytest
 from cellseg_nb import methods, metrics, simulate, training
 from cellseg_nb.errors import UserError
 
-FAST = {"cellpose": dict(epochs=16, slices=24, bsize=48, device="cpu"),
-        "stardist": dict(epochs=12, steps=25, patch=24, grid=2, device="cpu")}
+FAST = {"cellpose": dict(epochs=16, slices=32, bsize=32, device="cpu"),
+        "stardist": dict(epochs=14, steps=25, patch=24, grid=2, rays=32, filters=16, features=32, device="cpu")}
 SHORT = {"cellpose": dict(epochs=1, slices=8, bsize=32, device="cpu"),
          "stardist": dict(epochs=1, steps=1, patch=16, grid=2, filters=8, rays=32, device="cpu")}
 SETTINGS = {"cellpose": ("cellprob_threshold", "flow_smooth", "min_size"),

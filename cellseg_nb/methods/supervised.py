@@ -232,7 +232,7 @@ class SegResNetMethod(SupervisedMethod):
     """SegResNet (Myronenko 2018): a residual encoder and decoder. Widths: init_filters, dropout_prob, ..."""
 
     name = "segresnet"
-    LAPTOP = dict(cube=32, batch=2, steps=10, epochs=25, learning_rate=2e-3, init_filters=8)
+    LAPTOP = dict(cube=32, batch=2, steps=10, epochs=20, learning_rate=2e-3, init_filters=8)
     PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant",
                  init_filters=8, dropout_prob=0.3)
     SIDES, MEMORY = 8, 64
