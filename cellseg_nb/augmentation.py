@@ -17,7 +17,7 @@ def prepare(volume):
 
 
 def pipeline(steps=STEPS, strength=1.0, square=True):
-    """MONAI's ``Compose`` over {"image", "target", "valid"}, each (C, Z, Y, X).
+    """MONAI's ``Compose`` over {"image", "masks"}, each (C, Z, Y, X).
 
     Parameters
     ----------
@@ -33,9 +33,8 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
     """
     from monai import transforms as mt
 
-    both = ("image", "target", "valid")
-    how = ("bilinear", "nearest", "nearest")
-    options = dict(keys=both, mode=how, padding_mode="reflection")
+    both = ("image", "masks")
+    options = dict(keys=both, mode=("bilinear", "nearest"), padding_mode="reflection")
     kinds = {
         "flips": [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)],
         "rotations": [mt.RandRotate90d(both, prob=0.75, max_k=3, spatial_axes=(1, 2))] if square else [],
@@ -55,11 +54,19 @@ def augment(transform, image, target, valid, seed):
 
     The same seed gives the same cube. A cube whose last cell would be pushed out of it stays as it was.
     """
-    cube = {"image": image, "target": target, "valid": valid}
+    from monai.data import get_track_meta, set_track_meta
+
     transform.set_random_state(int(seed))
-    changed = transform(cube)
-    lost = (target[:1] * valid).any() and not (changed["target"][:1] * changed["valid"]).any()
-    return [torch.as_tensor(np.asarray(part)).float() for part in (cube if lost else changed).values()]
+    tracked = get_track_meta()
+    set_track_meta(False)  # where each voxel came from is not needed, and a third of the time for small cubes
+    try:
+        changed = transform({"image": image, "masks": torch.cat([target, valid])})
+    finally:
+        set_track_meta(tracked)
+    cells, known = changed["masks"][:-1], changed["masks"][-1:]
+    if (target[:1] * valid).any() and not (cells[:1] * known).any():
+        return [image.float(), target.float(), valid.float()]
+    return [part.float() for part in (changed["image"], cells, known)]
 
 
 def preview(image, labels, seed=0, cube=(32, 64, 64), strength=1.0):
