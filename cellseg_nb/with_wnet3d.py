@@ -19,7 +19,7 @@ PROFILES = {
     "demo": dict(
         lesson=dict(channels=(16, 16, 32, 32), dropout=0.1, cube=16, steps=10, epochs=8, learning_rate=5e-3),
         grid=dict(steps=10, epochs=6), side=64,
-        real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=16, learning_rate=2e-3)),
+        real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=12, learning_rate=2e-3)),
     "paper": dict(
         lesson=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=32, steps=20, epochs=30, learning_rate=2e-3),
         grid=dict(steps=20, epochs=20), side=96,

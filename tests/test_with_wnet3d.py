@@ -93,6 +93,23 @@ def test_a_lesson_is_read_again_and_replaced_when_settings_change(choice, pair):
     assert lessons.rebuilt(first).shape == pair[0].shape
 
 
+def test_grid_and_real_training_are_not_done_again(choice, pair, monkeypatch):
+    profile = {**steps.PROFILES["demo"], "lesson": TINY, "grid": dict(epochs=1), "real": TINY}
+    monkeypatch.setitem(steps.PROFILES, "demo", profile)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one process, which sees the tiny profile
+
+    def train():
+        table, lessons_ = lessons.over_grid(choice, *pair)
+        return table, lessons_, steps.method(choice).fit([pair[0]], folder=steps.folder(choice, False), progress=False)
+
+    table, first, history = train()
+    written = {path: path.stat().st_mtime_ns for path in steps.Path(choice["out"]).rglob("*.pt")}
+    again, second, history_again = train()
+    assert len(table) == len(first) == 9 and again.equals(table) and history_again == history
+    assert all(first[key].history == second[key].history for key in first)
+    assert {path: path.stat().st_mtime_ns for path in steps.Path(choice["out"]).rglob("*.pt")} == written
+
+
 def test_a_lost_session_resumes_to_the_bit(choice, pair, capsys):
     whole = lessons.tiny(choice, pair[0], "whole", start_over=True)
     with pytest.raises(lessons.Lost, match="epoch 3"):
