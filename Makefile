@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt
 # pip would compile what it installs on one core, the packages' own tests included; a few files of some packages cannot
 # be compiled, which does no harm.
-COMPILE := @$(BIN)/python -m compileall -q -j 0 -x /tests/ $(VENV)/lib > /dev/null || true
+COMPILE := @$(BIN)/python -m compileall -q -j 0 -x /tests/ $(VENV)/lib cellseg_nb > /dev/null || true
 
 .NOTPARALLEL:
 .PHONY: demo test quick setup setup-rivals lab clean
