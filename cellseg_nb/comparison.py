@@ -151,6 +151,7 @@ def run(choice, data, held_out, given=None):
     context = {"data": data, "out": str(out), "device": choice["device"],
                "options": {name: options(choice, name, given.get(name)) for name in choice["methods"]}}
     common = {"version": __version__, "voxel_size": data.voxel_size,
+              "options": PAPER if choice["profile"] == "paper" else DEMO,
               "data": {name: pairs.fingerprint(*pair) for name, *pair in zip(data.names, data.images, data.labels)}}
     jobs = [{"method": name, "fold": fold, "seed": seed} for name in choice["methods"] for fold in held_out
             for seed in choice["seeds"]]

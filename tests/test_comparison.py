@@ -156,7 +156,7 @@ def test_notebook_08_reads_the_table(data, tmp_path):
     assert summary["headline"].startswith("best F1@0.5: otsu")
 
 
-def test_a_finished_run_is_not_run_again(spy, data, tmp_path):
+def test_a_finished_run_is_not_run_again(spy, data, tmp_path, monkeypatch):
     settings = choice(tmp_path)
     first = comparison.run(settings, data, ["a"])
     count = len(spy.calls)
@@ -168,6 +168,9 @@ def test_a_finished_run_is_not_run_again(spy, data, tmp_path):
     comparison.run(settings, data, ["a"], {"spy": {"level": 0.6}})  # other settings, or other data: a new run
     comparison.run(settings, data._replace(images=[image + 1 for image in data.images]), ["a"])
     assert [name for name, _ in spy.calls].count("fit") == 6
+    monkeypatch.setattr(comparison, "DEMO", {"spy": {"level": 0.4}})  # so has a profile that has changed
+    comparison.run(settings, data, ["a"])
+    assert [name for name, _ in spy.calls].count("fit") == 7
     assert not list((tmp_path / "out" / "training").iterdir())
 
 
