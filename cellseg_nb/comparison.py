@@ -25,7 +25,7 @@ Data = namedtuple("Data", "names images labels voxel_size")
 VARIANTS, MATCHINGS = ("default", "tuned"), ("3d", "slicewise")
 LIBRARIES = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
 UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
-# Demo: what two cores do in about a minute each. Paper: the rest of the settings is each method's PAPER.
+# Demo: what one core does in less than a minute each. Paper: the rest of the settings is each method's PAPER.
 DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24), "segresnet": dict(cube=24, epochs=12),
         "swinunetr": dict(epochs=5, batch=1, learning_rate=2e-3), "cellpose": dict(bsize=32, slices=64),
         "stardist": dict(epochs=18, rays=32, filters=16, features=32)}

@@ -14,7 +14,6 @@ from .errors import UserError
 Volume = namedtuple("Volume", "name image truth voxel_size")  # truth: labels, or None where nobody drew any
 METHODS = ("voronoi_otsu", "watershed", "connected")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
-EPOCHS = 16
 
 
 def check(weights, architecture, images, voxel_size, threshold, method, spot_sigma, first_slice, last_slice, min_size,
@@ -97,7 +96,7 @@ def train(choice, data):
     from .methods.wnet3d import WNet3DMethod
 
     print("No weights were named and none were found: a WNet3D is trained on this volume first (notebook 00 shows how).")
-    method = WNet3DMethod(channels=(16, 16, 32, 32), cube=16, epochs=EPOCHS, seed=choice["seed"], device=choice["device"])
+    method = WNet3DMethod(channels=(16, 16, 32, 32), cube=16, epochs=16, seed=choice["seed"], device=choice["device"])
     method.fit([data.image], folder=volumes.writable_folder(Path(choice["out"]) / "training"))
     return method.save(Path(choice["out"]) / "weights").parent
 

@@ -124,7 +124,7 @@ def test_debug_shows_the_traceback():
 @pytest.mark.notebook
 def test_killed_then_started_again_then_started_over(tmp_path):
     """SIGKILL the whole run while it trains; the second run carries on and leaves every result. Another seed is refused in
-    that folder, until it is started over: then the training is done anew, and ends with the same bits."""
+    that folder. Started over, the training is done anew, undisturbed, and ends with the same bits."""
     rng = np.random.default_rng(0)
     volume = rng.poisson(100, (40, 40, 40)).astype(np.uint16)
     for z, y, x in rng.integers(5, 35, (12, 3)):

@@ -99,8 +99,8 @@ def test_grid_and_real_training_are_not_done_again(choice, pair, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one process, which sees the tiny profile
 
     def train():
-        table, lessons_ = lessons.over_grid(choice, *pair)
-        return table, lessons_, steps.method(choice).fit([pair[0]], folder=steps.folder(choice, False), progress=False)
+        table, tried = lessons.over_grid(choice, *pair)
+        return table, tried, steps.method(choice).fit([pair[0]], folder=steps.folder(choice, False), progress=False)
 
     table, first, history = train()
     written = {path: path.stat().st_mtime_ns for path in steps.Path(choice["out"]).rglob("*.pt")}
