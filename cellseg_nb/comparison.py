@@ -77,8 +77,8 @@ def installed(names):
         raise UserError(f"there is no method {unknown[0]!r}: choose among {', '.join(methods.names())}")
     missing = {name: [lib for lib in LIBRARIES.get(name, ()) if importlib.util.find_spec(lib) is None]
                for name in names}
-    lines = [f"{name} is left out, since {' and '.join(libs)} is not installed: run  pip install "
-             '"cellseg-nb[rivals]"  and restart the kernel' for name, libs in missing.items() if libs]
+    lines = [f"{name} is left out, since {' and '.join(libs)} is not installed: run  "
+             f"{methods.install_words(libs[0])}  and restart the kernel" for name, libs in missing.items() if libs]
     if len(lines) == len(names):
         raise UserError("; ".join(lines))
     print(*lines, sep="\n", end="\n" if lines else "")

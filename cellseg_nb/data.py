@@ -1,18 +1,31 @@
-"""Files that come with the project: the sample, the published tables, the data card."""
+"""Files that come with the project: the notebooks, the sample, the published tables, the data card."""
 
-import sys
+import importlib.resources
 from pathlib import Path
 
 from .errors import UserError
 
 
-def path(name):
-    """Path of a file in the project's ``data/`` folder: beside the package in a clone, else under ``share/``.
+def folder(name):
+    """The project's folder ``notebooks`` or ``data``: inside the package where it is installed, beside it in a clone.
 
     Raises UserError when it is in neither place.
     """
-    clone = Path(__file__).resolve().parents[1] / "data"
-    for folder in (clone, Path(sys.prefix) / "share" / "cellseg-nb" / "data"):
-        if (folder / name).exists():
-            return folder / name
-    raise UserError(f"data/{name} is missing: install cellseg-nb again, or work in a clone of it")
+    package = Path(str(importlib.resources.files("cellseg_nb")))
+    places = package / "bundle" / name, package.parent / name
+    for place in places:
+        if place.is_dir():
+            return place
+    raise UserError(f"there is no folder {name} at {places[0]} or {places[1]}: install cellseg-nb again, or work in a "
+                    "clone of it")
+
+
+def path(name):
+    """Path of a file in the project's ``data/`` folder, such as ``sample/sample_image.tif``.
+
+    Raises UserError when it is missing.
+    """
+    file = folder("data") / name
+    if not file.exists():
+        raise UserError(f"{file} is missing: install cellseg-nb again, or work in a clone of it")
+    return file

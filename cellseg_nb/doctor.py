@@ -4,21 +4,27 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import sys
+from pathlib import Path
+
+from . import __version__, methods
 
 CORE = ("torch", "monai", "numpy", "scipy", "pandas", "scikit-image", "connected-components-3d", "tifffile", "imagecodecs",
         "matplotlib", "pooch", "huggingface_hub", "safetensors", "scikit-posthocs", "statsmodels", "jupyterlab",
         "ipywidgets", "ipykernel", "papermill", "nbconvert")
 RIVALS = ("cellpose", "stardist")
-EXTRA = 'pip install "cellseg-nb[rivals]"  (in a clone: make setup-rivals)'
+OLDEST, NEWEST = (3, 11), (3, 13)  # Pythons the project is tested with
 
 
 def report():
     """Print the report. Returns 0 when everything needed is there, else 1."""
     missing = [name for name in CORE if not _line(name, "pip install cellseg-nb")]
     for name in RIVALS:
-        _line(name, EXTRA, optional=True)
+        _line(name, f"{methods.install_words(name)}  (in a clone: make setup-rivals)", optional=True)
+    _line(_tensorflow(), methods.install_words("tensorflow") + "  (StarDist needs it)", optional=True)
     print()
-    print(f"{'Python':26s}{platform.python_version()} on {platform.system()} {platform.machine()}")
+    print(f"{'cellseg-nb':26s}{__version__} in {Path(__file__).parent}")
+    print(f"{'Python':26s}{platform.python_version()} on {platform.system()} {platform.machine()}{_tested()}")
     if "torch" not in missing:
         _device()
     free = shutil.disk_usage(os.getcwd()).free
@@ -30,13 +36,30 @@ def report():
     return 1 if missing else 0
 
 
-def _line(name, remedy, optional=False):
+def _tested():
+    """A word about a Python that nobody has tried this with; empty for the others."""
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return ""
+    return f": not tested; {'.'.join(map(str, OLDEST))} to {'.'.join(map(str, NEWEST))} are"
+
+
+def _tensorflow():
+    """TensorFlow comes under one of two names: for the CPU alone, or with CUDA, as in Colab."""
+    names = ("tensorflow", "tensorflow-cpu")
+    return next((name for name in names if _version(name)), names[0])
+
+
+def _version(name):
     try:
-        print(f"{name:26s}{importlib.metadata.version(name)}")
-        return True
+        return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        print(f"{name:26s}not installed{' (optional)' if optional else ''}: {remedy}")
-        return False
+        return None
+
+
+def _line(name, remedy, optional=False):
+    version = _version(name)
+    print(f"{name:26s}{version or 'not installed' + (' (optional)' if optional else '') + ': ' + remedy}")
+    return version is not None
 
 
 def _device():

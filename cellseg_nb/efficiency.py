@@ -44,8 +44,8 @@ def check(dataset="auto", method_names="auto", held_out="auto", percentages="aut
     for name in names:
         methods.kind(name)
         if name in NEEDS and find_spec(name) is None:
-            raise UserError(f"the method {name!r} needs a library that is not installed: install "
-                            f"\"cellseg-nb[rivals]\", or leave {name!r} out of methods")
+            raise UserError(f"the method {name!r} needs a library that is not installed: run  "
+                            f"{methods.install_words(name)}, or leave {name!r} out of methods")
     shares = _numbers("percentages", _auto(percentages, PERCENTAGES[profile]), 0.001, 100)
     seeds = _numbers("seeds", _auto(seeds, SEEDS[profile]), 0, 2**31 - 1, whole=True)
     runtime.device(device)

@@ -1,25 +1,22 @@
 """Execute a notebook with papermill: parameters checked first, a progress bar, a report, no half-written results."""
 
+import ast
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 from .errors import UserError
 
-
-def folder():
-    """Where the notebooks are: beside the package in a clone, under ``share/`` in an installed copy."""
-    beside = Path(__file__).resolve().parents[1] / "notebooks"
-    installed = Path(sys.prefix) / "share" / "cellseg-nb" / "notebooks"
-    for place in (beside, installed):
-        if place.is_dir():
-            return place
-    raise UserError(f"no notebooks at {beside} or {installed}: install the package again, or work in a clone of it")
+HUB_NAME = r"[\w.-]+/[\w.-]+(:[\w./-]+)?"  # as in `cellseg_nb.weights`, which takes seconds to import
 
 
 def notebooks():
-    return sorted(folder().glob("[0-9][0-9]_*.ipynb"))
+    """Paths of the project's notebooks, in reading order."""
+    from .data import folder
+
+    return sorted(folder("notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def find(name):
@@ -43,14 +40,42 @@ def describe(path):
 
 def parameters(path):
     """Defaults in the cell tagged ``parameters``: {name: value}."""
-    import ast
+    tree = ast.parse(_parameters_cell(path))
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
 
-    cells = json.loads(Path(path).read_text())["cells"]
+
+def _parameters_cell(path):
+    cells = json.loads(Path(path).read_text(encoding="utf-8"))["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise UserError(f"{path} has {len(tagged)} cells tagged 'parameters'; exactly one is needed")
-    tree = ast.parse("".join(tagged[0]["source"]))
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+    return "".join(tagged[0]["source"])
+
+
+def path_parameters(path):
+    """The parameters that are paths: {name: True where a repository on the Hub, ``owner/name``, will do as well}.
+
+    The notebook marks them in its parameters cell, in one line: ``# Paths: weights (or owner/name), images, out``.
+    """
+    line = re.search(r"(?m)^# Paths: (.+)$", _parameters_cell(path))
+    marked = [word.strip() for word in line[1].split(",")] if line else []
+    return {word.removesuffix(" (or owner/name)"): word.endswith(" (or owner/name)") for word in marked}
+
+
+def choices(path, name):
+    """What the Colab form of a parameter offers, such as the names of data sets; empty where it is free text."""
+    form = re.search(rf"(?m)^{re.escape(name)} = .*#@param (\[.*?\])", _parameters_cell(path))
+    return ast.literal_eval(form[1]) if form else []
+
+
+def absolute(text, hub=False):
+    """A path that somebody typed, from where they stand, with ~ expanded.
+
+    With ``hub``, ``owner/name`` and ``owner/name:file`` stay as they are where no such file is.
+    """
+    text = str(text)
+    file = os.path.abspath(os.path.expanduser(text))
+    return text if hub and re.fullmatch(HUB_NAME, text) and not os.path.exists(file) else file
 
 
 def convert(name, text, default):
@@ -82,11 +107,12 @@ def run(name, given=None, out=None, kernel="python3"):
     if unknown:
         raise UserError(f"{path.stem} has no parameter {unknown[0]!r}: it has {', '.join(known)}")
     values = {n: convert(n, v, known[n]) if isinstance(v, str) else v for n, v in given.items()}
-    out = Path(out or values.get("out") or Path("results") / path.stem).absolute()
-    values["out"] = str(out)
-    for key in known:  # files named on the command line are relative to where the user stands
-        if key in ("images", "labels", "table", "weights", "dataset", "cache") and values.get(key) and os.path.exists(values[key]):
-            values[key] = os.path.abspath(values[key])
+    paths = path_parameters(path)
+    values["out"] = out = out or values.get("out") or Path("results") / path.stem
+    for key in values.keys() & paths.keys():  # a word of the form, such as a data set's name, is no path
+        if values[key] and values[key] not in choices(path, key):
+            values[key] = absolute(values[key], hub=paths[key])
+    out = Path(values["out"])
     writable_folder(out)
     _execute(path, out, values, kernel)
     _report(out / path.name, out)

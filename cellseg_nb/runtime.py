@@ -1,5 +1,6 @@
 """Where the code runs, and on what: Colab, Jupyter or a batch job; CUDA, Apple MPS or CPU; seeds; progress bars."""
 
+import functools
 import os
 import sys
 
@@ -14,7 +15,8 @@ def in_batch():
 
 
 def device(name="auto"):
-    """The torch device to compute on. ``"auto"``: CUDA, else Apple MPS, else CPU; or any name torch knows.
+    """The torch device to compute on. ``"auto"``: CUDA, else Apple MPS, where it can do what the networks need
+    (`missing`), else CPU; or any name torch knows.
 
     Raises UserError when the named device is not there.
     """
@@ -23,11 +25,7 @@ def device(name="auto"):
     from .errors import UserError
 
     if name in (None, "auto"):
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        if torch.backends.mps.is_available():
-            return torch.device("mps")
-        return torch.device("cpu")
+        return _best()
     try:
         chosen = torch.device(name)
         torch.empty(1, device=chosen)
@@ -35,6 +33,51 @@ def device(name="auto"):
         raise UserError(f"device {name!r} is not available here ({str(error).splitlines()[0]}): "
                         "use 'auto' or 'cpu'") from error
     return chosen
+
+
+@functools.cache
+def _best():
+    """The fastest device that can do what the networks need; says once why a GPU that is there is not taken."""
+    import torch
+
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    for name in (name for name, available in there.items() if available()):
+        fault = missing(torch.device(name))
+        if fault is None:
+            return torch.device(name)
+        print(f"The GPU ({name}) is not used, since {fault}: everything runs on the CPU.", file=sys.stderr)
+    return torch.device("cpu")
+
+
+def missing(chosen):
+    """What a torch device cannot do of what the networks need, in words, or None.
+
+    Tried on a cube of 8 voxels, forward and backward: 3D convolution, transposed convolution, max pooling, trilinear
+    resizing. Apple's GPUs lacked some of them before torch 2.8, and a CUDA build without kernels for an older or newer
+    card fails at the first.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    def weight(device):
+        return torch.ones(2, 2, 2, 2, 2, device=device)
+
+    operations = {
+        "3D convolution": lambda x: F.conv3d(x, weight(x.device)),
+        "transposed 3D convolution": lambda x: F.conv_transpose3d(x, weight(x.device), stride=2),
+        "3D max pooling": lambda x: F.max_pool3d(x, 2),
+        "trilinear resizing": lambda x: F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False),
+    }
+    for words, operation in operations.items():
+        try:
+            cube = torch.rand(1, 2, 8, 8, 8, device=chosen, requires_grad=True)
+            operation(cube).square().mean().backward()
+            finite = bool(torch.isfinite(cube.grad).all())
+        except (RuntimeError, NotImplementedError) as error:
+            return f"{words} fails there ({str(error).splitlines()[0][:120]})"
+        if not finite:
+            return f"{words} gives wrong numbers there"
+    return None
 
 
 def device_words(chosen):

@@ -302,13 +302,15 @@ def test_select():
 
 def test_data_path(tmp_path, monkeypatch):
     assert data.path("published/cell_counts.csv").is_file()
-    with pytest.raises(UserError, match="data/nothing.csv is missing"):
+    with pytest.raises(UserError, match="nothing.csv is missing"):
         data.path("nothing.csv")
-    installed = tmp_path / "share" / "cellseg-nb" / "data"
-    installed.mkdir(parents=True)
-    (installed / "only_installed.csv").touch()
-    monkeypatch.setattr("sys.prefix", str(tmp_path))
-    assert data.path("only_installed.csv") == installed / "only_installed.csv"
+    installed = tmp_path / "site-packages" / "cellseg_nb"
+    (installed / "bundle" / "data").mkdir(parents=True)
+    (installed / "bundle" / "data" / "only_installed.csv").touch()
+    monkeypatch.setattr("importlib.resources.files", lambda package: installed)
+    assert data.path("only_installed.csv") == installed / "bundle" / "data" / "only_installed.csv"
+    with pytest.raises(UserError, match="no folder notebooks"):
+        data.folder("notebooks")
 
 
 # ---------------------------------------------------------------- figures

@@ -21,6 +21,10 @@ TARGETS = {
     "cellpose": "cellseg_nb.methods.cellpose:CellposeMethod",
     "stardist": "cellseg_nb.methods.stardist:StarDistMethod",
 }
+# How a library that only one method uses gets here. Cellpose 3 asks for a numpy below 2.1, and works with later ones:
+# without its dependencies (they are in the extra) it leaves the user's numpy as it is.
+CELLPOSE = 'pip install --no-deps "cellpose>=3.1.1.3,<4"'
+RIVALS = 'pip install "cellseg-nb[rivals]"'
 INTERFACE = ("fit", "predict", "segment", "tune", "save", "load")
 
 
@@ -62,11 +66,15 @@ def get(name, **options):
         raise UserError(f"the method {name!r} cannot be made with these options: {error}") from error
 
 
-def need(library, extra):
-    """Import a library that only one method uses. Raises UserError that says which extra brings it."""
+def install_words(library):
+    """What to type to install the library of a method."""
+    return f"{RIVALS}  and then  {CELLPOSE}" if library.startswith("cellpose") else RIVALS
+
+
+def need(library):
+    """Import a library that only one method uses. Raises UserError that says how to install it."""
     try:
         return importlib.import_module(library)
     except ImportError as error:
-        raise UserError(f"{library} is not installed ({error}): install it with  pip install "
-                        f"\"cellseg-nb[{extra}]\"  "
-                        "and restart the kernel") from error
+        raise UserError(f"{library} is not installed ({error}): run  {install_words(library)}  and restart the "
+                        "kernel") from error

@@ -74,8 +74,8 @@ class CellposeMethod:
 
     def _library(self, module):
         logging.getLogger("cellpose").setLevel(logging.ERROR)
-        methods.need("cellpose", "rivals")
-        return methods.need(f"cellpose.{module}", "rivals")
+        methods.need("cellpose")
+        return methods.need(f"cellpose.{module}")
 
     def _build(self):
         models = self._library("models")
@@ -113,7 +113,7 @@ class CellposeMethod:
         steps = -(-len(planes) // options["batch"]) * options["epochs"]
         with runtime.progress(total=steps, desc="Cellpose", unit="step", disable=not progress) as bar, \
                 tempfile.TemporaryDirectory() as scratch:
-            count = self.model.net.register_forward_hook(lambda *_: bar.update())
+            count = self.model.net.register_forward_hook(lambda *_: _tick(bar))
             try:
                 with quiet():
                     _, losses, _ = train.train_seg(
@@ -226,6 +226,11 @@ class CellposeMethod:
         training.load_state(method.model.net, state["model"], folder)
         method._measured()
         return method
+
+
+def _tick(bar):
+    """One step further. Returns nothing: what a forward hook returns would take the place of the network's output."""
+    bar.update()
 
 
 def mean_diameter(masks):

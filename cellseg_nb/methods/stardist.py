@@ -290,7 +290,7 @@ def _library(name):
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a step takes a quarter of the time
         with mute():
-            tensorflow = methods.need("tensorflow", "rivals")
+            tensorflow = methods.need("tensorflow")
         with contextlib.suppress(RuntimeError):  # as many threads as torch was given
             tensorflow.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
-    return methods.need(name, "rivals")
+    return methods.need(name)

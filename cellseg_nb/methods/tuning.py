@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 from scipy import ndimage as ndi
 
-from .. import augmentation, instances, metrics
+from .. import augmentation, instances, metrics, runtime
 
 # blurs tried before looking for cell centres, as shares of the median diameter
 SPOTS = (0.06, 0.1, 0.15, 0.2, 0.25)
@@ -49,7 +49,7 @@ def choose(method, candidates, segment, labels):
     volume = np.pi / 6 * diameter(labels) ** 3
     least, rows = method.min_size, []
     sizes = sorted({least, *(max(least, round(volume * part)) for part in SMALLEST)})
-    for candidate in candidates:
+    for candidate in runtime.progress(candidates, desc="Tuning", unit="setting", leave=False):
         vars(method).update(candidate, min_size=least)
         found = [(metrics.quality(truth, made), np.bincount(made.ravel()))
                  for truth, made in ((truth, segment(i)) for i, truth in enumerate(labels))]
