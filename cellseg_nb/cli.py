@@ -1,4 +1,4 @@
-"""The command line: ``cellseg-nb list``, ``cellseg-nb run NOTEBOOK -p NAME VALUE -o OUT``, ``cellseg-nb doctor``."""
+"""The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``, ``doctor``."""
 
 import argparse
 import sys
@@ -51,9 +51,13 @@ def _parser():
                      help="set a parameter of the notebook; give it once for each")
     run.set_defaults(command=_run)
 
+    copy = commands.add_parser("copy", help="copy the notebooks into a folder of yours, to open them in Jupyter")
+    copy.add_argument("folder", nargs="?", default="notebooks", help="default: notebooks")
+    copy.set_defaults(command=_copy)
+
     doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and which device is used")
     doctor.set_defaults(command=_doctor)
-    for command in (listing, run, doctor):
+    for command in (listing, run, copy, doctor):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -72,6 +76,13 @@ def _run(options):
 
     folder = runs.run(options.notebook, dict(options.parameter), options.out)
     runs.print_outcome(folder)
+
+
+def _copy(options):
+    from . import runs
+
+    for path in runs.copy(options.folder):
+        print(path)
 
 
 def _doctor(options):

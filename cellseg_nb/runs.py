@@ -30,6 +30,25 @@ def find(name):
     return found[0]
 
 
+def copy(folder):
+    """Copy the notebooks into a folder; what is there already stays as it is. Returns the paths of the copies.
+
+    Raises UserError when one of them is there, changed or not, or the folder cannot be written.
+    """
+    import shutil
+
+    from .volumes import atomic, writable_folder
+
+    copies = {path: writable_folder(absolute(folder)) / path.name for path in notebooks()}
+    there = [target for target in copies.values() if target.exists()]
+    if there:
+        raise UserError(f"{there[0]} is there already: give another folder, so that your changes are not lost")
+    for source, target in copies.items():
+        with atomic(target) as beside:
+            shutil.copy(source, beside)
+    return list(copies.values())
+
+
 def describe(path):
     """Title and parameter names of a notebook."""
     cells = json.loads(path.read_text())["cells"]

@@ -2,6 +2,7 @@
 in a notebook. A hook that fed a bar once replaced the network's output, and no test showed a bar."""
 
 import fcntl
+import importlib.util
 import os
 import pty
 import struct
@@ -16,7 +17,7 @@ from nbclient import NotebookClient
 BARS = {"otsu": "Tuning", "wnet3d": "Training", "segresnet": "Training", "swinunetr": "Training", "cellpose": "Cellpose",
         "stardist": "StarDist"}
 SHORT = {"otsu": {}, "wnet3d": dict(channels=(8, 8, 8, 8), cube=16, steps=2, epochs=2),
-         "segresnet": dict(filters=4, cube=16, steps=2, epochs=2),
+         "segresnet": dict(init_filters=8, cube=16, steps=2, epochs=2),
          "swinunetr": dict(feature_size=12, cube=(64, 32, 32), batch=1, steps=1, epochs=1),
          "cellpose": dict(epochs=2, slices=8, bsize=32),
          "stardist": dict(epochs=1, steps=2, patch=16, grid=2, filters=8, rays=32)}
@@ -27,7 +28,7 @@ method = methods.get({name!r}, **{settings!r})
 method.fit([image], [labels])
 assert method.predict(image).shape == image.shape
 method.tune([image], [labels])
-print("done")
+print("done", {name!r}, flush=True)
 """
 
 
@@ -35,9 +36,19 @@ def script(name):
     return SCRIPT.format(name=name, settings=SHORT[name], depth=64 if name == "swinunetr" else 24)
 
 
-def library(name):
-    for module in {"stardist": ("stardist", "tensorflow"), "cellpose": ("cellpose",)}.get(name, ()):
-        pytest.importorskip(module)
+@pytest.fixture(scope="module")
+def names():
+    """The methods whose libraries are here."""
+    needs = {"stardist": ("stardist", "tensorflow"), "cellpose": ("cellpose",)}
+    return [name for name in BARS if all(importlib.util.find_spec(one) for one in needs.get(name, ()))]
+
+
+def check(names, shown):
+    """Each method's part of what was shown has its bars."""
+    for name in names:
+        part, found, shown = shown.partition(f"done {name}")
+        assert found and f"{BARS[name]}:" in part and "Tuning:" in part, (name, part[-2000:])
+        assert name == "otsu" or "100%" in part
 
 
 def in_terminal(code):
@@ -60,36 +71,24 @@ def in_terminal(code):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BARS)
-def test_in_a_terminal(name):
-    library(name)
-    status, shown = in_terminal(script(name))
-    assert status == 0 and "done" in shown, shown[-2000:]
-    assert f"{BARS[name]}:" in shown and "Tuning:" in shown and (name == "otsu" or "100%" in shown)
+def test_in_a_terminal(names):
+    status, shown = in_terminal("".join(map(script, names)))
+    assert status == 0, shown[-2000:]
+    check(names, shown)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BARS)
-def test_in_batch(name):
-    library(name)
-    run = subprocess.run([sys.executable, "-c", script(name)], capture_output=True, text=True,
-                         env={**os.environ, "CELLSEG_NB_BATCH": "1"})
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert f"{BARS[name]}:" in run.stderr and (name == "otsu" or "100%" in run.stderr)
-    assert run.stdout.strip().splitlines()[-1] == "done"
+def test_in_batch(names):
+    run = subprocess.run([sys.executable, "-c", "".join(map(script, names))], text=True, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, env={**os.environ, "CELLSEG_NB_BATCH": "1"})
+    assert run.returncode == 0, run.stdout[-2000:]
+    check(names, run.stdout)
 
 
 @pytest.mark.slow
-def test_in_a_notebook(monkeypatch):
+def test_in_a_notebook(names, monkeypatch):
     """All methods in one kernel, with the bars of ipywidgets."""
     monkeypatch.delenv("CELLSEG_NB_BATCH", raising=False)
-    names = [name for name in BARS if name not in ("cellpose", "stardist")]
-    for name in ("cellpose", "stardist"):
-        try:
-            library(name)
-            names.append(name)
-        except pytest.skip.Exception:
-            pass
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(script(name)) for name in names])
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     for name, cell in zip(names, notebook.cells):

@@ -92,6 +92,66 @@ def test_bad_images_end_in_one_line(tmp_path, kind):
     assert {p.name: p.read_text() for p in out.iterdir()} == {"labels.tif": "from last week"}
 
 
+def test_copied_notebooks_are_never_written_over(tmp_path):
+    run = cellseg_nb("copy", "mine", cwd=tmp_path)
+    assert run.returncode == 0 and sorted(p.name for p in (tmp_path / "mine").iterdir()) == [p.name for p in runs.notebooks()]
+    (tmp_path / "mine" / "08_statistics.ipynb").write_text("changed")
+    assert "there already" in one_line(cellseg_nb("copy", "mine", cwd=tmp_path))
+    assert (tmp_path / "mine" / "08_statistics.ipynb").read_text() == "changed"
+
+
+@pytest.fixture
+def given(monkeypatch, tmp_path):
+    """What a run hands to the notebook, from a folder in which the user stands: parameters -> values."""
+    place = tmp_path / "Meine Daten ü"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    handed = {}
+    monkeypatch.setattr(runs, "_execute", lambda path, out, values, kernel: handed.update(values))
+    monkeypatch.setattr(runs, "_report", lambda *_: None)
+
+    def run(name, **parameters):
+        handed.clear()
+        runs.run(name, parameters)
+        return dict(handed)
+
+    run.place = place
+    return run
+
+
+def test_relative_paths_are_those_of_the_user(given, tmp_path):
+    """Whether they exist yet or not; with blanks, umlauts and ~."""
+    handed = given("00_quickstart", images="zwei Zellen/a ö.tif", labels="~/l.tif", out="mine")
+    assert handed["images"] == str(given.place / "zwei Zellen" / "a ö.tif")
+    assert handed["labels"] == str(tmp_path / "home" / "l.tif") and handed["out"] == str(given.place / "mine")
+    assert given("03_supervised_training", start="earlier")["start"] == str(given.place / "earlier")
+    assert given("04_inference", folder="many", other="o.tif") | {"out": 0} == {
+        "folder": str(given.place / "many"), "other": str(given.place / "o.tif"), "out": 0}
+    assert given("08_statistics", table="t.csv")["out"] == str(given.place / "results" / "08_statistics")
+
+
+def test_names_stay_names(given):
+    """Though a folder of that name lies there."""
+    for name in ("simulated", "wnet3d", "upload", "owner"):
+        (given.place / name).mkdir()
+    assert given("01_data", dataset="simulated")["dataset"] == "simulated"
+    assert given("04_inference", weights="wnet3d")["weights"] == "wnet3d"
+    assert given("00_quickstart", images="upload")["images"] == "upload"
+    assert given("04_inference", weights="owner/name")["weights"] == "owner/name"
+    (given.place / "owner" / "name").touch()
+    assert given("04_inference", weights="owner/name")["weights"] == str(given.place / "owner" / "name")
+    assert given("01_data", dataset="mine")["dataset"] == str(given.place / "mine")
+
+
+@pytest.mark.parametrize("path", runs.notebooks(), ids=lambda path: path.stem)
+def test_paths_are_marked_in_the_notebook(path):
+    marked, known = runs.path_parameters(path), runs.parameters(path)
+    assert "out" in marked and set(marked) <= set(known)
+    likely = {"images", "labels", "dataset", "cache", "table", "weights", "start", "other", "folder"} & set(known)
+    assert likely <= set(marked)
+
+
 WRONG = [("threshold", 2.0, "between"), ("device", "cuda:99", "not available"), ("seed", -3, "between"),
          ("voxel_size", "1,2", "three"), ("profile", "huge", "one of")]
 

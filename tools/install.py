@@ -123,15 +123,16 @@ def pip(what, words):
     command = [PYTHON_IN_VENV, "-m", "pip", "install", "--no-compile", "--quiet", "--disable-pip-version-check",
                "--no-input", "-c", os.path.join(ROOT, "constraints.txt")]
     status, said = run(command + what)
-    if status:
-        raise Fault(reason(said))
+    if status:  # a quiet pip does not say that it had no connection, only that it found nothing
+        again = [word for word in command if word != "--quiet"] + ["--retries", "1", "--dry-run"]
+        raise Fault(reason(said if "No space left" in said else run(again + what)[1] + said))
 
 
 def reason(said):
     """pip's own words as one line with a remedy."""
     if "No space left" in said or "Errno 28" in said:
         return "the disk is full: free some space (3 GB, with StarDist 5, with CUDA 5 more) and run the same command again"
-    if any(sign in said for sign in ("NewConnectionError", "Failed to establish", "Temporary failure in name resolution",
+    if any(sign in said for sign in ("connection error", "NewConnectionError", "Failed to establish", "Temporary failure in name resolution",
                                      "ConnectTimeout", "ProxyError", "Network is unreachable", "Connection refused")):
         return ("pip cannot reach its package index: check the network (or pip's proxy and index settings) and run the "
                 "same command again")
