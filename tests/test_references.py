@@ -17,7 +17,7 @@ import pytest
 import cellseg_nb
 from cellseg_nb import cli, runs
 
-ROOT = Path(__file__).parents[1]
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 OURS = re.compile(r"github(?:\.com)?/cellseg-nb/cellseg-nb/(?:blob|tree|raw)/main/([^\s)#?\"']+)")
 FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
