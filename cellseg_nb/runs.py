@@ -155,7 +155,7 @@ def _execute(path, out, values, kernel):
         executed = Path(scratch) / path.name
         try:
             papermill.execute_notebook(str(path), str(executed), values, kernel_name=kernel, progress_bar=True,
-                                       cwd=str(path.parent), stderr_file=sys.stderr)
+                                       cwd=str(path.parent), stderr_file=sys.stderr, **_encrypted())
         except PapermillExecutionError as error:
             if error.ename == "UserError":
                 raise UserError(" ".join(error.evalue.split())) from error
@@ -165,6 +165,20 @@ def _execute(path, out, values, kernel):
                             f"{' '.join(error.evalue.split())[:300]} (see {out / (path.stem + '.failed.ipynb')})") from error
         with atomic(out / path.name) as beside:
             shutil.copy(executed, beside)
+
+
+def _encrypted():
+    """What makes papermill encrypt its talk with the kernel, where Jupyter can (jupyter_client >= 8.9, libzmq with Curve).
+
+    Without it, everybody with an account on the machine might listen, and ipykernel greets the user with a warning of that.
+    """
+    import zmq
+    from jupyter_client import KernelManager
+    from traitlets.config import Config
+
+    if "transport_encryption" not in KernelManager.class_trait_names() or not zmq.has("curve"):
+        return {}
+    return {"config": Config(KernelManager={"transport_encryption": "auto"})}
 
 
 def _report(notebook, out):

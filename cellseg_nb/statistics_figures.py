@@ -21,7 +21,7 @@ def heatmap(posthoc, title="Which pairs differ? p-values (Conover-Iman, Holm)"):
                 ax.add_patch(plt.Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="///", ec="0.7", lw=0))
                 continue
             small = p[i, j] < 0.05
-            text = "<0.001*" if p[i, j] < 0.001 else f"{p[i, j]:.3f}" + "*" * small
+            text = "<0.001*" if p[i, j] < 0.001 else f"{p[i, j]:.3f}" + ("*" if small else "")
             ax.text(j, i, text, ha="center", va="center", fontsize=11.5,
                     color="white" if shade[i, j] == 1 else "black", fontweight="bold" if small else "normal")
         ax.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")

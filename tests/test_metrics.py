@@ -94,7 +94,7 @@ def test_two_halves_at_exactly_one_half():
 def test_no_cells_are_defined_values(truth, prediction, expected):
     a, b = (np.full((4, 4, 4), value, np.int32) for value in (truth, prediction))
     table = metrics.match(a, b)
-    assert (table[["tp", "fp", "fn"]] == expected).all(axis=None)
+    assert (table[["tp", "fp", "fn"]].to_numpy() == expected).all()
     assert np.isfinite(table.drop(columns="criterion").to_numpy(float)).all()
 
 

@@ -82,8 +82,9 @@ def test_04_names_weights_that_are_not_there(tmp_path):
         runs.run("04_inference", {"weights": "nowhere.pth"}, tmp_path / "out")
 
 
-def test_08_reproduces_the_paper(tmp_path):
+def test_08_reproduces_the_paper(tmp_path, capfd):
     out, _ = executed("08_statistics", tmp_path / "out")
+    assert "encryption" not in capfd.readouterr().err  # no warning of Jupyter's greets the user
     kruskal = json.loads((out / "kruskal.json").read_text())
     assert kruskal["H"] == pytest.approx(49.212286777549934, rel=1e-12)
     assert kruskal["p"] == pytest.approx(2.0617114022093387e-08, rel=1e-12)
