@@ -18,12 +18,18 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-colab"
 PYTHON = VENV / "bin" / "python"
 LISTED = ROOT / "colab" / "requirements.txt"
-SOURCE = "git+https://github.com/cellseg-nb/cellseg-nb"  # what the install cells name; here the wheel takes its place
+# what the install cells name; here the wheel takes its place
+SOURCE = "git+https://github.com/cellseg-nb/cellseg-nb"
 INSTALL_SECONDS = 120  # for the first install cell, with a warm cache
 # What each notebook is given. 03 runs shortened, by a parameter that users have.
-RUNS = {"00_quickstart": {"images": "upload"}, "01_data": {}, "03_supervised_training": {"epochs": 3},
-        "04_inference": {"images": "/content/drive/MyDrive/cells/sample_image.tif"}, "05_cellpose_stardist": {},
-        "08_statistics": {}}
+RUNS = {
+    "00_quickstart": {"images": "upload"},
+    "01_data": {},
+    "03_supervised_training": {"epochs": 3},
+    "04_inference": {"images": "/content/drive/MyDrive/cells/sample_image.tif"},
+    "05_cellpose_stardist": {},
+    "08_statistics": {},
+}
 CALLS = {"00_quickstart": ["upload", "download"], "04_inference": ["mount", "download"]}
 COMPARED = ("00_quickstart", "05_cellpose_stardist")
 
@@ -59,8 +65,13 @@ def stop(words):
 
 def call(command, **options):
     """Run a command to its end; its output is shown only when it fails."""
-    done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          **options)
+    done = subprocess.run(
+        [str(part) for part in command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
     if done.returncode:
         print(done.stdout[-6000:])
         stop(f"{' '.join(map(str, command))[:200]} failed (status {done.returncode}), see above")
@@ -69,6 +80,7 @@ def call(command, **options):
 
 # ---------------------------------------------------------------- the environment
 
+
 def build_environment():
     """.venv-colab, made anew when Colab's list has changed."""
     stamp, wanted = VENV / ".made-from", hashlib.sha256(LISTED.read_bytes()).hexdigest()
@@ -76,7 +88,10 @@ def build_environment():
         return
     python = shutil.which("python3.13")
     if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
-        stop("the rehearsal needs python3.13, as Colab has it, and there is none: install it, or  uv python install 3.13")
+        stop(
+            "the rehearsal needs python3.13, as Colab has it, and there is none: install it, or  uv python "
+            "install 3.13"
+        )
     print("Building .venv-colab from colab/requirements.txt: several minutes, several GB", flush=True)
     call([python, "-m", "venv", "--clear", VENV])
     call([PYTHON, "-m", "pip", "install", "--quiet", "-r", LISTED])
@@ -93,18 +108,24 @@ def build_wheel():
 
 def versions():
     """{name: version} of all that is installed there."""
-    listed = json.loads(call([PYTHON, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"]))
+    listed = json.loads(
+        call([PYTHON, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"])
+    )
     return {re.sub(r"[-_.]+", "-", one["name"].lower()): one["version"] for one in listed}
 
 
 def listed_versions():
     """Those of them that Colab lists."""
-    names = {re.sub(r"[-_.]+", "-", line.split("==")[0].lower()) for line in LISTED.read_text().splitlines()
-             if "==" in line}
+    names = {
+        re.sub(r"[-_.]+", "-", line.split("==")[0].lower())
+        for line in LISTED.read_text().splitlines()
+        if "==" in line
+    }
     return {name: version for name, version in versions().items() if name in names}
 
 
 # ---------------------------------------------------------------- the notebooks' own first cells
+
 
 def install_cell(notebook, wheel):
     """Source of the cell that installs, with the wheel in place of the repository."""
@@ -116,16 +137,24 @@ def install_cell(notebook, wheel):
 
 
 def run_install_cell(notebook, wheel, before):
-    """Run it where the package is not installed yet. Nothing of Colab's may change, and nothing be compiled."""
+    """Run it where the package is not installed yet. Nothing of Colab's may change, and nothing be
+    compiled."""
     call([PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", "cellseg-nb"])
     first = "monai" not in versions()
     script, log = VENV / "install_cell.ipy", VENV / "pip.log"
     script.write_text(install_cell(notebook, wheel), encoding="utf-8")
     log.unlink(missing_ok=True)
     started = time.time()
-    call([VENV / "bin" / "ipython", "--no-banner", "--colors=NoColor", script], cwd=VENV,
-         env={**os.environ, "PIP_LOG": str(log), "PYTHONPATH": str(ROOT / "colab" / "stub"),
-              "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}"})
+    call(
+        [VENV / "bin" / "ipython", "--no-banner", "--colors=NoColor", script],
+        cwd=VENV,
+        env={
+            **os.environ,
+            "PIP_LOG": str(log),
+            "PYTHONPATH": str(ROOT / "colab" / "stub"),
+            "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        },
+    )
     seconds = time.time() - started
     changed = {name: (old, new) for name, old in before.items() if (new := versions().get(name)) != old}
     if changed:
@@ -136,37 +165,85 @@ def run_install_cell(notebook, wheel, before):
     if "cellseg-nb" not in versions():
         stop(f"the install cell of {notebook.stem} did not install the package")
     if first and seconds > INSTALL_SECONDS:
-        print(f"The first install cell took {seconds:.0f} s, more than {INSTALL_SECONDS}: was pip's cache cold?")
-    print(f"{notebook.stem}: install cell {seconds:.0f} s, none of Colab's {len(before)} versions changed", flush=True)
+        print(
+            f"The first install cell took {seconds:.0f} s, more than {INSTALL_SECONDS}: was pip's cache cold?"
+        )
+    print(
+        f"{notebook.stem}: install cell {seconds:.0f} s, none of Colab's {len(before)} versions changed",
+        flush=True,
+    )
 
 
 # ---------------------------------------------------------------- what runs there
 
+
 def environment(**more):
     """Variables of a Colab session, as far as the notebooks look at them."""
-    kept = {name: value for name, value in os.environ.items() if name not in ("CELLSEG_NB_BATCH", "PYTHONPATH")}
-    return {**kept, "COLAB_RELEASE_TAG": "rehearsal", "PYTHONPATH": str(ROOT / "colab" / "stub"),
-            "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}", "JUPYTER_PREFER_ENV_PATH": "1", **more}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in ("CELLSEG_NB_BATCH", "PYTHONPATH")
+    }
+    return {
+        **kept,
+        "COLAB_RELEASE_TAG": "rehearsal",
+        "PYTHONPATH": str(ROOT / "colab" / "stub"),
+        "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        **more,
+    }
 
 
 def unit_tests():
     """The quick tests, with the installed package, not the clone's."""
-    call([PYTHON, "-m", "pip", "install", "--quiet", "pytest", "pytest-xdist", "hypothesis", "build", "hatchling",
-          "PyYAML"])
-    kept = {name: value for name, value in environment().items() if name not in ("COLAB_RELEASE_TAG", "PYTHONPATH")}
-    said = call([VENV / "bin" / "pytest", "-q", "-n", "2", "--dist", "loadfile", "-m", "not notebook and not slow",
-                 "-p", "no:cacheprovider", ROOT / "tests"], cwd=VENV, env={**kept, "OMP_NUM_THREADS": "1"})
+    call(
+        [
+            PYTHON,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "build",
+            "hatchling",
+            "PyYAML",
+        ]
+    )
+    kept = {
+        name: value
+        for name, value in environment().items()
+        if name not in ("COLAB_RELEASE_TAG", "PYTHONPATH")
+    }
+    said = call(
+        [
+            VENV / "bin" / "pytest",
+            "-q",
+            "-n",
+            "2",
+            "--dist",
+            "loadfile",
+            "-m",
+            "not notebook and not slow",
+            "-p",
+            "no:cacheprovider",
+            ROOT / "tests",
+        ],
+        cwd=VENV,
+        env={**kept, "OMP_NUM_THREADS": "1"},
+    )
     print("unit tests:", said.strip().splitlines()[-1], flush=True)
 
 
 PAPERMILL = """
 import sys, json, papermill
-papermill.execute_notebook(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), kernel_name="python3", progress_bar=False)
+source, executed, given = sys.argv[1:]
+papermill.execute_notebook(source, executed, json.loads(given), kernel_name="python3", progress_bar=False)
 """
 
 
 def run_in_colab(name, given):
-    """Run a notebook there as a user would, in a folder of its own. Checks the calls to Colab; returns the results."""
+    """Run a notebook there as a user would, in a folder of its own. Checks the calls to Colab; returns the
+    results."""
     work = VENV / "runs" / name
     shutil.rmtree(work, ignore_errors=True)
     (work / "drive" / "cells").mkdir(parents=True)
@@ -180,8 +257,18 @@ def run_in_colab(name, given):
     calls = work / "calls.jsonl"
     calls.touch()
     started = time.time()
-    call([PYTHON, "-c", PAPERMILL, ROOT / "notebooks" / f"{name}.ipynb", work / f"{name}.ipynb", json.dumps(given)],
-         cwd=work, env=environment(COLAB_CALLS=str(calls), COLAB_UPLOAD=str(sample), COLAB_DRIVE=str(work / "drive")))
+    call(
+        [
+            PYTHON,
+            "-c",
+            PAPERMILL,
+            ROOT / "notebooks" / f"{name}.ipynb",
+            work / f"{name}.ipynb",
+            json.dumps(given),
+        ],
+        cwd=work,
+        env=environment(COLAB_CALLS=str(calls), COLAB_UPLOAD=str(sample), COLAB_DRIVE=str(work / "drive")),
+    )
     made = [json.loads(line)["call"] for line in calls.read_text().splitlines()]
     expected = CALLS.get(name, ["download"]) if given or name not in CALLS else ["download"]
     if made != expected:
@@ -211,7 +298,9 @@ def compare(name, out):
         far = abs(ours[key] - theirs[key])
         if far > (0 if key.startswith("cells") else 0.02):
             stop(f"{name}: {key} is {theirs[key]} in Colab's environment and {ours[key]} in .venv")
-    print(f"{name}: as in .venv: " + ", ".join(f"{key} {value:g}" for key, value in theirs.items()), flush=True)
+    print(
+        f"{name}: as in .venv: " + ", ".join(f"{key} {value:g}" for key, value in theirs.items()), flush=True
+    )
 
 
 def results(name, folder):

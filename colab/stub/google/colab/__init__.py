@@ -1,4 +1,5 @@
-"""Stands in for Colab's own module in the rehearsal (tools/colab.py): does what a user would, and notes each call."""
+"""Stands in for Colab's own module in the rehearsal (tools/colab.py): does what a user would, and notes each
+call."""
 
 import json
 import os
