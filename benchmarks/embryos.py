@@ -10,7 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from cellseg_nb import comparison, methods, volumes
+from cellseg_nb import methods
+from cellseg_nb.io import files, volumes
+from cellseg_nb.lessons import comparison
 
 FOLDER = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
 NAMES = ("01", "04", "09", "11")
@@ -27,6 +29,6 @@ images = [volumes.read(FOLDER / f"emb{name}_image.tif")[0] for name in NAMES]
 labels = [volumes.read_labels(FOLDER / f"emb{name}_labels.tif")[0] for name in NAMES]
 data = comparison.Data(list(NAMES), images, labels, (1.75, 0.8, 0.8))
 choice = dict(dataset="bbbc050", methods=chosen.split(","), seeds=[0], profile="demo", epochs=0, processes=1,
-              device="auto", out=volumes.writable_folder(out))
+              device="auto", out=files.writable_folder(out))
 table = comparison.run(choice, data, held_out.split(","), SETTINGS)
 print(comparison.runs(table).round(3).to_string())

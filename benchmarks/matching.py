@@ -1,4 +1,4 @@
-"""Matching at nine IoU thresholds: `cellseg_nb.metrics.match`, one pass, against nine calls of StarDist's ``matching``.
+"""Matching at nine IoU thresholds: `cellseg_nb.evaluation.metrics.match`, one pass, against nine calls of StarDist's ``matching``.
 
 192 x 192 x 192 voxels with about 2,600 cells, and the same cells moved by two voxels as the prediction. Needs stardist.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage as ndi
 from stardist.matching import matching
 
-from cellseg_nb import metrics
+from cellseg_nb.evaluation import metrics
 
 rng = np.random.default_rng(0)
 shape = (192, 192, 192)

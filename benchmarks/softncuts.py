@@ -6,7 +6,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from cellseg_nb import ncuts
+from cellseg_nb.networks import ncuts
 
 
 def by_convolution(p, volume, si=1.0, sx=4.0, radius=2):

@@ -1,3 +1,3 @@
-from .cli import main
+from cellseg_nb.cli import main
 
 raise SystemExit(main())

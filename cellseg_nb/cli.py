@@ -4,8 +4,8 @@ import argparse
 import sys
 import traceback
 
-from . import __version__
-from .errors import UserError
+from cellseg_nb import __version__
+from cellseg_nb.errors import UserError
 
 
 def main(arguments=None):
@@ -63,7 +63,7 @@ def _parser():
 
 
 def _list(options):
-    from . import runs
+    from cellseg_nb import runs
 
     for path in runs.notebooks():
         title, names = runs.describe(path)
@@ -72,20 +72,20 @@ def _list(options):
 
 
 def _run(options):
-    from . import runs
+    from cellseg_nb import runs
 
     folder = runs.run(options.notebook, dict(options.parameter), options.out)
     runs.print_outcome(folder)
 
 
 def _copy(options):
-    from . import runs
+    from cellseg_nb import runs
 
     for path in runs.copy(options.folder):
         print(path)
 
 
 def _doctor(options):
-    from . import doctor
+    from cellseg_nb import doctor
 
     return doctor.report()

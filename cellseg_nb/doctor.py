@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import __version__, methods
+from cellseg_nb import __version__, methods
 
 CORE = ("torch", "monai", "numpy", "scipy", "pandas", "scikit-image", "connected-components-3d", "tifffile", "imagecodecs",
         "matplotlib", "pooch", "huggingface_hub", "safetensors", "scikit-posthocs", "statsmodels", "jupyterlab",
@@ -63,7 +63,7 @@ def _line(name, remedy, optional=False):
 
 
 def _device():
-    from . import runtime
+    from cellseg_nb import runtime
 
     chosen = runtime.device()
     print(f"{'device':26s}{chosen} ({runtime.device_words(chosen)})")

@@ -7,14 +7,14 @@ import re
 import sys
 from pathlib import Path
 
-from .errors import UserError
+from cellseg_nb.errors import UserError
 
-HUB_NAME = r"[\w.-]+/[\w.-]+(:[\w./-]+)?"  # as in `cellseg_nb.weights`, which takes seconds to import
+HUB_NAME = r"[\w.-]+/[\w.-]+(:[\w./-]+)?"  # as in `cellseg_nb.methods.weights`, which takes seconds to import
 
 
 def notebooks():
     """Paths of the project's notebooks, in reading order."""
-    from .data import folder
+    from cellseg_nb.data.bundled import folder
 
     return sorted(folder("notebooks").glob("[0-9][0-9]_*.ipynb"))
 
@@ -37,7 +37,7 @@ def copy(folder):
     """
     import shutil
 
-    from .volumes import atomic, writable_folder
+    from cellseg_nb.io.files import atomic, writable_folder
 
     copies = {path: writable_folder(absolute(folder)) / path.name for path in notebooks()}
     there = [target for target in copies.values() if target.exists()]
@@ -117,7 +117,7 @@ def run(name, given=None, out=None, kernel="python3"):
     ``given`` maps parameter names to texts or values. Returns the output folder.
     Raises UserError for unknown or ill-typed parameters, and with the notebook's own line when its input is at fault.
     """
-    from .volumes import writable_folder
+    from cellseg_nb.io.files import writable_folder
 
     path = find(name)
     known = parameters(path)
@@ -146,7 +146,7 @@ def _execute(path, out, values, kernel):
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from .volumes import atomic
+    from cellseg_nb.io.files import atomic
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.update(CELLSEG_NB_BATCH="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
@@ -186,7 +186,7 @@ def _report(notebook, out):
     import nbformat
     from nbconvert import HTMLExporter
 
-    from .volumes import atomic
+    from cellseg_nb.io.files import atomic
 
     exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.embed_images = True

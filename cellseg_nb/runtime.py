@@ -22,7 +22,7 @@ def device(name="auto"):
     """
     import torch
 
-    from .errors import UserError
+    from cellseg_nb.errors import UserError
 
     if name in (None, "auto"):
         return _best()

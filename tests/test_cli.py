@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg_nb import quickstart, runs
+from cellseg_nb import runs
 from cellseg_nb.errors import UserError
+from cellseg_nb.lessons import quickstart
 
 
 def cellseg_nb(*arguments, **options):

@@ -10,7 +10,7 @@ Your own is one class in one file: ``methods.register("mine", "my_file:MyMethod"
 
 import importlib
 
-from ..errors import UserError
+from cellseg_nb.errors import UserError
 
 # Imported when asked for, so that no method needs the libraries of another.
 TARGETS = {

@@ -12,11 +12,14 @@ import numpy as np
 import torch
 from scipy import ndimage as ndi
 
-from .. import augmentation, instances, methods, pairs, runtime, training, volumes
-from ..checks import one_of
-from ..errors import UserError
-from . import tuning
-from .quiet import quiet
+from cellseg_nb import methods, runtime
+from cellseg_nb.cells import instances
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import files, volumes
+from cellseg_nb.learning import augmentation, loop, pairs
+from cellseg_nb.methods import tuning
+from cellseg_nb.methods.quiet import quiet
+from cellseg_nb.parameters import one_of
 
 WEIGHTS = "cellpose.pt"
 THRESHOLDS = (0.0, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0, -6.0)  # tried by `tune`, which takes the first of equals
@@ -209,21 +212,21 @@ class CellposeMethod:
     def save(self, folder):
         """Write ``cellpose.pt`` (weights and settings) into a folder."""
         net = self._trained().net
-        path = volumes.writable_folder(folder) / WEIGHTS
+        path = files.writable_folder(folder) / WEIGHTS
         settings = {**self.training, "diameter": self.diameter, "cellprob_threshold": self.cellprob_threshold,
                     "flow_smooth": self.flow_smooth, "min_size": self.min_size,
                     "voxel_size": None if self.voxel_size is None else [float(side) for side in self.voxel_size]}
-        with volumes.atomic(path) as beside:
+        with files.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "model": net.state_dict()}, beside)
         return path
 
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        state = training.read_saved(folder, WEIGHTS, cls.name)
+        state = loop.read_saved(folder, WEIGHTS, cls.name)
         method = cls(**state["settings"], device=device)
         method.model = method._build()
-        training.load_state(method.model.net, state["model"], folder)
+        loop.load_state(method.model.net, state["model"], folder)
         method._measured()
         return method
 

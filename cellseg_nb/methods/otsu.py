@@ -6,15 +6,17 @@ import json
 import numpy as np
 from scipy import ndimage as ndi
 
-from .. import instances, pairs, volumes
-from ..errors import UserError
-from . import tuning
+from cellseg_nb.cells import instances
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import files
+from cellseg_nb.learning import pairs
+from cellseg_nb.methods import tuning
 
 FILE = "otsu.json"
 
 
 class OtsuMethod:
-    """Otsu + Voronoi (`cellseg_nb.instances.voronoi_otsu`).
+    """Otsu + Voronoi (`cellseg_nb.cells.instances.voronoi_otsu`).
 
     Parameters
     ----------
@@ -99,15 +101,15 @@ class OtsuMethod:
 
     def save(self, folder):
         """Write ``otsu.json`` into a folder."""
-        path = volumes.writable_folder(folder) / FILE
-        volumes.write_json(path, {"method": self.name, **{name: getattr(self, name)
+        path = files.writable_folder(folder) / FILE
+        files.write_json(path, {"method": self.name, **{name: getattr(self, name)
                                                           for name in self.SETTINGS}})
         return path
 
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing or damaged."""
-        path = volumes.as_path(folder) / FILE if volumes.as_path(folder).is_dir() else volumes.as_path(folder)
+        path = files.as_path(folder) / FILE if files.as_path(folder).is_dir() else files.as_path(folder)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
             return cls(**{name: found[name] for name in cls.SETTINGS})

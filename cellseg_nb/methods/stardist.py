@@ -12,10 +12,13 @@ import sys
 import numpy as np
 import torch
 
-from .. import augmentation, instances, methods, pairs, runtime, training, volumes
-from ..errors import UserError
-from . import tuning
-from .quiet import mute, quiet
+from cellseg_nb import methods, runtime
+from cellseg_nb.cells import instances
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import files
+from cellseg_nb.learning import augmentation, loop, pairs
+from cellseg_nb.methods import tuning
+from cellseg_nb.methods.quiet import mute, quiet
 
 WEIGHTS = "stardist.npz"
 PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)  # tried by `tune`, which takes the first
@@ -110,7 +113,7 @@ class StarDistMethod:
         """Train on lists of volumes and labels, (Z, Y, X). Returns the history: epoch, loss, and its parts.
 
         ``folder`` is not used. Callbacks get (history, Keras model) after every epoch, and may raise
-        `training.Stop`. Raises UserError for pairs that do not fit (`pairs.check`).
+        `loop.Stop`. Raises UserError for pairs that do not fit (`pairs.check`).
         """
         _library("stardist")
         images, labels = pairs.check(images, labels, self.training["patch"])
@@ -149,7 +152,7 @@ class StarDistMethod:
                 try:
                     for callback in callbacks:
                         callback(self.rows, self.model)
-                except training.Stop:
+                except loop.Stop:
                     self.model.stop_training = True
 
         return Record()
@@ -229,10 +232,10 @@ class StarDistMethod:
     def save(self, folder):
         """Write ``stardist.npz`` (weights and settings) into a folder."""
         weights = self._trained().keras_model.get_weights()
-        path = volumes.writable_folder(folder) / WEIGHTS
+        path = files.writable_folder(folder) / WEIGHTS
         settings = {**self.training, "grid": self.grid, "anisotropy": self.anisotropy, "prob_thresh": self.prob_thresh,
                     "nms_thresh": self.nms_thresh, "min_size": self.min_size}
-        with volumes.atomic(path) as beside:
+        with files.atomic(path) as beside:
             np.savez(beside, settings=json.dumps({"method": self.name, **settings}),
                      **{f"weights_{number:03d}": array for number, array in enumerate(weights)})
         return path
@@ -240,7 +243,7 @@ class StarDistMethod:
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        path = volumes.as_path(folder) / WEIGHTS if volumes.as_path(folder).is_dir() else volumes.as_path(folder)
+        path = files.as_path(folder) / WEIGHTS if files.as_path(folder).is_dir() else files.as_path(folder)
         try:
             with np.load(path, allow_pickle=False) as file:
                 settings = json.loads(str(file["settings"]))

@@ -4,10 +4,14 @@
 import numpy as np
 import torch
 
-from .. import augmentation, inference, losses, pairs, training, volumes
-from ..errors import UserError
-from . import tuning
-from .validation import Validation
+from cellseg_nb import runtime
+from cellseg_nb.cells import inference
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import files
+from cellseg_nb.learning import augmentation, loop, pairs
+from cellseg_nb.learning.validation import Validation
+from cellseg_nb.methods import tuning
+from cellseg_nb.networks import losses
 
 
 class SupervisedMethod:
@@ -16,15 +20,15 @@ class SupervisedMethod:
 
     Parameters
     ----------
-    loss : a name out of `cellseg_nb.losses.WORDS`
+    loss : a name out of `cellseg_nb.networks.losses.WORDS`
     cube : (z, y, x) voxels of a training cube, or one number
     batch, steps, epochs : cubes a step, steps an epoch, epochs
-    learning_rate, schedule, average, seed, device : see `cellseg_nb.training.train`
-    augment : names out of `cellseg_nb.augmentation.STEPS`; () for none
+    learning_rate, schedule, average, seed, device : see `cellseg_nb.learning.loop.train`
+    augment : names out of `cellseg_nb.learning.augmentation.STEPS`; () for none
     share : float
         Part of the (non-overlapping) cubes kept for validation.
     cores : bool
-        Let the network say a second thing: where the core of each cell is (`cellseg_nb.pairs.targets`). Cores
+        Let the network say a second thing: where the core of each cell is (`cellseg_nb.learning.pairs.targets`). Cores
         keep touching cells apart where brightness does not. The paper's networks have none.
     voxel_size : (z, y, x) in µm or None
         Of the volumes: cores are measured in µm, and so are distances in `segment` and `tune`.
@@ -67,11 +71,11 @@ class SupervisedMethod:
         torch.manual_seed(seed)
         self.model = self._build(1 + bool(cores), **self.network)
         if weights:
-            training.load_state(self.model, weights, start)
+            loop.load_state(self.model, weights, start)
         self.started = pairs.fingerprint(*[value.numpy() for value in weights.values()]) if weights else None
 
     def _device(self):
-        return inference.runtime.device(self.device)
+        return runtime.device(self.device)
 
     def _cube(self, cube):
         cube = [int(side) for side in ([cube] * 3 if np.isscalar(cube) else cube)]
@@ -82,7 +86,7 @@ class SupervisedMethod:
 
     def _read(self, start):
         """State dict and widths of a file that `save` wrote; a state dict alone has no widths to tell."""
-        path = volumes.as_path(start)
+        path = files.as_path(start)
         path = path / f"{self.name}.pt" if path.is_dir() else path
         if not path.is_file():
             raise UserError(f"{path} does not exist: give the folder that a finished {self.name} training "
@@ -95,7 +99,7 @@ class SupervisedMethod:
             raise UserError(f"{path} is no weights file of {self.name}: give the folder of a training, or a "
                             f"state dict")
         if "settings" in state:
-            state = training.read_saved(path, path.name, self.name)
+            state = loop.read_saved(path, path.name, self.name)
             return state["model"], state["settings"]["network"]
         state = state.get("model_state_dict", state)
         # The autoencoder of SegResNetVAE only helps training; predictions do without it.
@@ -122,7 +126,7 @@ class SupervisedMethod:
                                                                                          "steps", "loss",
                 "augment", "share", "cores", "voxel_size")}, "start": self.started,
                 "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
-        history = training.train(
+        history = loop.train(
             self.model, loss, cubes, options["epochs"], learning_rate=options["learning_rate"],
                                  schedule=options["schedule"],
             average=options["average"], seed=options["seed"], device=self.device, folder=folder, meta=meta,
@@ -140,7 +144,7 @@ class SupervisedMethod:
 
     def predict(self, volume, **options):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1. Options as in
-        `cellseg_nb.inference.predict`."""
+        `cellseg_nb.cells.inference.predict`."""
         return self.maps(volume, **options)[0]
 
     def maps(self, volume, **options):
@@ -189,7 +193,7 @@ class SupervisedMethod:
         Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
         ``spots_tried``. A network knows its training volumes better than others, so expect less elsewhere.
         """
-        from .. import metrics
+        from cellseg_nb.evaluation import metrics
 
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image, progress=False) for image in images]
@@ -208,22 +212,22 @@ class SupervisedMethod:
 
     def save(self, folder):
         """Write ``<name>.pt`` (weights in use and settings) into a folder."""
-        path = volumes.writable_folder(folder) / f"{self.name}.pt"
+        path = files.writable_folder(folder) / f"{self.name}.pt"
         settings = {"network": self.network, **self.training, "threshold": self.threshold,
                     "min_size": self.min_size,
                     "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma, "spots": self.spots,
                     "core_threshold": self.core_threshold}
-        with volumes.atomic(path) as beside:
+        with files.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "model": self.model.state_dict()}, beside)
         return path
 
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        state = training.read_saved(folder, f"{cls.name}.pt", cls.name)
+        state = loop.read_saved(folder, f"{cls.name}.pt", cls.name)
         settings = dict(state["settings"])
         method = cls(**settings.pop("network"), **settings, device=device)
-        training.load_state(method.model, state["model"], folder)
+        loop.load_state(method.model, state["model"], folder)
         method.model.eval()
         return method
 

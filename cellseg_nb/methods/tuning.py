@@ -6,7 +6,10 @@ import itertools
 import numpy as np
 from scipy import ndimage as ndi
 
-from .. import augmentation, instances, metrics, runtime
+from cellseg_nb import runtime
+from cellseg_nb.cells import instances
+from cellseg_nb.evaluation import metrics
+from cellseg_nb.learning import augmentation
 
 # blurs tried before looking for cell centres, as shares of the median diameter
 SPOTS = (0.06, 0.1, 0.15, 0.2, 0.25)

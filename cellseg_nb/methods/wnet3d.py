@@ -5,10 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import inference, instances, monitor, ncuts, training, volumes
-from ..errors import UserError
-from ..sampling import cube_batches
-from ..wnet3d import LAPTOP_CHANNELS, WNet3D
+from cellseg_nb import runtime
+from cellseg_nb.cells import inference, instances
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import files, volumes
+from cellseg_nb.learning import loop, monitor
+from cellseg_nb.learning.cubes import cube_batches
+from cellseg_nb.networks import ncuts
+from cellseg_nb.networks.wnet3d import LAPTOP_CHANNELS, WNet3D
 
 WEIGHTS = "wnet3d.pt"
 ANOTHER = 1_000_003  # between the seeds of two starts
@@ -72,17 +76,17 @@ class WNet3DMethod:
 
     Parameters
     ----------
-    channels, classes, dropout : see `cellseg_nb.wnet3d.WNet3D`
+    channels, classes, dropout : see `cellseg_nb.networks.wnet3d.WNet3D`
     cube : int
         Side of a training cube in voxels, divisible by 8.
     batch, steps, epochs : int
         Cubes a step, steps an epoch, epochs.
     restarts : int
         How often to begin anew, from another random start, when one has led to broad regions instead of cells
-        (`cellseg_nb.monitor.stop_when_stuck`; made for short trainings with a high learning rate).
+        (`cellseg_nb.learning.monitor.stop_when_stuck`; made for short trainings with a high learning rate).
     threshold, spot_sigma, outline_sigma, min_size, min_contrast : the instance step
-        See `cellseg_nb.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
-    learning_rate, seed, device, loss options : see `cellseg_nb.training.train` and `WNetLoss`.
+        See `cellseg_nb.cells.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
+    learning_rate, seed, device, loss options : see `cellseg_nb.learning.loop.train` and `WNetLoss`.
 
     Volumes are remapped to 0..100 (whole volume, minimum to maximum), as the paper does. ``foreground`` is the class
     whose voxels are brightest on average, found after training, since either class may become the cells.
@@ -117,12 +121,12 @@ class WNet3DMethod:
         for start in range(options["restarts"] + 1):
             seed, place, watching = options["seed"], folder, [*callbacks]
             if start:  # a seed and a folder of its own, so that a killed run resumes in the start that it was in
-                seed, place = seed + start * ANOTHER, folder and volumes.as_path(folder) / f"start_{start + 1}"
+                seed, place = seed + start * ANOTHER, folder and files.as_path(folder) / f"start_{start + 1}"
                 torch.manual_seed(seed)
                 self.model = WNet3D(**self.network)
             if start < options["restarts"]:
                 watching.append(monitor.stop_when_stuck)
-            history = training.train(
+            history = loop.train(
                 self.model, WNetLoss(**self.loss), batches, options["epochs"], learning_rate=options["learning_rate"],
                 average=0.96, seed=seed, device=self.device, folder=place, meta=meta, callbacks=watching,
                 progress=progress)
@@ -134,21 +138,21 @@ class WNet3DMethod:
         return history
 
     def classes(self, volume, **options):
-        """Probability of every class, (K, Z, Y, X) float32. Options as in `cellseg_nb.inference.predict`."""
+        """Probability of every class, (K, Z, Y, X) float32. Options as in `cellseg_nb.cells.inference.predict`."""
         self.model.eval()
         width = self.network["channels"][0]
-        return inference.predict(self.model.to(inference.runtime.device(self.device)).encoder, volumes.remap(volume),
+        return inference.predict(self.model.to(runtime.device(self.device)).encoder, volumes.remap(volume),
                                  device=self.device, bytes_per_voxel=32 * width, **options)
 
     def predict(self, volume, **options):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1."""
         classes = self.classes(volume, **options)
         if self.foreground is None:
-            self.foreground = brightest(classes, volume)
+            self.foreground = inference.brightest(classes, volume)
         return classes[self.foreground]
 
     def find_foreground(self, volume):
-        return brightest(self.classes(volume, progress=False), volume)
+        return inference.brightest(self.classes(volume, progress=False), volume)
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32: Voronoi-Otsu with spots from the volume and outlines from the probability."""
@@ -165,8 +169,9 @@ class WNet3DMethod:
 
         Returns the table of thresholds tried; that of spots is kept in ``spots_tried``.
         """
-        from .. import metrics, pairs
-        from . import tuning
+        from cellseg_nb.evaluation import metrics
+        from cellseg_nb.learning import pairs
+        from cellseg_nb.methods import tuning
 
         images, labels = pairs.check(images, labels)
         found = [self.predict(image, progress=False) for image in images]
@@ -180,10 +185,10 @@ class WNet3DMethod:
 
     def save(self, folder):
         """Write ``wnet3d.pt`` (weights and settings) into a folder."""
-        path = volumes.writable_folder(folder) / WEIGHTS
+        path = files.writable_folder(folder) / WEIGHTS
         settings = {**self.network, **self.training, **self.loss, "threshold": self.threshold, "min_size": self.min_size,
                     "min_contrast": self.min_contrast, "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma}
-        with volumes.atomic(path) as beside:
+        with files.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "foreground": self.foreground,
                         "model": self.model.state_dict()}, beside)
         return path
@@ -191,18 +196,12 @@ class WNet3DMethod:
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        state = training.read_saved(folder, WEIGHTS, cls.name)
+        state = loop.read_saved(folder, WEIGHTS, cls.name)
         method = cls(**state["settings"], device=device)
-        training.load_state(method.model, state["model"], folder)
+        loop.load_state(method.model, state["model"], folder)
         method.foreground = state["foreground"]
         method.model.eval()
         return method
-
-
-def brightest(classes, volume):
-    """Index of the class whose voxels are brightest on average. classes (K, Z, Y, X), volume (Z, Y, X)."""
-    weight = classes.reshape(len(classes), -1).astype(np.float64)
-    return int(np.argmax(weight @ np.ravel(volume).astype(np.float64) / (weight.sum(1) + 1e-9)))
 
 
 def _fingerprint(volume):

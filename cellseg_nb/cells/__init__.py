@@ -1,0 +1,1 @@
+"""From a volume to its cells: probability, instances, the table of cells."""

@@ -1,0 +1,97 @@
+"""From a volume to probabilities: one padded pass where memory allows, overlapping windows (MONAI) where not."""
+
+import numpy as np
+import torch
+
+from cellseg_nb import runtime
+from cellseg_nb.errors import UserError
+
+
+def predict(network, volume, *, device="auto", memory=None, bytes_per_voxel=1024, window=64, overlap=0.5,
+            multiple=8, flips=False, progress=True):
+    """Run a network over a whole volume of any size.
+
+    Parameters
+    ----------
+    network : callable
+        (1, 1, Z, Y, X) float32 tensor -> (1, C, Z, Y, X) tensor, sides divisible by ``multiple``.
+    volume : (Z, Y, X) array
+        Already on the scale the network was trained on.
+    memory : int or None
+        Bytes one pass may take; None: half of what is free on the device. A volume that needs more, at
+        ``bytes_per_voxel``, is computed in windows with Gaussian-weighted overlap
+        (`monai.inferers.sliding_window_inference`).
+    window : int or (z, y, x)
+        Side of a window in voxels, rounded up to ``multiple``.
+    flips : bool
+        Average over the 8 mirror images of the volume (8 times the work).
+
+    Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional.
+    """
+    volume = np.asarray(volume, dtype=np.float32)
+    if volume.ndim != 3 or 0 in volume.shape:
+        raise UserError(f"the volume has shape {volume.shape}: three dimensions (Z, Y, X) are needed")
+    device = runtime.device(device)
+    memory = _free(device) // 2 if memory is None else memory
+    mirrors = [axes for axes in _subsets((2, 3, 4))] if flips else [()]
+    total = None
+    with torch.inference_mode():
+        for axes in mirrors:
+            x = torch.from_numpy(volume)[None, None].flip(axes)
+            if volume.size * bytes_per_voxel <= memory:
+                y = _whole(network, x, multiple, device)
+            else:
+                y = _windows(network, x, window, overlap, multiple, device, progress)
+            y = y.flip(axes)
+            total = y if total is None else total + y
+    return (total / len(mirrors))[0].float().numpy()
+
+
+def _subsets(axes):
+    return [[a for i, a in enumerate(axes) if n >> i & 1] for n in range(2 ** len(axes))]
+
+
+def _free(device):
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return runtime.free_memory()
+
+
+def _whole(network, x, multiple, device):
+    shape = x.shape[2:]
+    x = pad(x, [-(-side // multiple) * multiple for side in shape])
+    y = network(x.to(device)).cpu()
+    return y[..., : shape[0], : shape[1], : shape[2]]
+
+
+def _windows(network, x, window, overlap, multiple, device, progress):
+    from monai.inferers import sliding_window_inference
+
+    shape = x.shape[2:]
+    window = (window,) * 3 if np.isscalar(window) else tuple(window)
+    window = [-(-side // multiple) * multiple for side in window]
+    x = pad(x, [max(side, w) for side, w in zip(shape, window)])
+    with runtime.progress(desc="Windows", unit="window", disable=not progress) as bar:
+
+        def step(cube):
+            bar.update(len(cube))
+            return network(cube)
+
+        y = sliding_window_inference(x, window, 1, step, overlap=overlap, mode="gaussian",
+                                     sw_device=device, device="cpu")
+    return y[..., : shape[0], : shape[1], : shape[2]]
+
+
+def pad(x, shape):
+    """Enlarge the last three axes to ``shape`` at their far ends, by mirroring as often as needed."""
+    for axis, side in zip((2, 3, 4), shape):
+        index = np.pad(np.arange(x.shape[axis]), (0, side - x.shape[axis]), mode="reflect")
+        if side > x.shape[axis]:
+            x = x.index_select(axis, torch.from_numpy(index))
+    return x
+
+
+def brightest(classes, volume):
+    """Index of the class whose voxels are brightest on average. classes (K, Z, Y, X), volume (Z, Y, X)."""
+    weight = classes.reshape(len(classes), -1).astype(np.float64)
+    return int(np.argmax(weight @ np.ravel(volume).astype(np.float64) / (weight.sum(1) + 1e-9)))

@@ -1,0 +1,191 @@
+"""From probabilities to cells: connected components, watershed, Voronoi-Otsu; size filters; the table of cells.
+
+Sigmas and distances are in voxels of the finest axis: with a voxel size of (5, 1, 1) µm a sigma of 2 is 2 voxels along
+y and x, and 0.4 along z.
+"""
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from cellseg_nb.errors import UserError
+
+COLUMNS = ["label", "z", "y", "x", "volume_voxels", "volume_um3", "equivalent_diameter_um", "sphericity", "mean_intensity"]
+
+
+def _relative(voxel_size):
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    if size.shape != (3,) or not (size > 0).all():
+        raise UserError(f"voxel_size must be three positive numbers (z, y, x) in µm, not {voxel_size!r}")
+    return size / size.min()
+
+
+def _three(volume, name):
+    volume = np.asarray(volume)
+    if volume.ndim != 3:
+        raise UserError(f"{name} has shape {volume.shape}: three dimensions (Z, Y, X) are needed")
+    return volume
+
+
+def connected(probability, threshold=0.5, min_size=0, connectivity=26):
+    """Connected components of ``probability > threshold`` (connected-components-3d). Returns (Z, Y, X) int32 labels."""
+    import cc3d
+
+    mask = _three(probability, "probability") > threshold
+    return filter_size(cc3d.connected_components(mask, connectivity=connectivity).astype(np.int32), min_size)
+
+
+def watershed(probability, threshold=0.5, seed_sigma=1.0, voxel_size=None, min_size=0):
+    """Split touching cells where they are narrow: watershed on the distance to the background (scikit-image).
+
+    Seeds are the maxima of the distance, smoothed by ``seed_sigma``. Returns (Z, Y, X) int32 labels.
+    """
+    from skimage.segmentation import watershed as flood
+
+    mask = _three(probability, "probability") > threshold
+    size = _relative(voxel_size)
+    distance = ndi.gaussian_filter(ndi.distance_transform_edt(mask, sampling=size), seed_sigma / size)
+    labels = flood(-distance, _maxima(distance, mask), mask=mask).astype(np.int32)
+    return filter_size(labels, min_size)
+
+
+def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, threshold=None, spots=None):
+    """Voronoi-Otsu labelling, after Haase et al. 2020 (clesperanto, ``voronoi_otsu_labeling``), on the CPU.
+
+    Blur by ``spot_sigma`` and take the local maxima as seeds; blur by ``outline_sigma`` and take what is above the
+    threshold as foreground; give each foreground voxel to the nearest seed in the same piece of foreground.
+
+    Parameters
+    ----------
+    image : (Z, Y, X) array, a volume or a probability
+    threshold : float or None
+        None: Otsu's threshold of the blurred image.
+    spots : (Z, Y, X) array or None
+        Where to look for the seeds; None: in ``image``. The volume has clear peaks where a probability is flat.
+
+    Returns (Z, Y, X) int32 labels, 0 is background.
+    """
+    from skimage.filters import threshold_otsu
+    from skimage.segmentation import watershed as flood
+
+    image = _three(image, "image").astype(np.float32)
+    size = _relative(voxel_size)
+    outline = ndi.gaussian_filter(image, outline_sigma / size)
+    if threshold is None:
+        threshold = threshold_otsu(outline) if outline.min() < outline.max() else np.inf
+    mask = outline > threshold
+    source = image if spots is None else _three(spots, "spots").astype(np.float32)
+    seeds = _maxima(ndi.gaussian_filter(source, spot_sigma / size), mask)
+    nearest = ndi.distance_transform_edt(seeds == 0, sampling=size) if seeds.any() else np.zeros(image.shape)
+    return flood(nearest, seeds, mask=mask).astype(np.int32)
+
+
+def _maxima(smooth, mask):
+    """One seed for each local maximum in the mask; equal neighbours are one maximum."""
+    import cc3d
+
+    peaks = (ndi.maximum_filter(smooth, 3) == smooth) & mask
+    return cc3d.connected_components(peaks, connectivity=26).astype(np.int32)
+
+
+def _consecutive(labels, keep):
+    """Keep the labels with ``keep[label]`` true, numbered 1, 2, 3, ..."""
+    keep = np.asarray(keep, bool).copy()
+    keep[0] = False
+    new = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    return new[labels]
+
+
+def filter_size(labels, min_size=0, max_size=None):
+    """Drop objects under ``min_size`` or over ``max_size`` voxels, and number the rest anew."""
+    sizes = np.bincount(np.ravel(labels))
+    return _consecutive(labels, (sizes > 0) & (sizes >= min_size) & (sizes <= (max_size or np.inf)))
+
+
+def filter_slices(labels, first=None, last=None):
+    """Keep objects whose centre lies in slices ``first`` to ``last`` (both counted in): artefacts often fill an end."""
+    centre = _centres(labels)[:, 0]
+    keep = np.isfinite(centre)
+    keep &= centre >= (-np.inf if first is None else first)
+    keep &= centre <= (np.inf if last is None else last)
+    return _consecutive(labels, keep)
+
+
+def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
+    """Keep objects with a spot that rises above its surroundings ``least`` times as far as noise does.
+
+    What rises is the difference of two blurs of ``image``, by ``spot_sigma`` and by four times as much; its noise is the
+    median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were it all noise).
+    """
+    size, labels = _relative(voxel_size), np.asarray(labels)
+    image = _three(image, "image").astype(np.float32)
+    rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
+    noise = 1.4826 * np.median(np.abs(rise - np.median(rise)))
+    highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
+    return _consecutive(labels, np.asarray(highest) > least * noise)
+
+
+def _centres(labels):
+    numbers = np.arange(labels.max(initial=0) + 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        counts = np.bincount(labels.ravel(), minlength=len(numbers)).astype(float)
+        sums = [np.bincount(labels.ravel(), np.broadcast_to(axis, labels.shape).ravel(), len(numbers))
+                for axis in np.ogrid[tuple(slice(s) for s in labels.shape)]]
+        return np.stack(sums, 1) / counts[:, None]
+
+
+def fill(labels, radius=1, voxel_size=None):
+    """Close hollow nuclei: each object is closed by ``radius`` voxels and its holes filled, without eating a neighbour."""
+    size = _relative(voxel_size)
+    reach = [int(radius // s) for s in size]
+    ball = sum((g * s) ** 2 for g, s in zip(np.ogrid[tuple(slice(-r, r + 1) for r in reach)], size)) <= radius**2
+    filled = np.asarray(labels).astype(np.int32, copy=True)
+    for number, box in enumerate(ndi.find_objects(filled), 1):
+        if box is None:
+            continue
+        box = tuple(slice(max(0, b.start - r), b.stop + r) for b, r in zip(box, reach))
+        own = np.pad(labels[box] == number, [(r, r) for r in reach])
+        closed = ndi.binary_fill_holes(ndi.binary_closing(own, ball) | own)
+        closed = closed[tuple(slice(r, r + s) for r, s in zip(reach, labels[box].shape))]
+        view = filled[box]
+        view[closed & (view == 0)] = number
+    return filled
+
+
+def solid(mask, radius=1, voxel_size=None):
+    """Close each connected piece of a mask by ``radius`` voxels and fill its holes, (Z, Y, X) bool: rims become nuclei.
+
+    Do this before touching cells are parted; a shell cut into pieces cannot be closed any more.
+    """
+    return fill(connected(mask, 0), radius, voxel_size) > 0
+
+
+def table(labels, intensity=None, voxel_size=None):
+    """One row a cell.
+
+    Columns: label; z, y, x (centre, in voxels); volume_voxels; volume_um3; equivalent_diameter_um (of the ball with the
+    same volume); sphericity = pi^(1/3) (6 V)^(2/3) / A (Wadell 1935), with V and A from the marching-cubes surface, at
+    most 1, NaN where a cell has no surface; mean_intensity (NaN without ``intensity``). Without a voxel size, µm are voxels.
+    """
+    import pandas
+    from skimage.measure import regionprops
+
+    labels = _three(labels, "labels")
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    if intensity is not None and np.shape(intensity) != labels.shape:
+        raise UserError(f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same")
+    rows = []
+    for cell in regionprops(labels, intensity):
+        volume = cell.area * size.prod()
+        rows.append([cell.label, *cell.centroid, int(cell.area), volume, np.cbrt(6 * volume / np.pi),
+                     _sphericity(cell.image, size), np.nan if intensity is None else float(cell.intensity_mean)])
+    return pandas.DataFrame(rows, columns=COLUMNS).astype({"label": int, "volume_voxels": int})
+
+
+def _sphericity(mask, size):
+    from skimage.measure import marching_cubes, mesh_surface_area
+
+    points, faces, *_ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(size))
+    area = mesh_surface_area(points, faces)
+    a, b, c = (points[faces[:, i]] for i in range(3))
+    volume = abs(np.einsum("ij,ij->i", a, np.cross(b, c)).sum()) / 6
+    return float(min(1.0, np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)) if area > 0 else np.nan

@@ -1,0 +1,295 @@
+"""Data sets: the paper's, the three EmbedSeg ones, your own folder, or volumes simulated after the paper's.
+
+Whatever they are, they become a list of pairs (name, image file, label file), so a notebook treats all alike.
+"""
+
+import json
+import os
+import re
+from collections import namedtuple
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from cellseg_nb import __version__
+from cellseg_nb.data import bundled
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import tiff, volumes
+from cellseg_nb.io.files import as_path, writable_folder, write_json
+
+
+Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
+Collection = namedtuple("Collection", "name title folder pairs voxel_size")
+
+IMAGES = {"images", "image", "imgs", "raw", "volumes"}
+LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
+PARTS = {"train", "test", "val", "validation"}
+IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
+LABEL_ENDING = re.compile(r"[ _.-]+(labels?|masks?|gt|truth|annotations?)$", re.IGNORECASE)
+# Sides (Z, Y, X) of the real volumes; c3, c5 and visual as measured, the others after the paper's table 2.
+SHAPES = {"c1": (99, 106, 147), "c2": (149, 78, 111), "c3": (149, 105, 147), "c4": (124, 93, 114),
+          "c5": (124, 86, 94), "visual": (65, 127, 214)}
+CELLS = {"c1": 343, "c2": 365, "c3": 631, "c4": 396, "c5": 347, "visual": 550}
+
+
+def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
+    """A data set by its name, ready to use: ``Collection(name, title, folder, pairs, voxel_size)``.
+
+    Parameters
+    ----------
+    dataset : str
+        A name in the registry (it is downloaded once), ``"simulated"``, or the path of your own folder.
+    folder : path
+        Where simulated volumes are written.
+    seed, scale : see `simulated`
+    cache, base_url : see `fetch`
+
+    ``voxel_size`` is (z, y, x) in µm, or None where only the files know it. Raises UserError.
+    """
+    known = registry()
+    if dataset in known:
+        about = known[dataset]
+        folder = fetch(dataset, cache, base_url)
+        return Collection(dataset, about["title"], folder, pairs(folder), tuple(about["voxel_size"]))
+    if dataset == "simulated":
+        folder = simulated(folder or default_cache(cache) / "simulated", seed, scale)
+        return Collection(dataset, "Simulated volumes named like the paper's", folder, pairs(folder),
+                          (5.0, 5.0, 5.0))
+    path = as_path(dataset)
+    if not path.exists():
+        raise UserError(f"there is no data set {dataset!r}, nor a folder of that name: choose one of "
+                        f"{', '.join(['simulated', *known])}, or give the path of your folder")
+    return Collection(path.name, f"Your own: {path}", path, pairs(path), None)
+
+
+# ---------------------------------------------------------------- download
+
+def registry(path=None):
+    """What can be downloaded: {name: {title, url, sha256, voxel_size}}, from ``data/registry.json``."""
+    return json.loads(Path(path or bundled.path("registry.json")).read_text(encoding="utf-8"))
+
+
+def default_cache(cache=None):
+    """The cache folder: the argument, else the variable CELLSEG_NB_CACHE, else the system's usual place."""
+    import pooch
+
+    return as_path(cache or os.environ.get("CELLSEG_NB_CACHE") or pooch.os_cache("cellseg-nb"))
+
+
+def addresses(url, base_url=None):
+    """Where to look for a file: at its publisher, or, with ``base_url``, at that server and nowhere else.
+
+    There, the file may lie under the publisher's path (a mirror), or by its bare name (a class server).
+    """
+    if not base_url:
+        return [url]
+    parts = urlsplit(url)
+    if urlsplit(base_url).scheme not in ("http", "https"):
+        raise UserError(f"base_url must begin with http:// or https://, not {base_url!r}")
+    base = base_url.rstrip("/")
+    return [f"{base}{parts.path}" + (f"?{parts.query}" if parts.query else ""),
+            f"{base}/{os.path.basename(parts.path)}"]
+
+
+def fetch(name, cache=None, base_url=None, registry_file=None):
+    """Download and unpack a data set once; afterwards, no network is needed. Returns the folder of its files.
+
+    Parameters
+    ----------
+    name : str, one of `registry`
+    cache : path or None
+        Where to keep it; see `default_cache`.
+    base_url : str or None
+        Another server (see `addresses`); else the variable CELLSEG_NB_BASE_URL, else the publisher.
+    registry_file : path or None
+        A registry of your own, for example for a class.
+
+    Two processes may ask for the same data set: one downloads, the other waits. A zip that you have put into
+    the cache yourself is used, if it is the published one. Raises UserError; see `download.download` and
+    `download.unzip`.
+    """
+    from filelock import FileLock
+
+    from cellseg_nb.data import download
+
+    known = registry(registry_file)
+    if name not in known:
+        raise UserError(f"there is no data set {name!r}: choose one of {', '.join(known)}")
+    about, cache = known[name], default_cache(cache)
+    folder = cache / name
+    if folder.is_dir():
+        return folder
+    writable_folder(cache)
+    archive = cache / os.path.basename(urlsplit(about["url"]).path)
+    with FileLock(cache / f".{name}.lock"):
+        if folder.is_dir():
+            return folder
+        mine = archive.exists()
+        try:
+            urls = addresses(about["url"], base_url or os.environ.get("CELLSEG_NB_BASE_URL"))
+            download.download(urls, archive, about["sha256"])
+        except (download.Offline, download.NotThere) as error:
+            bad = " (the file there is not the published one: replace it)" if mine else ""
+            raise UserError(f"{error}. Or set base_url to a server near you, or download {about['url']} on "
+                            f"another computer and copy it to {archive}{bad}") from error
+        download.unzip(archive, folder)
+        if not mine:
+            archive.unlink()
+    return folder
+
+
+# ---------------------------------------------------------------- which files belong together
+
+def pairs(folder):
+    """Find the volumes of a folder and the labels that belong to them.
+
+    Understood are: a folder ``labels`` or ``masks`` beside a folder ``images``, or inside the folder of the
+    images, at any depth; files side by side, such as c5_image.tif and c5_labels.tif; images alone. In two
+    folders, files belong together when they have the same name (but for endings such as _image and _labels),
+    else by their order.
+
+    Returns a list of Pairs, by name. Raises UserError when there is no volume, a volume has no labels, or the
+    labels have another shape or are no whole numbers.
+    """
+    folder = as_path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: give the folder that holds the volumes")
+    where = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir()
+                             and not p.name.startswith((".", "__MACOSX")))]
+    found = []
+    for place in where:
+        if place.name.lower() in LABELS and place != folder:
+            found += _two_folders(_images_beside(place), place, folder)
+    if not found:
+        found = [pair for place in where for pair in _side_by_side(place, folder)]
+    if not found:
+        raise UserError(f"{folder} holds no volume: put TIFFs (.tif) into it, or into {folder / 'images'} "
+                        f"with their labels in {folder / 'labels'}")
+    if len({pair.name for pair in found}) < len(found):
+        raise UserError(f"{folder} holds several volumes of the same name: rename them")
+    for pair in found:
+        _check(pair)
+    return found
+
+
+def _tiffs(place):
+    return volumes.find(place) if any(f.suffix.lower() in (".tif", ".tiff") for f in place.iterdir()) else []
+
+
+def _images_beside(labels):
+    beside = [p for p in sorted(labels.parent.iterdir()) if p.is_dir() and p.name.lower() in IMAGES]
+    return beside[0] if beside else labels.parent
+
+
+def _name(path, folder):
+    """c5_image.tif is c5; test/images/c5.tif is test/c5: the folders count where they tell volumes apart."""
+    stem = IMAGE_ENDING.sub("", path.stem) or path.stem
+    parts = [p for p in path.parent.relative_to(folder).parts if p.lower() in PARTS]
+    return "/".join([*parts, stem])
+
+
+def _two_folders(images, labels, folder):
+    image_files, label_files = _tiffs(images), _tiffs(labels)
+    plain = {LABEL_ENDING.sub("", f.stem): f for f in label_files}
+    names = [IMAGE_ENDING.sub("", f.stem) or f.stem for f in image_files]
+    if len(plain) == len(label_files) and set(names) <= set(plain):
+        label_files = [plain[name] for name in names]
+    elif len(image_files) != len(label_files):
+        lonely = sorted(set(names) - set(plain)) or sorted(set(plain) - set(names))
+        raise UserError(f"{images} holds {len(image_files)} volumes, but {labels} {len(label_files)} label "
+                        f"files (look at {lonely[0]}): each volume needs one of the same name")
+    return [Pair(_name(i, folder), i, m) for i, m in zip(image_files, label_files)]
+
+
+def _side_by_side(place, folder):
+    files = _tiffs(place)
+    labels = {LABEL_ENDING.sub("", f.stem): f for f in files if LABEL_ENDING.search(f.stem)}
+    images = [f for f in files if f not in labels.values()]
+    found = [Pair(_name(f, folder), f, labels.pop(IMAGE_ENDING.sub("", f.stem), labels.pop(f.stem, None)))
+             for f in images]
+    without = [pair for pair in found if pair.labels is None]
+    if labels and images:
+        raise UserError(f"{next(iter(labels.values()))} belongs to no volume: give it the name of its volume "
+                        f"and _labels")
+    if without and len(without) < len(found):
+        raise UserError(f"{without[0].image} has no labels, though others in its folder have: add "
+                        f"{without[0].name}_labels.tif, or move it to another folder")
+    return found
+
+
+def _check(pair):
+    if pair.labels is None:
+        return
+    (image, _), (labels, kind) = _glance(pair.image), _glance(pair.labels)
+    if image != labels:
+        raise UserError(f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "
+                        f"the shape of their "
+                        "volume; are these two a pair?")
+    if kind not in "bui":
+        volumes.read_labels(pair.labels)  # whole numbers stored as float are fine: only the values tell
+
+
+def _glance(path):
+    """Shape and kind of number of a TIFF, from its header where that is clear: reading takes seconds."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tif:
+            shape = tuple(n for n in tif.series[0].shape if n != 1)
+            if len(tif.series) == 1 and len(shape) == 3:
+                return shape, tif.series[0].dtype.kind
+    except Exception:  # what is wrong with the file, tiff.load says best
+        pass
+    array, _ = tiff.load(path, None)
+    return array.shape, array.dtype.kind
+
+
+def load(pair, voxel_size=None):
+    """Read a pair: volume (Z, Y, X) float32, labels (Z, Y, X) int32 or None, voxel size in µm or None.
+
+    A ``voxel_size`` given counts more than the file's. Raises UserError.
+    """
+    image, size = volumes.read(pair.image, voxel_size=voxel_size)
+    if pair.labels is None:
+        return image, None, size
+    labels, _ = volumes.read_labels(pair.labels)
+    if labels.shape != image.shape:
+        raise UserError(f"{pair.labels} has shape {labels.shape}, but {pair.image} has {image.shape}: are "
+                        f"these two a pair?")
+    return image, labels, size
+
+
+# ---------------------------------------------------------------- simulated
+
+def simulated(folder, seed=0, scale=1.0, names=tuple(SHAPES)):
+    """Volumes named, sized and filled like the paper's, written as the published archive is laid out.
+
+    Parameters
+    ----------
+    folder : path
+    seed : int
+    scale : float
+        Of the sides, 16 voxels at least; the number of cells goes with the number of voxels. 0.5 is an eighth
+        of the work.
+    names : which of c1, c2, c3, c4, c5, visual; visual has an artefact in its last quarter, as in reality.
+
+    Returns the folder. Volumes that are there already, made with the same seed and scale, are kept.
+    """
+    from cellseg_nb.data import simulate
+
+    folder = as_path(folder) / "DATASET_WITH_GT"
+    writable_folder(folder / "labels")
+    for name in names:
+        made = {"seed": int(seed), "scale": float(scale), "version": __version__}
+        note = folder / f".{name}.json"
+        if note.exists() and json.loads(note.read_text()) == made and (folder / f"{name}.tif").exists():
+            continue
+        shape = tuple(max(16, round(side * scale)) for side in SHAPES[name])
+        cells = max(3, round(CELLS[name] * np.prod(shape) / np.prod(SHAPES[name])))
+        number = list(SHAPES).index(name)
+        image, labels = simulate.volume(shape, cells, seed=100 * seed + number, artefact=name == "visual")
+        volumes.write(folder / f"{name}.tif", image, (5.0, 5.0, 5.0))
+        volumes.write(folder / "labels" / f"{name}.tif", labels, (5.0, 5.0, 5.0))
+        write_json(note, made)
+    return folder.parent

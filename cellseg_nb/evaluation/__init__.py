@@ -1,0 +1,1 @@
+"""How good it is: metrics, statistics, tables, and grids of runs."""

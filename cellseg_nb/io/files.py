@@ -1,0 +1,98 @@
+"""Files that appear whole or not at all: written beside, then renamed."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic(path):
+    """``with atomic(path) as beside:`` write the file ``beside``; it becomes ``path`` when all went well.
+
+    The folder is made if need be. When anything fails, ``beside`` is removed and an older ``path`` stays as
+    it was; a full disk, a read-only folder and the like raise UserError, other exceptions pass.
+    """
+    path = as_path(path)
+    target = Path(os.path.realpath(path))  # a link keeps pointing where it did
+    beside = target.with_name(f".{uuid.uuid4().hex[:8]}-{target.name[-200:]}")
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "the file that is there is read-only")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch(exist_ok=False)
+        yield beside
+        with open(beside, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        # torch and safetensors report a full disk with exceptions of their own.
+        foreign = (isinstance(error, Exception) and not isinstance(error, UserError)
+                   and re.search("inline_container|os error", str(error)))
+        if isinstance(error, OSError) or foreign:
+            full = foreign or error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            remedy = "free some space" if full else "check the permissions"
+            raise UserError(f"{path} could not be written ({reason(error)}): {remedy}, or "
+                            "choose another folder; nothing was changed") from error
+        raise
+
+
+def write_json(path, obj):
+    """Write JSON, atomically. numpy numbers and arrays, and paths, become numbers, lists and text."""
+    def plain(value):
+        if isinstance(value, (np.generic, np.ndarray)):
+            return value.tolist()
+        if isinstance(value, Path):
+            return str(value)
+        raise TypeError(f"{path}: cannot write {type(value).__name__} as JSON")
+
+    text = json.dumps(obj, indent=1, ensure_ascii=False, default=plain)
+    with atomic(path) as beside:
+        beside.write_text(text + "\n", encoding="utf-8")
+
+
+def write_table(path, dataframe, index=False):
+    """Write a pandas table as CSV, atomically. ``index=True`` keeps the row names as the first column."""
+    with atomic(path) as beside:
+        dataframe.to_csv(beside, index=index)
+
+
+def writable_folder(path):
+    """The folder, made if need be. Raises UserError when it is a file, or nothing can be written in it."""
+    path = as_path(path)
+    probe = path / f".{uuid.uuid4().hex[:8]}-probe"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"{path} cannot be the output folder, since a file is in the way: choose another "
+                        "folder") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({reason(error)}): choose another output "
+                        "folder") from error
+    return path
+
+
+def as_path(path):
+    """A Path with ~ expanded; UserError for None and the empty text, which would mean the current folder."""
+    if not str(path or "").strip():
+        raise UserError("no path was given: name a file or a folder")
+    return Path(path).expanduser()
+
+
+def reason(error):
+    """The first line of what an exception says."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0][:200]

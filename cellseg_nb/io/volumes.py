@@ -1,0 +1,254 @@
+"""Volumes: find, read, check and write them; remap, clip, cut into cubes, resample.
+
+Axes are always (Z, Y, X), voxel sizes (z, y, x) in µm. Whatever is wrong with a file is told in one line
+(UserError) before anything large is allocated, and files are written beside and renamed, so that none is
+ever left half-written.
+"""
+
+import re
+import warnings
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import tiff
+from cellseg_nb.io.files import as_path, atomic, reason, writable_folder, write_json, write_table
+
+
+# ---------------------------------------------------------------- reading
+
+def find(path):
+    """The TIFFs at a path: the file itself, or every .tif and .tiff of a folder in natural order (c2, c10).
+
+    Subfolders and hidden files are left out. Returns a list of Paths. Raises UserError for a missing path and
+    for a folder without TIFFs.
+    """
+    path = as_path(path)
+    try:
+        if path.is_file():
+            return [path]
+        if not path.exists():
+            raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
+        files = [f for f in path.iterdir()
+                 if f.suffix.lower() in (".tif", ".tiff") and not f.name.startswith(".") and f.is_file()]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
+    if not files:
+        raise UserError(f"{path} holds no TIFF (.tif or .tiff): give a TIFF file, or the folder that holds "
+                        "them")
+    return sorted(files, key=lambda f: [int(part) if i % 2 else part.lower()
+                                        for i, part in enumerate(re.split(r"(\d+)", f.name))])
+
+
+def read(path, channel=None, voxel_size=None, minimum=16):
+    """Read a volume from a TIFF: plain, multi-page, BigTIFF, ImageJ or OME, compressed or not.
+
+    Parameters
+    ----------
+    path : path of a TIFF file
+    channel : int or None
+        The channel to take (0 is the first) where there are several, in CZYX or ZCYX order.
+    voxel_size : (z, y, x) in µm or None
+        Counts more than what the file says.
+    minimum : int
+        Smallest side allowed, in voxels (the side of one cube).
+
+    Returns the volume, (Z, Y, X) float32, C-contiguous, and its voxel size (z, y, x) in µm, or None.
+    Raises UserError for a file that cannot be read or is no such volume (see `check`).
+    """
+    path = as_path(path)
+    given = None if voxel_size is None else tiff.voxel_size_of(voxel_size)
+    array, found = tiff.load(path, channel)
+    return check(array, path, minimum), given or found
+
+
+def read_labels(path):
+    """Read labels from a TIFF: (Z, Y, X) int32, 0 = background, and the voxel size (z, y, x) in µm or None.
+
+    More than 65,535 cells are fine; so are whole numbers stored as float. Raises UserError like `read`, and
+    for labels that are fractions, negative or above 2,147,483,647.
+    """
+    path = as_path(path)
+    labels, voxel_size = tiff.load(path, None)
+    labels = _three_axes(labels, path, 1)
+    if labels.dtype.kind not in "buif":
+        raise UserError(f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as "
+                        "16-bit or 32-bit")
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+        raise UserError(f"{path} holds numbers that are not whole, so these are not labels: give the label "
+                        "file, not the image or the probability")
+    if labels.min() < 0:
+        raise UserError(f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the "
+                        "background")
+    if labels.max() > 2**31 - 1:
+        raise UserError(f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells "
+                        "from 1 again")
+    return np.ascontiguousarray(labels, dtype=np.int32), voxel_size
+
+
+def check(volume, name="volume", minimum=16):
+    """The volume as C-contiguous float32 (Z, Y, X), if it is one; axes of length 1 around it are dropped.
+
+    Raises UserError for 2D, RGB, 4D, 5D; values that are not real numbers; NaN or infinite voxels; one value
+    throughout; a side below ``minimum`` voxels. ``name`` is what the message calls it, mostly the file.
+    """
+    volume = np.asarray(volume)
+    if volume.dtype.kind not in "buif":
+        raise UserError(f"{name} holds {volume.dtype} values: a volume must hold real numbers; "
+                        "save the intensity as 8-bit, 16-bit or 32-bit")
+    volume = _three_axes(volume, name, minimum)
+    if min(volume.shape) < minimum:
+        raise UserError(f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
+                        "use a smaller cube or a larger volume")
+    _check_finite(volume, name, "NaN or infinite")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(volume, dtype=np.float32)
+    if volume.dtype.kind == "f" and volume.dtype.itemsize > 4:
+        _check_finite(converted, name, "too large for float32")
+    if converted.min() == converted.max():
+        raise UserError(f"{name} has the same value ({converted.flat[0]:g}) in every voxel: export the "
+                        "image again, there is nothing to segment")
+    return converted
+
+
+def _check_finite(volume, name, what):
+    finite = np.isfinite(volume)
+    if not finite.all():
+        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
+        raise UserError(f"{name} holds {finite.size - np.count_nonzero(finite)} voxels that are {what}, "
+                        f"the first at (z, y, x) = {first}: replace them (in Fiji: Process > Math > NaN "
+                        "Background, or 0)")
+
+
+def _three_axes(array, name, minimum):
+    if array.ndim != 3:
+        array = array.reshape([n for n in array.shape if n != 1] or [1])
+    if array.ndim >= 3 and array.shape[-1] in (3, 4) and (array.ndim > 3 or array.shape[-1] < minimum):
+        raise UserError(tiff.rgb(name, array.shape))
+    if array.ndim < 3 or (min(array.shape) == 1 and minimum > 1):
+        raise UserError(f"{name} is 2D or less (shape {array.shape}): give a stack of z slices in one file")
+    if array.ndim == 4:
+        raise UserError(f"{name} is 4D (shape {array.shape}): give one channel, a (Z, Y, X) array")
+    if array.ndim > 4:
+        raise UserError(tiff.hyperstack(name, array.shape))
+    if array.size == 0:
+        raise UserError(f"{name} is empty (shape {array.shape}): give a volume with voxels in it")
+    return array
+
+
+# ---------------------------------------------------------------- writing
+
+def write(path, array, voxel_size=None, compress=False):
+    """Write a (Z, Y, X) array as a TIFF that Fiji and napari open with its voxel size (z, y, x) in µm.
+
+    Floats are stored as float32; whole numbers as uint8 (bool and uint8) or uint16, negative ones as float32;
+    all in ImageJ's format. That format has no 32-bit integers: labels above 65,535 go into a plain uint32
+    TIFF (a BigTIFF above 4 GB) with resolution tags, from which `read_labels` gets the voxel size back;
+    ImageJ reads no BigTIFF. ``compress`` uses zlib, up to 4 GB. The file appears whole or not at all.
+
+    Raises UserError for another shape or type, or when it cannot be written (no space, no permission).
+    """
+    import tifffile
+
+    array = np.asarray(array)
+    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "buif":
+        raise UserError(f"{path} cannot hold an array of shape {array.shape} and type {array.dtype}: "
+                        "give a (Z, Y, X) array of real numbers")
+    array = _storable(array, path)
+    options = {}
+    if voxel_size is not None:
+        z, y, x = tiff.voxel_size_of(voxel_size)
+        options = {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
+    metadata = {"axes": "ZYX"} | ({"spacing": z, "unit": "micron"} if options else {})
+    # ImageJ's format reaches beyond 4 GB only where the planes lie one after the other, uncompressed.
+    small = array.nbytes < 3.9e9
+    with atomic(path) as beside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*truncating ImageJ file")
+        tifffile.imwrite(beside, array, imagej=array.dtype != np.uint32, photometric="minisblack",
+                         metadata=metadata, compression="zlib" if compress and small else None, **options)
+
+
+def _storable(array, path):
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8)
+    if array.dtype.kind == "f":
+        return array.astype(np.float32, copy=False)
+    low, high = int(array.min()), int(array.max())
+    if low < 0 and max(-low, high) <= 2**24:  # exact in float32
+        return array.astype(np.float32)
+    if low < 0 or high >= 2**32:
+        raise UserError(f"{path} cannot hold whole numbers from {low} to {high}: number the labels from 0 "
+                        "again")
+    if array.dtype == np.uint8:
+        return array
+    return array.astype(np.uint16 if high <= 65535 else np.uint32)
+
+
+# ---------------------------------------------------------------- changing
+
+def remap(volume, low=0.0, high=100.0, percentiles=None):
+    """Intensities mapped linearly to [low, high], as float32 of the same shape.
+
+    From minimum and maximum, or from two ``percentiles`` such as (1, 99): what lies beyond them is clipped.
+    An array that is constant, or constant between the percentiles, becomes ``low`` throughout.
+    """
+    volume = np.asarray(volume)
+    ends = _percentiles(volume, *percentiles) if percentiles else (volume.min(), volume.max())
+    bottom, top = (float(end) for end in ends)
+    if bottom == top:
+        return np.full(volume.shape, low, np.float32)
+    remapped = np.empty(volume.shape, np.float32)
+    for plane, out in zip(volume, remapped):  # plane by plane: float64 needs twice the memory
+        out[...] = np.interp(plane, (bottom, top), (low, high))
+    return remapped
+
+
+def percentile_clip(volume, low=1.0, high=99.0):
+    """Intensities beyond the ``low`` and ``high`` percentile set to these; float32 of the same shape."""
+    volume = np.asarray(volume)
+    return np.clip(volume, *_percentiles(volume, low, high)).astype(np.float32)
+
+
+def _percentiles(volume, low, high):
+    if not 0 <= low < high <= 100:
+        raise UserError(f"percentiles must be two numbers from 0 to 100, the lower first, not {low} and "
+                        f"{high}")
+    return np.percentile(volume, (low, high))
+
+
+def cubes(volume, size=64, step=None):
+    """Slices that cut a volume into cubes of ``size`` voxels a side, in reading order.
+
+    They start every ``step`` voxels (default: ``size``) and cover the volume; the last ones are shifted
+    inward, so that all are full; along an axis shorter than ``size`` a cube has the length of the axis.
+    Raises UserError for a size below 1 or a step that would leave gaps.
+    """
+    step = size if step is None else step
+    if size < 1 or not 1 <= step <= size:
+        raise UserError(f"cubes need a size of at least 1 and a step from 1 to the size, not {size} and "
+                        f"{step}")
+    starts = [[*range(0, max(side - size, 0), step), max(side - size, 0)] for side in volume.shape]
+    return [tuple(slice(s, min(s + size, side)) for s, side in zip(corner, volume.shape))
+            for corner in np.array(np.meshgrid(*starts, indexing="ij")).reshape(volume.ndim, -1).T.tolist()]
+
+
+def rescale(volume, voxel_size, target, order=1):
+    """The volume resampled to voxels of ``target`` µm: (z, y, x), or one number for all. Its type is kept.
+
+    ``order=1`` interpolates linearly; use ``order=0`` for labels, which must not be mixed. Sides are rounded
+    to whole voxels, so the voxel size reached differs a little from the target. Raises UserError for voxel
+    sizes that are impossible, or that give more voxels than the memory holds.
+    """
+    from scipy import ndimage
+
+    volume = np.asarray(volume)
+    old = tiff.voxel_size_of(voxel_size)
+    new = tiff.voxel_size_of([target] * 3 if np.isscalar(target) else target, "target")
+    shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
+    if tuple(shape) == volume.shape:
+        return volume.copy()
+    tiff.check_memory(f"the volume resampled to {tuple(shape)} voxels",
+                      float(np.prod(shape, dtype=float)) * volume.itemsize)
+    # grid_mode: voxels are boxes, not points, so the field of view stays the same.
+    zoom = [b / a for a, b in zip(volume.shape, shape)]
+    return ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)

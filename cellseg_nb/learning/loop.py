@@ -1,0 +1,214 @@
+"""One training loop for every network here: history, checkpoints, exact resume, callbacks.
+
+The loop seeds every epoch anew with (seed, epoch). So a run that is killed and started again from its last
+checkpoint draws the same cubes and the same dropout as one that was never killed, and ends with the same bits.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cellseg_nb import runtime
+from cellseg_nb.errors import UserError
+
+CHECKPOINT = "checkpoint.pt"
+
+
+class Stop(Exception):
+    """Raised by a callback to end the training after the current epoch; its text says why."""
+
+
+def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01, schedule="cosine", clip=1.0,
+          average=None, seed=0, device="auto", folder=None, meta=None, callbacks=(), progress=True):
+    """Train a model, and carry on from the last checkpoint in ``folder`` if there is one.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    loss : torch.nn.Module
+        ``loss(model, batch)`` returns a dict of scalars; the entry "loss" is minimised, all are recorded.
+        Its buffers are saved with the checkpoint. ``loss.start_epoch(model, batch)`` is called, where it exists,
+        with the first batch of every epoch.
+    batches : callable
+        ``batches(epoch, rng)`` yields the batches of one epoch (tensors, or tuples of tensors) and draws all its
+        random numbers from the numpy generator ``rng``.
+    schedule : "cosine" (constant until 60 % of the epochs, then falls to 0) or "constant"
+    clip : float or None
+        Largest norm of the gradient; None: no limit.
+    average : float or None
+        Decay of a running average of the weights, in steps (0.96 looks back about 25 steps). The average is what
+        callbacks see and what ``model`` holds in the end: it does not wobble from step to step.
+    folder : path or None
+        Gets ``checkpoint.pt`` after every epoch, written beside and renamed.
+    meta : dict
+        What the run depends on (widths, sizes, data). A checkpoint made with another meta is refused.
+    callbacks : callables
+        ``callback(history, model)`` after every epoch; may raise `Stop`.
+
+    Returns the history: a list of dicts, one an epoch, with the mean of each loss term and the seconds it took.
+    Raises UserError when a checkpoint does not belong to this run or is damaged, or the loss is not a number.
+    """
+    device = runtime.device(device)
+    model.to(device)
+    loss.to(device)
+    runtime.seed_everything(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay,
+                                  fused=device.type in ("cpu", "cuda"))  # one pass over the weights instead of ten
+    meta = {"seed": seed, "learning_rate": learning_rate, "weight_decay": weight_decay, "schedule": schedule,
+            "clip": clip, "average": average, "epochs": epochs, **(meta or {})}
+    path = Path(folder) / CHECKPOINT if folder else None
+    averaged = _averaged(model, average) if average else None
+    parts = {"model": model, "loss": loss, "optimizer": optimizer, **({"averaged": averaged} if averaged else {})}
+    history = _resume(path, parts, meta) if path and path.exists() else []
+    bar = runtime.progress(total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress)
+    stopped = bool(history) and history[-1].get("stopped")
+    try:
+        while len(history) < epochs and not stopped:
+            epoch = len(history)
+            _set_learning_rate(optimizer, learning_rate, schedule, epoch, epochs)
+            row = _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device)
+            history.append(row)
+            try:
+                for callback in callbacks:
+                    callback(history, averaged.module if averaged else model)
+            except Stop as reason:
+                row["stopped"] = stopped = str(reason)
+            if path:
+                _save(path, parts, meta, history)
+            bar.update()
+            bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds"})
+    finally:
+        bar.close()
+    if averaged:
+        model.load_state_dict(averaged.module.state_dict())
+    model.eval()
+    return history
+
+
+def _averaged(model, decay):
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    def mean(old, new, count):  # all weights in one call; short memory at first: the random start is soon forgotten
+        get_ema_multi_avg_fn(min(decay, float(1 + count) / float(10 + count)))(old, new, count)
+
+    return AveragedModel(model, multi_avg_fn=mean).eval()
+
+
+def _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device):
+    start = time.perf_counter()
+    rng = np.random.default_rng([seed, epoch])
+    torch.manual_seed(int(rng.integers(2**31)))
+    model.train()
+    rows = []
+    for number, batch in enumerate(batches(epoch, rng)):
+        batch = _to(batch, device)
+        if number == 0 and hasattr(loss, "start_epoch"):
+            loss.start_epoch(model, batch)
+        terms = loss(model, batch)
+        if not torch.isfinite(terms["loss"]):
+            raise UserError(f"the loss became {terms['loss'].item()} in epoch {epoch + 1}: lower the learning rate "
+                            "(try a third of it), then run again; the last good checkpoint is kept")
+        optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        if clip:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        if averaged:
+            averaged.update_parameters(model)
+        rows.append({name: float(term.detach()) for name, term in terms.items()})
+    if not rows:
+        raise UserError("the training data gave no batch: is there at least one volume as large as one cube?")
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {"epoch": epoch + 1, **means, "seconds": time.perf_counter() - start}
+
+
+def _set_learning_rate(optimizer, base, schedule, epoch, epochs):
+    if schedule == "cosine":
+        fallen = max(0.0, (epoch / epochs - 0.6) / 0.4)
+        base = base * 0.5 * (1 + np.cos(np.pi * fallen))
+    elif schedule != "constant":
+        raise UserError(f"schedule must be 'cosine' or 'constant', not {schedule!r}")
+    for group in optimizer.param_groups:
+        group["lr"] = float(base)
+
+
+def _to(batch, device):
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device)
+    return tuple(_to(part, device) for part in batch)
+
+
+def _save(path, parts, meta, history):
+    from cellseg_nb.io.files import atomic
+
+    state = {**{name: part.state_dict() for name, part in parts.items()}, "meta": meta, "history": history}
+    with atomic(path) as beside:
+        torch.save(state, beside)
+
+
+def _resume(path, parts, meta):
+    state = read_checkpoint(path)
+    different = {k for k in meta.keys() | state["meta"].keys() if meta.get(k) != state["meta"].get(k)}
+    if different:
+        changes = ", ".join(f"{k} was {state['meta'].get(k)!r}, now {meta.get(k)!r}" for k in sorted(different))
+        raise UserError(f"{path} belongs to another run ({changes}): choose another output folder, "
+                        "delete this file, or set the parameters back")
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise UserError(f"{path} holds another network than this run trains: choose another output folder, "
+                        "or delete this file") from error
+    return state["history"]
+
+
+def read_checkpoint(path):
+    """Read a checkpoint that `train` wrote, on the CPU and without running code from it.
+
+    Raises UserError when the file is missing, truncated, or not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: train first, or give the folder of a finished training")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        assert {"model", "meta", "history"} <= state.keys()
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise UserError(f"{path} is damaged or not a checkpoint of this package: delete it and train again, "
+                        "or give another file") from error
+    return state
+
+
+def read_saved(folder, name, method):
+    """Read the weights file ``name`` of a method from its folder (or the file itself), without running code from it.
+
+    Raises UserError when it is missing, damaged, or another method's.
+    """
+    path = Path(folder)
+    path = path / name if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{path} does not exist: give the folder that a finished training wrote")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = state["method"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise UserError(f"{path} is damaged or not a weights file of this package: train again, or give another") from error
+    if found != method:
+        raise UserError(f"{path} holds weights of {found!r}, not of {method!r}: give the folder of a {method} training")
+    return state
+
+
+def load_state(model, state, path):
+    """Load a state dict strictly; a UserError names the first missing, surplus and misshapen entries."""
+    own = model.state_dict()
+    missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [f"{k}: {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+              for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    wrong = [f"{what} {len(names)} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
+             for what, names in (("missing", missing), ("surplus", surplus), ("misshapen", shapes)) if names]
+    if wrong:
+        raise UserError(f"{path} does not fit this network: {'; '.join(wrong)}. Choose the architecture and widths "
+                        "it was trained with")
+    model.load_state_dict(state)

@@ -1,0 +1,1 @@
+"""Networks and their losses: WNet3D, SoftNCuts, MONAI's supervised networks."""

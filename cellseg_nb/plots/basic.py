@@ -1,0 +1,159 @@
+"""Figures. Every function draws on given axes or makes its own, and returns the matplotlib figure.
+
+Grey volumes, colours that colour-blind readers can tell apart (Okabe & Ito 2008), text that a projector can show.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.ticker import MaxNLocator
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.spines.top": False, "axes.spines.right": False,
+         "figure.dpi": 80, "figure.constrained_layout.use": True, "image.interpolation": "nearest"}
+
+
+def random_colours(labels, seed=1):
+    """A colour map that gives each label its own bright colour and the background none."""
+    rng = np.random.default_rng(seed)
+    hues = rng.permutation(int(np.max(labels, initial=0)))
+    colours = plt.get_cmap("hsv")(hues / max(1, len(hues)))
+    colours[:, :3] = 0.25 + 0.75 * colours[:, :3]
+    return ListedColormap(np.vstack([[0, 0, 0, 0], colours]) if len(hues) else [[0, 0, 0, 0]])
+
+
+def _limits(volume):
+    low, high = np.percentile(volume, [1, 99.7])
+    return float(low), float(high if high > low else low + 1)
+
+
+def _planes(volume, position):
+    z, y, x = position
+    return volume[z], volume[:, y], volume[:, :, x]
+
+
+def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, limits=None):
+    """Three slices through a (Z, Y, X) volume that meet in one point, drawn to scale; labels as coloured outlines.
+
+    ``position`` is (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark, bright) of the grey.
+    """
+    from skimage.segmentation import find_boundaries
+
+    position = [int(np.clip(p, 0, s - 1)) for p, s in zip(position or [s // 2 for s in volume.shape], volume.shape)]
+    size = voxel_size or (1.0, 1.0, 1.0)
+    unit = "µm" if voxel_size else "voxels"
+    low, high = limits or _limits(volume)
+    colours = None if labels is None else random_colours(labels)
+    names = (("x", "y"), ("x", "z"), ("y", "z"))
+    steps = ((2, 1), (2, 0), (1, 0))
+    extents = [(0, volume.shape[a] * size[a], volume.shape[b] * size[b], 0) for a, b in steps]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(13, 4.6))
+        for i, (ax, plane) in enumerate(zip(axes, _planes(volume, position))):
+            ax.imshow(plane, cmap="gray", vmin=low, vmax=high, extent=extents[i])
+            if labels is not None:
+                cut = _planes(labels, position)[i]
+                edges = np.where(find_boundaries(cut, mode="inner"), cut, 0)
+                ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extents[i])
+            across = "zyx"[i]
+            ax.set(xlabel=f"{names[i][0]} ({unit})", ylabel=f"{names[i][1]} ({unit})",
+                   title=f"slice {across} = {position[i]}")
+        if title:
+            figure.suptitle(title, fontsize=14)
+    return figure
+
+
+def projection(volume, labels=None, voxel_size=None, title="Maximum projection along z"):
+    """Brightest voxel along z, next to it the labels in colour where there are any."""
+    size = voxel_size or (1.0, 1.0, 1.0)
+    unit = "µm" if voxel_size else "voxels"
+    extent = (0, volume.shape[2] * size[2], volume.shape[1] * size[1], 0)
+    low, high = _limits(volume.max(0))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 1 if labels is None else 2, figsize=(6 if labels is None else 11.5, 5.2),
+                                    squeeze=False, sharey=True)
+        axes[0, 0].imshow(volume.max(0), cmap="gray", vmin=low, vmax=high, extent=extent)
+        axes[0, 0].set(title=title, xlabel=f"x ({unit})", ylabel=f"y ({unit})")
+        if labels is not None:
+            axes[0, 1].imshow(volume.max(0), cmap="gray", vmin=low, vmax=high, extent=extent)
+            axes[0, 1].imshow(labels.max(0), cmap=random_colours(labels), vmin=0, vmax=max(1, labels.max()),
+                              extent=extent, alpha=0.75)
+            axes[0, 1].set(title=f"{len(np.unique(labels)) - 1} cells, one colour each", xlabel=f"x ({unit})")
+    return figure
+
+
+def histogram(volume, title="How bright the voxels are"):
+    """Brightness of all voxels, counted on a log scale: cells are the long tail on the right."""
+    with plt.rc_context(STYLE):
+        figure, ax = plt.subplots(figsize=(7, 3.4))
+        ax.hist(np.ravel(volume), bins=200, color=BLUE)
+        ax.set(yscale="log", xlabel="brightness (as in the file)", ylabel="voxels", title=title)
+    return figure
+
+
+def curves(history, terms=("n_cuts", "reconstruction"), figure=None):
+    """Loss terms over the epochs, one panel each, on a log scale."""
+    with plt.rc_context(STYLE):
+        figure = figure or plt.figure(figsize=(11, 3.4))
+        axes = figure.subplots(1, len(terms), squeeze=False)[0]
+        for ax, term, colour in zip(axes, terms, (BLUE, ORANGE, GREEN, RED)):
+            epochs = [row["epoch"] for row in history]
+            ax.plot(epochs, [row[term] for row in history], color=colour, marker="o", markersize=3)
+            ax.set(xlabel="epoch", ylabel=term.replace("_", " "), yscale="log")
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+            ax.grid(alpha=0.3)
+    return figure
+
+
+def class_map(plane, classes, title=None):
+    """A slice beside the probability of each class in it. plane (Y, X), classes (K, Y, X)."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 1 + len(classes), figsize=(4 * (1 + len(classes)), 3.9))
+        low, high = _limits(plane)
+        axes[0].imshow(plane, cmap="gray", vmin=low, vmax=high)
+        axes[0].set_title("the slice")
+        for k, (ax, share) in enumerate(zip(axes[1:], classes)):
+            shown = ax.imshow(share, cmap="viridis", vmin=0, vmax=1)
+            ax.set_title(f"class {k}")
+        for ax in axes:
+            ax.set(xlabel="x (voxels)", ylabel="y (voxels)" if ax is axes[0] else "")
+        figure.colorbar(shown, ax=axes, label="probability", shrink=0.8)
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
+def sizes(cells, unit="µm"):
+    """Histogram of cell diameters and of volumes from a table of cells."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(11, 3.6))
+        for ax, column, label in zip(axes, ("equivalent_diameter_um", "volume_um3"),
+                                     (f"diameter of a ball of the same volume ({unit})", f"volume ({unit}³)")):
+            values = cells[column]
+            ax.hist(values, bins=min(40, max(5, len(values) // 5)), color=GREEN, edgecolor="white")
+            if len(values):
+                middle = values.median()
+                ax.axvline(middle, color="black", linestyle="--",
+                           label=f"median {middle:,.0f}" if middle >= 1000 else f"median {middle:.3g}")
+                ax.legend(frameon=False)
+            ax.set(xlabel=label, ylabel="cells")
+    return figure
+
+
+def live(every=1):
+    """A ``show`` function for `cellseg_nb.learning.monitor.Watch`: curves and class maps in one place of the notebook, redrawn as they form."""
+    from IPython.display import display
+
+    places = {}
+
+    def show(history, plane, classes):
+        figures = {"curves": curves(history),
+                   "classes": class_map(plane, classes, f"classes after epoch {history[-1]['epoch']}")}
+        for name, figure in figures.items():
+            if name in places:
+                places[name].update(figure)
+            else:
+                places[name] = display(figure, display_id=True)
+            plt.close(figure)
+
+    return show

@@ -1,0 +1,244 @@
+"""Cellpose and StarDist: from scratch, on small volumes; the same interface; no download, ever."""
+
+import socket
+import warnings
+
+import numpy as np
+import pytest
+
+from cellseg_nb import methods
+from cellseg_nb.data import simulate
+from cellseg_nb.errors import UserError
+from cellseg_nb.evaluation import metrics
+from cellseg_nb.learning import loop
+
+FAST = {"cellpose": dict(epochs=16, slices=32, bsize=32, device="cpu"),
+        "stardist": dict(epochs=14, steps=25, patch=24, grid=2, rays=32, filters=16, features=32, device="cpu")}
+SHORT = {"cellpose": dict(epochs=1, slices=8, bsize=32, device="cpu"),
+         "stardist": dict(epochs=1, steps=1, patch=16, grid=2, filters=8, rays=32, device="cpu")}
+SETTINGS = {"cellpose": ("cellprob_threshold", "flow_smooth", "min_size"),
+            "stardist": ("prob_thresh", "nms_thresh", "min_size")}
+NAMES = pytest.mark.parametrize("name", FAST)
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return simulate.volume((24, 36, 36), 14, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(pair):
+    """Each method trained once, when it is first asked for: name -> (method, history, untuned labels, table)."""
+    made = {}
+
+    def train(name):
+        library(name)
+        if name not in made:
+            method = methods.get(name, **FAST[name])
+            history = method.fit([pair[0]], [pair[1]], progress=False)
+            before = method.segment(pair[0])
+            made[name] = method, history, before, method.tune([pair[0]], [pair[1]])
+        return made[name]
+
+    return train
+
+
+def library(name):
+    pytest.importorskip(name)
+    if name == "stardist":
+        pytest.importorskip("tensorflow")
+
+
+def f1(pair, labels):
+    return metrics.match(pair[1], labels, (0.5,)).f1[0]
+
+
+@slow
+@NAMES
+def test_trained_from_scratch_and_tuned_it_finds_the_cells(name, trained, pair):
+    method, history, before, table = trained(name)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert [row["epoch"] for row in history] == list(range(1, FAST[name]["epochs"] + 1))
+    found = method.segment(pair[0])
+    assert found.dtype == np.int32 and found.shape == pair[0].shape
+    assert f1(pair, found) > 0.7 and f1(pair, found) >= f1(pair, before) - 1e-9
+    assert f1(pair, found) == pytest.approx(table.f1.max(), abs=0.02)
+    assert set(SETTINGS[name]) < set(table.columns) and len(table) > 5
+
+
+@slow
+@NAMES
+def test_probability(name, trained, pair):
+    probability = trained(name)[0].predict(pair[0])
+    assert probability.shape == pair[0].shape and probability.dtype == np.float32
+    assert 0 <= probability.min() and probability.max() <= 1
+    assert probability[pair[1] > 0].mean() > probability[pair[1] == 0].mean() + 0.2
+
+
+@slow
+@NAMES
+def test_saved_and_loaded_it_says_the_same(name, trained, pair, tmp_path, monkeypatch):
+    method = trained(name)[0]
+    path = method.save(tmp_path)
+    assert path.parent == tmp_path and path.stem == name
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
+    for place in (tmp_path, path):
+        again = methods.kind(name).load(place, device="cpu")
+        assert all(getattr(again, setting) == getattr(method, setting) for setting in SETTINGS[name])
+    assert np.array_equal(again.segment(pair[0]), method.segment(pair[0]))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match="damaged"):
+        methods.kind(name).load(tmp_path)
+
+
+@slow
+@NAMES
+def test_what_was_computed_once_can_be_given(name, trained, pair):
+    method = trained(name)[0]
+    found = method.segment(pair[0])
+    assert np.array_equal(method.segment(pair[0], method.maps(pair[0])), found)
+    assert np.array_equal(method.segment(pair[0], np.zeros(pair[0].shape)), found)  # a probability alone is not enough
+
+
+@slow
+def test_stardist_tunes_as_it_segments(trained, pair):
+    """Its fast search gives the same cells as StarDist asked anew at each threshold."""
+    method, _, _, table = trained("stardist")
+    names = ("prob_thresh", "nms_thresh", "min_size")
+    kept = {name: getattr(method, name) for name in names}
+    try:
+        for row in table.to_dict("records")[::8]:
+            vars(method).update({name: row[name] for name in names})
+            assert f1(pair, method.segment(pair[0])) == pytest.approx(row["f1"], abs=1e-9)
+    finally:
+        vars(method).update(kept)
+
+
+@slow
+def test_stardist_segments_as_the_library_does(trained, pair):
+    """With StarDist's own border, the labels are those of its `predict_instances`."""
+    from cellseg_nb.cells import instances
+    from cellseg_nb.learning import augmentation
+
+    method = trained("stardist")[0]
+    method.training["border"] = 2
+    try:
+        theirs = method.model.predict_instances(augmentation.prepare(pair[0]), prob_thresh=method.prob_thresh,
+                                                nms_thresh=method.nms_thresh)[0]
+        assert np.array_equal(method.segment(pair[0]), instances.filter_size(theirs.astype(np.int32), method.min_size))
+    finally:
+        method.training["border"] = 0
+
+
+@slow
+@NAMES
+def test_same_seed_same_start(name, pair):
+    library(name)
+    losses = [methods.get(name, **SHORT[name], seed=seed).fit([pair[0]], [pair[1]], progress=False)[0]["loss"]
+              for seed in (3, 3, 4)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0] != pytest.approx(losses[2], rel=1e-3)
+
+
+@slow
+@NAMES
+def test_flat_voxels(name):
+    library(name)
+    size = (2.0, 1.0, 1.0)
+    image, labels = simulate.volume((12, 24, 24), 6, seed=2, voxel_size=size)
+    flat = {"cellpose": {}, "stardist": dict(patch=(8, 16, 16), grid=None)}
+    method = methods.get(name, **{**SHORT[name], **flat[name], "voxel_size": size})
+    method.fit([image], [labels], progress=False)
+    assert method.segment(image).shape == method.predict(image).shape == image.shape
+    if name == "stardist":
+        assert method.anisotropy == [2, 1, 1] and method.grid == [1, 2, 2]
+    else:
+        assert method.maps(image)[1].shape == (24, 24, 24)
+
+
+@slow
+def test_cellpose_as_published_resizes_and_uses_xy_slices(pair):
+    library("cellpose")
+    method = methods.get("cellpose", **{**SHORT["cellpose"], "planes": "xy", "rescale": True, "slices": 0})
+    planes, masks = method._slices([pair[0]], [pair[1]])
+    assert len(planes) <= 24 and {plane.shape for plane in planes} == {(36, 36)} and all(mask.any() for mask in masks)
+    method.fit([pair[0]], [pair[1]], progress=False)
+    assert 3 < method.diameter < 9 and method.segment(pair[0]).shape == pair[0].shape
+
+
+@slow
+@NAMES
+def test_not_trained_long_enough_it_gives_advice(name, pair, capsys):
+    library(name)
+    method = methods.get(name, **SHORT[name])
+    seen = []
+    method.fit([pair[0]], [pair[1]], callbacks=[lambda history, model: seen.append(len(history))], progress=False)
+    table = method.tune([pair[0]], [pair[1]])
+    assert seen == [1] and table.f1.max() == 0
+    assert "finds no cell in its own training volumes" in capsys.readouterr().out
+
+
+@slow
+def test_stardist_can_be_stopped(pair):
+    library("stardist")
+
+    def stop(history, model):
+        if len(history) == 2:
+            raise loop.Stop("enough")
+
+    method = methods.get("stardist", **{**SHORT["stardist"], "epochs": 5})
+    assert len(method.fit([pair[0]], [pair[1]], callbacks=[stop], progress=False)) == 2
+
+
+@NAMES
+def test_not_trained_and_not_there(name, pair, tmp_path):
+    library(name)
+    method = methods.get(name)
+    for act in (lambda: method.segment(pair[0]), lambda: method.predict(pair[0]), lambda: method.save(tmp_path)):
+        with pytest.raises(UserError, match="is not trained yet: call fit first"):
+            act()
+    with pytest.raises(UserError, match="does not exist|is missing"):  # and no download instead
+        methods.kind(name).load(tmp_path / "nowhere")
+    np.savez(tmp_path / "stardist.npz", settings='{"method": "otsu"}')
+    with pytest.raises(UserError, match="missing, damaged or of another method"):
+        methods.kind("stardist").load(tmp_path)
+
+
+@NAMES
+def test_bad_pairs(name, pair):
+    library(name)
+    method, (image, labels) = methods.get(name, **FAST[name]), pair
+    for bad, message in ((labels[:-1], "have shape"), (labels.astype(float), "hold float64"),
+                         (labels - 1, "go from -1"), (labels * 0, "only background"), (None, "need labels")):
+        with pytest.raises(UserError, match=message):
+            method.fit([image], None if bad is None else [bad])
+    with pytest.raises(UserError, match="1 volumes and 2 label"):
+        method.fit([image], [labels, labels])
+
+
+def test_bad_settings(pair):
+    with pytest.raises(UserError, match="planes must be one of 'all', 'xy'"):
+        methods.get("cellpose", planes="xz")
+    with pytest.raises(UserError, match="bsize divisible by 16"):
+        methods.get("cellpose", bsize=50)
+    library("stardist")
+    with pytest.raises(UserError, match="patch for stardist must be divisible by 4 times the grid"):
+        methods.get("stardist", patch=20, grid=2).fit([pair[0]], [pair[1]])
+    with pytest.raises(UserError, match="smaller than one training cube"):
+        methods.get("stardist", patch=32).fit([pair[0]], [pair[1]])
+
+
+@NAMES
+def test_paper_settings_can_be_made(name):
+    kind = methods.kind(name)
+    assert kind(**kind.PAPER).training["epochs"] == kind.PAPER["epochs"]
+
+
+def test_without_the_library_one_line_says_what_to_install(pair, monkeypatch):
+    import sys
+
+    for library_name in ("cellpose", "stardist", "tensorflow"):
+        monkeypatch.setitem(sys.modules, library_name, None)
+    for name in FAST:
+        with warnings.catch_warnings(), pytest.raises(UserError, match=r'pip install "cellseg-nb\[rivals\]"'):
+            methods.get(name).fit([pair[0]], [pair[1]])

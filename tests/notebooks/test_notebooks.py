@@ -1,0 +1,103 @@
+"""Notebooks 01, 03, 04 and 08 executed by papermill with their defaults, and again with a user's files."""
+
+import json
+
+import numpy as np
+import pandas
+import pytest
+from executing import executed
+from servers import Server
+
+from cellseg_nb import runs
+from cellseg_nb.data import simulate
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes
+from cellseg_nb.methods import weights
+
+pytestmark = pytest.mark.notebook
+
+
+def pair(folder, number, shape=(64, 64, 72)):
+    image, labels = simulate.volume(shape, 70, seed=number)
+    volumes.write(folder / "images" / f"v{number}.tif", image, (2.0, 1.0, 1.0))
+    volumes.write(folder / "labels" / f"v{number}.tif", labels, (2.0, 1.0, 1.0))
+    return labels
+
+
+def test_01_on_simulated_volumes(tmp_path):
+    out, _ = executed("01_data", tmp_path / "out")
+    counted = pandas.read_csv(out / "volumes.csv")
+    published = {"c1": 343, "c2": 365, "c3": 631, "c4": 396, "c5": 347, "visual": 550}
+    assert len(counted) == 6 and sorted(counted.cells) == sorted(published.values())
+    splits = pandas.read_csv(out / "splits.csv")
+    assert set(splits.percentage) == {10, 20, 60, 80} and splits.held_out.nunique() == 3
+    for _, part in splits.groupby(["fold", "percentage"]):
+        assert not part.volume.isin(part.held_out).any()  # nothing of the held-out volume is learned from
+
+
+def test_01_on_a_users_folder(tmp_path):
+    labels = [pair(tmp_path / "mine", number) for number in (1, 2)]
+    out, _ = executed("01_data", tmp_path / "out", dataset=tmp_path / "mine", cube=32)
+    assert sorted(pandas.read_csv(out / "volumes.csv").cells) == sorted(len(np.unique(one)) - 1 for one in labels)
+
+
+def test_01_says_what_to_do_without_a_server(tmp_path):
+    with Server() as server, pytest.raises(UserError, match="DATASET_WITH_GT.zip"):
+        runs.run("01_data", {"dataset": "cellseg3d", "base_url": server.url, "cache": str(tmp_path / "c")}, tmp_path / "out")
+
+
+def test_03_learns_and_beats_the_baseline(tmp_path):
+    out, summary = executed("03_supervised_training", tmp_path / "out")
+    scores = pandas.read_csv(out / "scores.csv", index_col="method")
+    assert scores.loc["segresnet", "F1@0.5"] > scores.loc["otsu", "F1@0.5"]
+    history = pandas.read_csv(out / "history.csv")
+    assert history.loss.iloc[-1] < history.loss.iloc[0] / 2 and history.val_dice.max() > 0.6
+    assert 0 < summary["threshold"] < 1
+    find_cells = weights.load(out)  # notebook 04 opens the weights
+    assert find_cells.architecture == "segresnet" and find_cells.threshold == summary["threshold"]
+
+
+def test_04_on_the_sample(tmp_path):
+    out, summary = executed("04_inference", tmp_path / "out")
+    assert summary["f1_at_0.5"] > 0.8
+    cells = pandas.read_csv(out / "cells.csv")
+    labels, size = volumes.read_labels(out / "labels.tif")
+    assert len(cells) == summary["cells"] == labels.max() and size == (5, 5, 5)
+    assert (out / "turntable.gif").read_bytes()[:6] == b"GIF89a"
+    batch = pandas.read_csv(out / "batch" / "batch.csv", keep_default_na=False)
+    assert list(batch.problem.ne("")) == [False, False, False, True] and "slab_4_broken.tif" in batch.problem.iloc[3]
+
+
+def test_04_on_a_users_volume_and_weights(tmp_path):
+    from cellseg_nb.methods.wnet3d import WNet3DMethod
+
+    image, _ = simulate.volume((34, 41, 50), 20, seed=3)
+    volumes.write(tmp_path / "mine.tif", image, (2.0, 1.0, 1.0))
+    method = WNet3DMethod(channels=(8, 8, 16, 16), cube=16, epochs=4, device="cpu")
+    method.fit([image], progress=False)
+    out, summary = executed("04_inference", tmp_path / "out", images=tmp_path / "mine.tif", weights=method.save(tmp_path / "w").parent,
+                            method="watershed", closing=1)
+    assert summary["volume"] == "mine" and summary["voxel_size_um"] == [2, 1, 1] and "f1_at_0.5" not in summary
+
+
+def test_04_names_weights_that_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="nowhere.pth"):
+        runs.run("04_inference", {"weights": "nowhere.pth"}, tmp_path / "out")
+
+
+def test_08_reproduces_the_paper(tmp_path, capfd):
+    out, _ = executed("08_statistics", tmp_path / "out")
+    assert "encryption" not in capfd.readouterr().err  # no warning of Jupyter's greets the user
+    kruskal = json.loads((out / "kruskal.json").read_text())
+    assert kruskal["H"] == pytest.approx(49.212286777549934, rel=1e-12)
+    assert kruskal["p"] == pytest.approx(2.0617114022093387e-08, rel=1e-12)
+
+
+def test_08_on_a_users_table(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pandas.DataFrame([{"method": m, "fold": f, "f1": 0.5 + 0.1 * i + rng.normal(0, 0.02)}
+                              for i, m in enumerate("abc") for f in range(6)])
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    out, _ = executed("08_statistics", tmp_path / "out", table=tmp_path / "mine.csv", block="fold")
+    assert json.loads((out / "friedman.json").read_text())["blocks"] == 6
+    assert list(pandas.read_csv(out / "posthoc.csv", index_col=0).index) == ["a", "b", "c"]
