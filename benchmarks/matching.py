@@ -1,6 +1,8 @@
-"""Matching at nine IoU thresholds: `cellseg_nb.evaluation.metrics.match`, one pass, against nine calls of StarDist's ``matching``.
+"""Matching at nine IoU thresholds: `cellseg_nb.evaluation.metrics.match`, one pass, against nine calls of
+StarDist's ``matching``.
 
-192 x 192 x 192 voxels with about 2,600 cells, and the same cells moved by two voxels as the prediction. Needs stardist.
+192 x 192 x 192 voxels with about 2,600 cells, and the same cells moved by two voxels as the prediction. Needs
+stardist.
 """
 
 import statistics
@@ -38,6 +40,8 @@ def seconds(call):
 
 assert [row.tp for row in ours().itertuples()] == [one.tp for one in theirs()]
 pairs = [(seconds(ours), seconds(theirs)) for _ in range(7)]
-print(f"{len(np.unique(truth)) - 1} cells: one pass {statistics.median(a for a, _ in pairs):.2f} s, nine calls "
-      f"{statistics.median(b for _, b in pairs):.2f} s, ratio {statistics.median(b / a for a, b in pairs):.1f} "
-      f"(median of {len(pairs)} pairs)")
+print(
+    f"{len(np.unique(truth)) - 1} cells: one pass {statistics.median(a for a, _ in pairs):.2f} s, nine calls "
+    f"{statistics.median(b for _, b in pairs):.2f} s, ratio {statistics.median(b / a for a, b in pairs):.1f} "
+    f"(median of {len(pairs)} pairs)"
+)

@@ -5,7 +5,8 @@ Import the module you need (``from cellseg_nb import volumes, instances``): noth
 
 __version__ = "0.1.0"
 
-# ``from cellseg_nb import volumes`` without knowing the room; `data`, `methods` and `plots` are rooms themselves.
+# ``from cellseg_nb import volumes`` without knowing the room; `data`, `methods` and `plots` are rooms
+# themselves.
 _ROOMS = {
     "io": "files tiff volumes",
     "data": "archives datasets download hub simulate splitting",

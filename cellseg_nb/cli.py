@@ -1,4 +1,5 @@
-"""The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``, ``doctor``."""
+"""The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``,
+``doctor``."""
 
 import argparse
 import sys
@@ -35,7 +36,9 @@ def _words(error):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="cellseg-nb", description="Run the cellseg-nb notebooks from the command line.")
+    parser = argparse.ArgumentParser(
+        prog="cellseg-nb", description="Run the cellseg-nb notebooks from the command line."
+    )
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(command=None, debug=False)
     commands = parser.add_subparsers(title="commands")
@@ -43,19 +46,33 @@ def _parser():
     listing = commands.add_parser("list", help="show the notebooks and their parameters")
     listing.set_defaults(command=_list)
 
-    run = commands.add_parser("run", help="execute a notebook on your data",
-                              description="Execute a notebook; leave it, its report and its results in a folder.")
+    run = commands.add_parser(
+        "run",
+        help="execute a notebook on your data",
+        description="Execute a notebook; leave it, its report and its results in a folder.",
+    )
     run.add_argument("notebook", help="its name, for example 00_quickstart")
     run.add_argument("-o", "--out", help="folder for the results (default: results/NOTEBOOK)")
-    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="set a parameter of the notebook; give it once for each")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="set a parameter of the notebook; give it once for each",
+    )
     run.set_defaults(command=_run)
 
-    copy = commands.add_parser("copy", help="copy the notebooks into a folder of yours, to open them in Jupyter")
+    copy = commands.add_parser(
+        "copy", help="copy the notebooks into a folder of yours, to open them in Jupyter"
+    )
     copy.add_argument("folder", nargs="?", default="notebooks", help="default: notebooks")
     copy.set_defaults(command=_copy)
 
-    doctor = commands.add_parser("doctor", help="say what is installed, what is missing, and which device is used")
+    doctor = commands.add_parser(
+        "doctor", help="say what is installed, what is missing, and which device is used"
+    )
     doctor.set_defaults(command=_doctor)
     for command in (listing, run, copy, doctor):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")

@@ -9,9 +9,28 @@ from pathlib import Path
 
 from cellseg_nb import __version__, methods
 
-CORE = ("torch", "monai", "numpy", "scipy", "pandas", "scikit-image", "connected-components-3d", "tifffile", "imagecodecs",
-        "matplotlib", "pooch", "huggingface_hub", "safetensors", "scikit-posthocs", "statsmodels", "jupyterlab",
-        "ipywidgets", "ipykernel", "papermill", "nbconvert")
+CORE = (
+    "torch",
+    "monai",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-image",
+    "connected-components-3d",
+    "tifffile",
+    "imagecodecs",
+    "matplotlib",
+    "pooch",
+    "huggingface_hub",
+    "safetensors",
+    "scikit-posthocs",
+    "statsmodels",
+    "jupyterlab",
+    "ipywidgets",
+    "ipykernel",
+    "papermill",
+    "nbconvert",
+)
 RIVALS = ("cellpose", "stardist")
 OLDEST, NEWEST = (3, 11), (3, 13)  # Pythons the project is tested with
 
@@ -69,5 +88,7 @@ def _device():
     print(f"{'device':26s}{chosen} ({runtime.device_words(chosen)})")
     print(f"{'free memory':26s}{runtime.free_memory() / 1e9:.0f} GB")
     if chosen.type == "cpu":
-        print(f"{'':26s}no GPU found: everything works on the CPU, with the laptop settings; in Colab choose "
-              "Runtime > Change runtime type > GPU")
+        print(
+            f"{'':26s}no GPU found: everything works on the CPU, with the laptop settings; in Colab choose "
+            "Runtime > Change runtime type > GPU"
+        )

@@ -1,4 +1,5 @@
-"""Parameters of a notebook, checked before anything is computed: one line says which is wrong and what it may be."""
+"""Parameters of a notebook, checked before anything is computed: one line says which is wrong and what it may
+be."""
 
 import math
 
@@ -11,8 +12,11 @@ def number(name, value, low=None, high=None, whole=False):
     if not good or (whole and value != int(value)):
         raise UserError(f"{name} must be {'a whole number' if whole else 'a number'}, not {value!r}")
     if (low is not None and value < low) or (high is not None and value > high):
-        limits = f"between {low} and {high}" if high is not None and low is not None else (
-            f"at least {low}" if high is None else f"at most {high}")
+        limits = (
+            f"between {low} and {high}"
+            if high is not None and low is not None
+            else (f"at least {low}" if high is None else f"at most {high}")
+        )
         raise UserError(f"{name} must be {limits}, not {value!r}")
     return int(value) if whole else float(value)
 
@@ -33,7 +37,9 @@ def voxel_size(text):
     except (TypeError, ValueError):
         size = ()
     if len(size) != 3 or not all(0 < s < 1e5 and math.isfinite(s) for s in size):
-        raise UserError(f"voxel_size must be three positive numbers Z,Y,X in µm, such as 5,1.2,1.2, or auto; not {text!r}")
+        raise UserError(
+            f"voxel_size must be three positive numbers Z,Y,X in µm, such as 5,1.2,1.2, or auto; not {text!r}"
+        )
     return size
 
 

@@ -1,4 +1,5 @@
-"""Execute a notebook with papermill: parameters checked first, a progress bar, a report, no half-written results."""
+"""Execute a notebook with papermill: parameters checked first, a progress bar, a report, no half-written
+results."""
 
 import ast
 import json
@@ -26,12 +27,15 @@ def find(name):
     stem = Path(name).stem
     found = [p for p in notebooks() if stem in (p.stem, p.stem[:2], p.stem[3:])]
     if not found:
-        raise UserError(f"there is no notebook {name!r}: choose one of {', '.join(p.stem for p in notebooks())}")
+        raise UserError(
+            f"there is no notebook {name!r}: choose one of {', '.join(p.stem for p in notebooks())}"
+        )
     return found[0]
 
 
 def copy(folder):
-    """Copy the notebooks into a folder; what is there already stays as it is. Returns the paths of the copies.
+    """Copy the notebooks into a folder; what is there already stays as it is. Returns the paths of the
+    copies.
 
     Raises UserError when one of them is there, changed or not, or the folder cannot be written.
     """
@@ -42,7 +46,9 @@ def copy(folder):
     copies = {path: writable_folder(absolute(folder)) / path.name for path in notebooks()}
     there = [target for target in copies.values() if target.exists()]
     if there:
-        raise UserError(f"{there[0]} is there already: give another folder, so that your changes are not lost")
+        raise UserError(
+            f"{there[0]} is there already: give another folder, so that your changes are not lost"
+        )
     for source, target in copies.items():
         with atomic(target) as beside:
             shutil.copy(source, beside)
@@ -52,15 +58,25 @@ def copy(folder):
 def describe(path):
     """Title and parameter names of a notebook."""
     cells = json.loads(path.read_text())["cells"]
-    title = next((line.lstrip("# ").strip() for cell in cells if cell["cell_type"] == "markdown"
-                  for line in cell["source"] if line.startswith("# ")), path.stem)
+    title = next(
+        (
+            line.lstrip("# ").strip()
+            for cell in cells
+            if cell["cell_type"] == "markdown"
+            for line in cell["source"]
+            if line.startswith("# ")
+        ),
+        path.stem,
+    )
     return title, list(parameters(path))
 
 
 def parameters(path):
     """Defaults in the cell tagged ``parameters``: {name: value}."""
     tree = ast.parse(_parameters_cell(path))
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+    return {
+        node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)
+    }
 
 
 def _parameters_cell(path):
@@ -72,9 +88,11 @@ def _parameters_cell(path):
 
 
 def path_parameters(path):
-    """The parameters that are paths: {name: True where a repository on the Hub, ``owner/name``, will do as well}.
+    """The parameters that are paths: {name: True where a repository on the Hub, ``owner/name``, will do as
+    well}.
 
-    The notebook marks them in its parameters cell, in one line: ``# Paths: weights (or owner/name), images, out``.
+    The notebook marks them in its parameters cell, in one line: ``# Paths: weights (or owner/name), images,
+    out``.
     """
     line = re.search(r"(?m)^# Paths: (.+)$", _parameters_cell(path))
     marked = [word.strip() for word in line[1].split(",")] if line else []
@@ -82,7 +100,8 @@ def path_parameters(path):
 
 
 def choices(path, name):
-    """What the Colab form of a parameter offers, such as the names of data sets; empty where it is free text."""
+    """What the Colab form of a parameter offers, such as the names of data sets; empty where it is free
+    text."""
     form = re.search(rf"(?m)^{re.escape(name)} = .*#@param (\[.*?\])", _parameters_cell(path))
     return ast.literal_eval(form[1]) if form else []
 
@@ -102,7 +121,9 @@ def convert(name, text, default):
     kind = type(default)
     try:
         if kind is bool:
-            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[
+                text.lower()
+            ]
         if kind in (int, float):
             return kind(text)
     except (KeyError, ValueError):
@@ -115,7 +136,8 @@ def run(name, given=None, out=None, kernel="python3"):
     """Execute a notebook and write the executed copy and ``report.html`` beside its results.
 
     ``given`` maps parameter names to texts or values. Returns the output folder.
-    Raises UserError for unknown or ill-typed parameters, and with the notebook's own line when its input is at fault.
+    Raises UserError for unknown or ill-typed parameters, and with the notebook's own line when its input is
+    at fault.
     """
     from cellseg_nb.io.files import writable_folder
 
@@ -150,27 +172,40 @@ def _execute(path, out, values, kernel):
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.update(CELLSEG_NB_BATCH="1", PYDEVD_DISABLE_FILE_VALIDATION="1")
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user's home
+    # the kernel of this environment, not of the user's home
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     with tempfile.TemporaryDirectory(prefix="cellseg-nb-") as scratch:
         executed = Path(scratch) / path.name
         try:
-            papermill.execute_notebook(str(path), str(executed), values, kernel_name=kernel, progress_bar=True,
-                                       cwd=str(path.parent), stderr_file=sys.stderr, **_encrypted())
+            papermill.execute_notebook(
+                str(path),
+                str(executed),
+                values,
+                kernel_name=kernel,
+                progress_bar=True,
+                cwd=str(path.parent),
+                stderr_file=sys.stderr,
+                **_encrypted(),
+            )
         except PapermillExecutionError as error:
             if error.ename == "UserError":
                 raise UserError(" ".join(error.evalue.split())) from error
             with atomic(out / f"{path.stem}.failed.ipynb") as beside:
                 shutil.copy(executed, beside)
-            raise UserError(f"{path.stem} stopped in cell {error.cell_index}: {error.ename}: "
-                            f"{' '.join(error.evalue.split())[:300]} (see {out / (path.stem + '.failed.ipynb')})") from error
+            raise UserError(
+                f"{path.stem} stopped in cell {error.cell_index}: {error.ename}: "
+                f"{' '.join(error.evalue.split())[:300]} (see {out / (path.stem + '.failed.ipynb')})"
+            ) from error
         with atomic(out / path.name) as beside:
             shutil.copy(executed, beside)
 
 
 def _encrypted():
-    """What makes papermill encrypt its talk with the kernel, where Jupyter can (jupyter_client >= 8.9, libzmq with Curve).
+    """What makes papermill encrypt its talk with the kernel, where Jupyter can (jupyter_client >= 8.9, libzmq
+    with Curve).
 
-    Without it, everybody with an account on the machine might listen, and ipykernel greets the user with a warning of that.
+    Without it, everybody with an account on the machine might listen, and ipykernel greets the user with a
+    warning of that.
     """
     import zmq
     from jupyter_client import KernelManager

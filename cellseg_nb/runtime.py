@@ -1,4 +1,5 @@
-"""Where the code runs, and on what: Colab, Jupyter or a batch job; CUDA, Apple MPS or CPU; seeds; progress bars."""
+"""Where the code runs, and on what: Colab, Jupyter or a batch job; CUDA, Apple MPS or CPU; seeds; progress
+bars."""
 
 import functools
 import os
@@ -15,8 +16,8 @@ def in_batch():
 
 
 def device(name="auto"):
-    """The torch device to compute on. ``"auto"``: CUDA, else Apple MPS, where it can do what the networks need
-    (`missing`), else CPU; or any name torch knows.
+    """The torch device to compute on. ``"auto"``: CUDA, else Apple MPS, where it can do what the networks
+    need (`missing`), else CPU; or any name torch knows.
 
     Raises UserError when the named device is not there.
     """
@@ -30,14 +31,16 @@ def device(name="auto"):
         chosen = torch.device(name)
         torch.empty(1, device=chosen)
     except Exception as error:
-        raise UserError(f"device {name!r} is not available here ({str(error).splitlines()[0]}): "
-                        "use 'auto' or 'cpu'") from error
+        raise UserError(
+            f"device {name!r} is not available here ({str(error).splitlines()[0]}): use 'auto' or 'cpu'"
+        ) from error
     return chosen
 
 
 @functools.cache
 def _best():
-    """The fastest device that can do what the networks need; says once why a GPU that is there is not taken."""
+    """The fastest device that can do what the networks need; says once why a GPU that is there is not
+    taken."""
     import torch
 
     there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
@@ -52,9 +55,9 @@ def _best():
 def missing(chosen):
     """What a torch device cannot do of what the networks need, in words, or None.
 
-    Tried on a cube of 8 voxels, forward and backward: 3D convolution, transposed convolution, max pooling, trilinear
-    resizing. Apple's GPUs lacked some of them before torch 2.8, and a CUDA build without kernels for an older or newer
-    card fails at the first.
+    Tried on a cube of 8 voxels, forward and backward: 3D convolution, transposed convolution, max pooling,
+    trilinear resizing. Apple's GPUs lacked some of them before torch 2.8, and a CUDA build without kernels
+    for an older or newer card fails at the first.
     """
     import torch
     import torch.nn.functional as F
@@ -66,7 +69,9 @@ def missing(chosen):
         "3D convolution": lambda x: F.conv3d(x, weight(x.device)),
         "transposed 3D convolution": lambda x: F.conv_transpose3d(x, weight(x.device), stride=2),
         "3D max pooling": lambda x: F.max_pool3d(x, 2),
-        "trilinear resizing": lambda x: F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False),
+        "trilinear resizing": lambda x: F.interpolate(
+            x, scale_factor=2, mode="trilinear", align_corners=False
+        ),
     }
     for words, operation in operations.items():
         try:
@@ -90,7 +95,8 @@ def device_words(chosen):
 
 
 def seed_everything(seed):
-    """Seed Python, numpy and torch, and ask torch for deterministic algorithms (a warning where there is none)."""
+    """Seed Python, numpy and torch, and ask torch for deterministic algorithms (a warning where there is
+    none)."""
     import random
 
     import numpy
@@ -112,7 +118,8 @@ def free_memory():
 
 
 def progress(items=None, **options):
-    """A tqdm bar: the notebook's widget where there is one, a plain line of text in batch runs and terminals."""
+    """A tqdm bar: the notebook's widget where there is one, a plain line of text in batch runs and
+    terminals."""
     if in_batch():
         from tqdm import tqdm
 
@@ -124,12 +131,20 @@ def progress(items=None, **options):
 
 def versions():
     """Versions of Python, this package and the libraries whose numbers can change a result."""
+    import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    import platform
-
     found = {"python": platform.python_version()}
-    for name in ("cellseg-nb", "torch", "monai", "numpy", "scipy", "scikit-image", "connected-components-3d", "pandas"):
+    for name in (
+        "cellseg-nb",
+        "torch",
+        "monai",
+        "numpy",
+        "scipy",
+        "scikit-image",
+        "connected-components-3d",
+        "pandas",
+    ):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

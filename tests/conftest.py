@@ -1,8 +1,16 @@
 """Long files come first: then two workers, each taking the next file when it is free, end close together."""
 
 # The longest first: from five minutes to half a minute.
-LONG = ["test_notebooks_06_07.py", "test_notebook_02.py", "test_notebook_05.py", "test_quickstart.py", "test_notebooks.py",
-        "test_rivals.py", "test_cli.py", "test_label_efficiency.py"]
+LONG = [
+    "test_notebooks_06_07.py",
+    "test_notebook_02.py",
+    "test_notebook_05.py",
+    "test_quickstart.py",
+    "test_notebooks.py",
+    "test_rivals.py",
+    "test_cli.py",
+    "test_label_efficiency.py",
+]
 
 
 def pytest_collection_modifyitems(items):

@@ -87,11 +87,23 @@ class Server:
             for name_of_revision in (revision, commit):
                 self._files[f"/{repo}/resolve/{name_of_revision}/{name}"] = Served(data, headers)
         siblings = [{"rfilename": name} for name in sorted(files)]
-        about = {"_id": "0", "id": repo, "modelId": repo, "sha": commit, "private": False, "disabled": False,
-                 "gated": False,
-                 "downloads": 0, "likes": 0, "tags": [], "siblings": siblings}
-        tree = [{"type": "file", "path": name, "size": len(data), "oid": "0" * 40} for name,
-                data in sorted(files.items())]
+        about = {
+            "_id": "0",
+            "id": repo,
+            "modelId": repo,
+            "sha": commit,
+            "private": False,
+            "disabled": False,
+            "gated": False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [],
+            "siblings": siblings,
+        }
+        tree = [
+            {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
+            for name, data in sorted(files.items())
+        ]
         for path in ("", f"/revision/{revision}", f"/revision/{commit}"):
             self._documents[f"/api/models/{repo}{path}"] = about
         for name_of_revision in (revision, commit):
@@ -153,8 +165,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault["kind"] == "error":
             return self._short(path, fault["value"] or 500)
         if path in server._documents and fault["kind"] != "missing":
-            return self._short(path, 200, {"Content-Type": "application/json"},
-                               json.dumps(server._documents[path]).encode())
+            return self._short(
+                path, 200, {"Content-Type": "application/json"}, json.dumps(server._documents[path]).encode()
+            )
         if path not in server._files or fault["kind"] == "missing":
             code = "EntryNotFound" if "/resolve/" in path else "RepoNotFound"
             return self._short(path, 404, {"X-Error-Code": code, "X-Repo-Commit": COMMIT})
@@ -165,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault["kind"] == "wrong":
             data = bytes(byte ^ 0x55 for byte in data)
         if fault["kind"] == "truncated":
-            data, end = data[:end // 2], end // 2
+            data, end = data[: end // 2], end // 2
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         same = self.headers.get("If-Range") in (None, served.headers["ETag"])
         if wanted and same and self.server.served_by.ranges and fault["kind"] != "no_range":
@@ -190,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self, body, fault):
         if fault["kind"] in ("cut", "stalled"):
-            self.wfile.write(body[:len(body) // 2])
+            self.wfile.write(body[: len(body) // 2])
             self.wfile.flush()
             if fault["kind"] == "stalled":
                 self.server.served_by._closing.wait(fault["value"] or 5)
@@ -198,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault["kind"] == "slow":
             step = max(1, len(body) // 20)
             for i in range(0, len(body), step):
-                self.wfile.write(body[i:i + step])
+                self.wfile.write(body[i : i + step])
                 self.wfile.flush()
                 time.sleep(0.05)
             return None

@@ -1,4 +1,5 @@
-"""The command line as a user runs it: a subprocess. Bad input ends in one line and status 1, and writes over nothing."""
+"""The command line as a user runs it: a subprocess. Bad input ends in one line and status 1, and writes over
+nothing."""
 
 import inspect
 import os
@@ -17,8 +18,13 @@ from cellseg_nb.lessons import quickstart
 
 def cellseg_nb(*arguments, **options):
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    return subprocess.run([sys.executable, "-m", "cellseg_nb", *map(str, arguments)], capture_output=True, text=True,
-                          env=environment, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "cellseg_nb", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        **options,
+    )
 
 
 def one_line(run):
@@ -56,12 +62,23 @@ def test_no_command_shows_help():
 
 def test_unknown_notebook_and_parameter(tmp_path):
     assert "00_quickstart" in one_line(cellseg_nb("run", "99_nothing"))
-    assert "no parameter 'sed'" in one_line(cellseg_nb("run", "00_quickstart", "-p", "sed", 1, "-o", tmp_path / "o"))
+    assert "no parameter 'sed'" in one_line(
+        cellseg_nb("run", "00_quickstart", "-p", "sed", 1, "-o", tmp_path / "o")
+    )
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize("text, default, value", [("3", 0, 3), ("3", 0.5, 3.0), ("yes", False, True), ("0", True, False),
-                                                  ("5,1,1", "auto", "5,1,1"), ("-1", -1, -1)])
+@pytest.mark.parametrize(
+    "text, default, value",
+    [
+        ("3", 0, 3),
+        ("3", 0.5, 3.0),
+        ("yes", False, True),
+        ("0", True, False),
+        ("5,1,1", "auto", "5,1,1"),
+        ("-1", -1, -1),
+    ],
+)
 def test_parameters_take_the_type_of_their_default(text, default, value):
     converted = runs.convert("name", text, default)
     assert converted == value and type(converted) is type(value)
@@ -83,7 +100,8 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_images_end_in_one_line(tmp_path, kind):
-    """All other kinds of bad files are tried in test_volumes.py; these go the whole way through the notebook."""
+    """All other kinds of bad files are tried in test_volumes.py; these go the whole way through the
+    notebook."""
     path, out = tmp_path / "volume.tif", tmp_path / "out"
     BAD[kind][0](path)
     out.mkdir()
@@ -95,7 +113,9 @@ def test_bad_images_end_in_one_line(tmp_path, kind):
 
 def test_copied_notebooks_are_never_written_over(tmp_path):
     run = cellseg_nb("copy", "mine", cwd=tmp_path)
-    assert run.returncode == 0 and sorted(p.name for p in (tmp_path / "mine").iterdir()) == [p.name for p in runs.notebooks()]
+    assert run.returncode == 0 and sorted(p.name for p in (tmp_path / "mine").iterdir()) == [
+        p.name for p in runs.notebooks()
+    ]
     (tmp_path / "mine" / "08_statistics.ipynb").write_text("changed")
     assert "there already" in one_line(cellseg_nb("copy", "mine", cwd=tmp_path))
     assert (tmp_path / "mine" / "08_statistics.ipynb").read_text() == "changed"
@@ -128,7 +148,10 @@ def test_relative_paths_are_those_of_the_user(given, tmp_path):
     assert handed["labels"] == str(tmp_path / "home" / "l.tif") and handed["out"] == str(given.place / "mine")
     assert given("03_supervised_training", start="earlier")["start"] == str(given.place / "earlier")
     assert given("04_inference", folder="many", other="o.tif") | {"out": 0} == {
-        "folder": str(given.place / "many"), "other": str(given.place / "o.tif"), "out": 0}
+        "folder": str(given.place / "many"),
+        "other": str(given.place / "o.tif"),
+        "out": 0,
+    }
     assert given("08_statistics", table="t.csv")["out"] == str(given.place / "results" / "08_statistics")
 
 
@@ -149,12 +172,19 @@ def test_names_stay_names(given):
 def test_paths_are_marked_in_the_notebook(path):
     marked, known = runs.path_parameters(path), runs.parameters(path)
     assert "out" in marked and set(marked) <= set(known)
-    likely = {"images", "labels", "dataset", "cache", "table", "weights", "start", "other", "folder"} & set(known)
+    likely = {"images", "labels", "dataset", "cache", "table", "weights", "start", "other", "folder"} & set(
+        known
+    )
     assert likely <= set(marked)
 
 
-WRONG = [("threshold", 2.0, "between"), ("device", "cuda:99", "not available"), ("seed", -3, "between"),
-         ("voxel_size", "1,2", "three"), ("profile", "huge", "one of")]
+WRONG = [
+    ("threshold", 2.0, "between"),
+    ("device", "cuda:99", "not available"),
+    ("seed", -3, "between"),
+    ("voxel_size", "1,2", "three"),
+    ("profile", "huge", "one of"),
+]
 
 
 @pytest.mark.parametrize("name, value, word", WRONG)
@@ -184,17 +214,36 @@ def test_debug_shows_the_traceback():
 
 @pytest.mark.notebook
 def test_killed_then_started_again_then_started_over(tmp_path):
-    """SIGKILL the whole run while it trains; the second run carries on and leaves every result. Another seed is refused in
-    that folder. Started over, the training is done anew, undisturbed, and ends with the same bits."""
+    """SIGKILL the whole run while it trains; the second run carries on and leaves every result. Another seed
+    is refused in that folder. Started over, the training is done anew, undisturbed, and ends with the same
+    bits."""
     rng = np.random.default_rng(0)
     volume = rng.poisson(100, (40, 40, 40)).astype(np.uint16)
     for z, y, x in rng.integers(5, 35, (12, 3)):
-        volume[z - 3:z + 3, y - 3:y + 3, x - 3:x + 3] += 900
+        volume[z - 3 : z + 3, y - 3 : y + 3, x - 3 : x + 3] += 900
     tifffile.imwrite(tmp_path / "v.tif", volume)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "cellseg_nb", "run", "00_quickstart", "-p", "images", str(tmp_path / "v.tif"),
-               "-p", "epochs", "2", "-p", "voxel_size", "2,1,1", "-o", str(out)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    command = [
+        sys.executable,
+        "-m",
+        "cellseg_nb",
+        "run",
+        "00_quickstart",
+        "-p",
+        "images",
+        str(tmp_path / "v.tif"),
+        "-p",
+        "epochs",
+        "2",
+        "-p",
+        "voxel_size",
+        "2,1,1",
+        "-o",
+        str(out),
+    ]
+    first = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     checkpoint = out / "training" / "checkpoint.pt"
     deadline = time.time() + 300
     while not checkpoint.exists() and time.time() < deadline and first.poll() is None:
@@ -205,15 +254,24 @@ def test_killed_then_started_again_then_started_over(tmp_path):
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0, second.stderr
     names = {path.name for path in out.iterdir()}
-    assert {"00_quickstart.ipynb", "report.html", "probability.tif", "labels.tif", "cells.csv", "summary.json",
-            "config.json", "wnet3d.pt"} <= names
+    assert {
+        "00_quickstart.ipynb",
+        "report.html",
+        "probability.tif",
+        "labels.tif",
+        "cells.csv",
+        "summary.json",
+        "config.json",
+        "wnet3d.pt",
+    } <= names
     weights, history = trained(out)
     before = (out / "wnet3d.pt").read_bytes()
     line = one_line(subprocess.run([*command, "-p", "seed", "1"], capture_output=True, text=True))
     assert "belongs to another run" in line and "seed" in line and (out / "wnet3d.pt").read_bytes() == before
     assert subprocess.run([*command, "-p", "start_over", "true"], capture_output=True).returncode == 0
     again, anew = trained(out)
-    assert [row["seconds"] for row in anew] != [row["seconds"] for row in history]  # not merely left as it was
+    # not merely left as it was
+    assert [row["seconds"] for row in anew] != [row["seconds"] for row in history]
     assert all(bool((weights[key] == again[key]).all()) for key in weights)
 
 
@@ -221,5 +279,7 @@ def trained(out):
     """Weights and history of a finished run."""
     import torch
 
-    return (torch.load(out / "wnet3d.pt", weights_only=True)["model"],
-            torch.load(out / "training" / "checkpoint.pt", weights_only=True)["history"])
+    return (
+        torch.load(out / "wnet3d.pt", weights_only=True)["model"],
+        torch.load(out / "training" / "checkpoint.pt", weights_only=True)["history"],
+    )

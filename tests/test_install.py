@@ -1,4 +1,5 @@
-"""tools/install.py on what can go wrong: each ends in one clear line. And what it says agrees with the package."""
+"""tools/install.py on what can go wrong: each ends in one clear line. And what it says agrees with the
+package."""
 
 import importlib.util
 import os
@@ -32,7 +33,9 @@ def clone(tmp_path):
 def line(clone, python=sys.executable, **variables):
     """The one line with which the script ends."""
     environment = {**os.environ, "PYTHON": "", **variables}
-    run = subprocess.run([python, clone / "tools" / "install.py"], capture_output=True, text=True, env=environment)
+    run = subprocess.run(
+        [python, clone / "tools" / "install.py"], capture_output=True, text=True, env=environment
+    )
     assert run.returncode == 1, run.stdout + run.stderr
     lines = run.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith("cellseg-nb: "), run.stderr
@@ -49,7 +52,9 @@ def imitation(folder, name, says):
 
 def test_a_python_that_is_too_old(clone, tmp_path):
     old = imitation(tmp_path, "python3.10", "3 10")
-    assert "needs Python 3.11 or 3.12 or 3.13" in line(clone, PYTHON=str(old)) and "3.10" in line(clone, PYTHON=str(old))
+    assert "needs Python 3.11 or 3.12 or 3.13" in line(clone, PYTHON=str(old)) and "3.10" in line(
+        clone, PYTHON=str(old)
+    )
     assert "no Python that runs" in line(clone, PYTHON=str(tmp_path / "nothing"))
 
 
@@ -73,8 +78,14 @@ def test_the_newest_python_is_taken(monkeypatch, tmp_path):
 
 
 def test_no_network(clone):
-    said = line(clone, PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="",
-                PIP_NO_CACHE_DIR="1", PYTHON=sys.executable)
+    said = line(
+        clone,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_FIND_LINKS="",
+        PIP_NO_CACHE_DIR="1",
+        PYTHON=sys.executable,
+    )
     assert "cannot reach its package index" in said
 
 
@@ -83,14 +94,21 @@ def test_no_space(clone, monkeypatch):
     monkeypatch.setattr(install, "PYTHON_IN_VENV", str(clone / "nothing"))
     with pytest.raises(install.Fault, match="0.1 GB are free.*takes 3 GB"):
         install.check_folder(3)
-    assert "the disk is full" in install.reason("ERROR: Could not install: [Errno 28] No space left on device")
+    assert "the disk is full" in install.reason(
+        "ERROR: Could not install: [Errno 28] No space left on device"
+    )
 
 
 def test_a_half_built_venv_is_made_anew(clone, capfd):
     """Killed while it was built: a folder without pip."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
-    said = line(clone, PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="",
-                PIP_NO_CACHE_DIR="1")
+    said = line(
+        clone,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple",
+        PIP_CONFIG_FILE=os.devnull,
+        PIP_FIND_LINKS="",
+        PIP_NO_CACHE_DIR="1",
+    )
     assert "cannot reach" in said  # that far only with a pip of its own
     assert subprocess.run([clone / ".venv" / "bin" / "python", "-m", "pip", "--version"]).returncode == 0
 

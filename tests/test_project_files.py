@@ -28,9 +28,8 @@ class Once(yaml.SafeLoader):
 
 def read(path):
     content = yaml.load(path.read_text(encoding="utf-8"), Once)
-    return {
-        "on" if key is True else key: value for key, value in content.items()
-    }  # YAML 1.1 reads `on` as true
+    # YAML 1.1 reads `on` as true
+    return {"on" if key is True else key: value for key, value in content.items()}
 
 
 def steps(path):

@@ -1,5 +1,5 @@
-"""The wheel is whole: built, installed outside the clone into a venv and into Debian's and Colab's layout, and used from
-another folder, where the clone cannot help."""
+"""The wheel is whole: built, installed outside the clone into a venv and into Debian's and Colab's layout,
+and used from another folder, where the clone cannot help."""
 
 import os
 import shutil
@@ -21,8 +21,21 @@ pytestmark = pytest.mark.slow
 def clone(tmp_path_factory):
     """What git would give: the files of this clone without what is built or ignored."""
     place = tmp_path_factory.mktemp("clone") / "cellseg-nb"
-    shutil.copytree(ROOT, place, ignore=shutil.ignore_patterns(".venv*", ".git", "results", "__pycache__", "*.egg-info",
-                                                               ".pytest_cache", ".ruff_cache", "dist", "build"))
+    shutil.copytree(
+        ROOT,
+        place,
+        ignore=shutil.ignore_patterns(
+            ".venv*",
+            ".git",
+            "results",
+            "__pycache__",
+            "*.egg-info",
+            ".pytest_cache",
+            ".ruff_cache",
+            "dist",
+            "build",
+        ),
+    )
     (place / "notebooks" / "results").mkdir()
     (place / "notebooks" / "results" / "mine.tif").touch()  # a user's own: it must not travel
     return place
@@ -36,8 +49,12 @@ def wheel(clone):
 
 
 def build(folder, *options):
-    run = subprocess.run([sys.executable, "-m", "build", "--no-isolation", *options], cwd=folder, capture_output=True,
-                         text=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", *options],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
 
 
@@ -51,7 +68,9 @@ def test_an_sdist_builds_the_same_wheel(clone, wheel):
     build(clone, "--wheel", "--outdir", "direct")
     assert members(next((clone / "direct").glob("*.whl"))) == first
     assert any(name.startswith("cellseg_nb/bundle/notebooks/00_") for name in first)
-    assert not any("mine.tif" in name or "__pycache__" in name or name.startswith(("tests/", "data/")) for name in first)
+    assert not any(
+        "mine.tif" in name or "__pycache__" in name or name.startswith(("tests/", "data/")) for name in first
+    )
 
 
 class Place:
@@ -59,11 +78,20 @@ class Place:
 
     def __init__(self, python, packages, folder):
         self.python, self.packages, self.folder = python, packages, folder
-        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (packages, SITE))), "OMP_NUM_THREADS": "1"}
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (packages, SITE))),
+            "OMP_NUM_THREADS": "1",
+        }
 
     def run(self, *arguments):
-        return subprocess.run([self.python, *map(str, arguments)], cwd=self.folder, env=self.environment,
-                              capture_output=True, text=True)
+        return subprocess.run(
+            [self.python, *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
 
 
 def in_a_venv(wheel, tmp):
@@ -74,15 +102,32 @@ def in_a_venv(wheel, tmp):
 
 
 def in_debians_layout(wheel, tmp):
-    """/usr/bin/python3 installs below /usr/local, as in Colab; where there is none of this version, by hand the same."""
+    """/usr/bin/python3 installs below /usr/local, as in Colab; where there is none of this version, by hand
+    the same."""
     packages = tmp / "root" / "usr" / "local" / "lib" / SITE.parent.name / "dist-packages"
     debians = Path("/usr/bin") / SITE.parent.name
     pip = [debians, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-warn-script-location"]
-    if debians.exists() and subprocess.run([*pip, "--root", tmp / "root", wheel], capture_output=True).returncode == 0:
+    if (
+        debians.exists()
+        and subprocess.run([*pip, "--root", tmp / "root", wheel], capture_output=True).returncode == 0
+    ):
         if packages.is_dir():
             return debians, packages
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", packages, wheel],
-                   check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--target",
+            packages,
+            wheel,
+        ],
+        check=True,
+    )
     return sys.executable, packages
 
 
@@ -108,7 +153,9 @@ def test_list_and_doctor(place):
 def test_quickstart_from_another_folder(place):
     run = place.run("-m", "cellseg_nb", "run", "00_quickstart", "-p", "epochs", "2", "-o", "mine")
     assert run.returncode == 0, run.stderr
-    assert {"labels.tif", "cells.csv", "report.html"} <= {path.name for path in (place.folder / "mine").iterdir()}
+    assert {"labels.tif", "cells.csv", "report.html"} <= {
+        path.name for path in (place.folder / "mine").iterdir()
+    }
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

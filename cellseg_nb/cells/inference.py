@@ -1,4 +1,5 @@
-"""From a volume to probabilities: one padded pass where memory allows, overlapping windows (MONAI) where not."""
+"""From a volume to probabilities: one padded pass where memory allows, overlapping windows (MONAI) where
+not."""
 
 import numpy as np
 import torch
@@ -7,8 +8,19 @@ from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
 
 
-def predict(network, volume, *, device="auto", memory=None, bytes_per_voxel=1024, window=64, overlap=0.5,
-            multiple=8, flips=False, progress=True):
+def predict(
+    network,
+    volume,
+    *,
+    device="auto",
+    memory=None,
+    bytes_per_voxel=1024,
+    window=64,
+    overlap=0.5,
+    multiple=8,
+    flips=False,
+    progress=True,
+):
     """Run a network over a whole volume of any size.
 
     Parameters
@@ -77,8 +89,9 @@ def _windows(network, x, window, overlap, multiple, device, progress):
             bar.update(len(cube))
             return network(cube)
 
-        y = sliding_window_inference(x, window, 1, step, overlap=overlap, mode="gaussian",
-                                     sw_device=device, device="cpu")
+        y = sliding_window_inference(
+            x, window, 1, step, overlap=overlap, mode="gaussian", sw_device=device, device="cpu"
+        )
     return y[..., : shape[0], : shape[1], : shape[2]]
 
 

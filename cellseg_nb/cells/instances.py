@@ -1,7 +1,8 @@
-"""From probabilities to cells: connected components, watershed, Voronoi-Otsu; size filters; the table of cells.
+"""From probabilities to cells: connected components, watershed, Voronoi-Otsu; size filters; the table of
+cells.
 
-Sigmas and distances are in voxels of the finest axis: with a voxel size of (5, 1, 1) µm a sigma of 2 is 2 voxels along
-y and x, and 0.4 along z.
+Sigmas and distances are in voxels of the finest axis: with a voxel size of (5, 1, 1) µm a sigma of 2 is 2
+voxels along y and x, and 0.4 along z.
 """
 
 import numpy as np
@@ -9,7 +10,17 @@ from scipy import ndimage as ndi
 
 from cellseg_nb.errors import UserError
 
-COLUMNS = ["label", "z", "y", "x", "volume_voxels", "volume_um3", "equivalent_diameter_um", "sphericity", "mean_intensity"]
+COLUMNS = [
+    "label",
+    "z",
+    "y",
+    "x",
+    "volume_voxels",
+    "volume_um3",
+    "equivalent_diameter_um",
+    "sphericity",
+    "mean_intensity",
+]
 
 
 def _relative(voxel_size):
@@ -27,7 +38,8 @@ def _three(volume, name):
 
 
 def connected(probability, threshold=0.5, min_size=0, connectivity=26):
-    """Connected components of ``probability > threshold`` (connected-components-3d). Returns (Z, Y, X) int32 labels."""
+    """Connected components of ``probability > threshold`` (connected-components-3d). Returns (Z, Y, X) int32
+    labels."""
     import cc3d
 
     mask = _three(probability, "probability") > threshold
@@ -51,8 +63,9 @@ def watershed(probability, threshold=0.5, seed_sigma=1.0, voxel_size=None, min_s
 def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, threshold=None, spots=None):
     """Voronoi-Otsu labelling, after Haase et al. 2020 (clesperanto, ``voronoi_otsu_labeling``), on the CPU.
 
-    Blur by ``spot_sigma`` and take the local maxima as seeds; blur by ``outline_sigma`` and take what is above the
-    threshold as foreground; give each foreground voxel to the nearest seed in the same piece of foreground.
+    Blur by ``spot_sigma`` and take the local maxima as seeds; blur by ``outline_sigma`` and take what is
+    above the threshold as foreground; give each foreground voxel to the nearest seed in the same piece of
+    foreground.
 
     Parameters
     ----------
@@ -60,7 +73,8 @@ def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, th
     threshold : float or None
         None: Otsu's threshold of the blurred image.
     spots : (Z, Y, X) array or None
-        Where to look for the seeds; None: in ``image``. The volume has clear peaks where a probability is flat.
+        Where to look for the seeds; None: in ``image``. The volume has clear peaks where a probability is
+        flat.
 
     Returns (Z, Y, X) int32 labels, 0 is background.
     """
@@ -102,7 +116,8 @@ def filter_size(labels, min_size=0, max_size=None):
 
 
 def filter_slices(labels, first=None, last=None):
-    """Keep objects whose centre lies in slices ``first`` to ``last`` (both counted in): artefacts often fill an end."""
+    """Keep objects whose centre lies in slices ``first`` to ``last`` (both counted in): artefacts often fill
+    an end."""
     centre = _centres(labels)[:, 0]
     keep = np.isfinite(centre)
     keep &= centre >= (-np.inf if first is None else first)
@@ -113,8 +128,9 @@ def filter_slices(labels, first=None, last=None):
 def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     """Keep objects with a spot that rises above its surroundings ``least`` times as far as noise does.
 
-    What rises is the difference of two blurs of ``image``, by ``spot_sigma`` and by four times as much; its noise is the
-    median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were it all noise).
+    What rises is the difference of two blurs of ``image``, by ``spot_sigma`` and by four times as much; its
+    noise is the median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were
+    it all noise).
     """
     size, labels = _relative(voxel_size), np.asarray(labels)
     image = _three(image, "image").astype(np.float32)
@@ -128,16 +144,21 @@ def _centres(labels):
     numbers = np.arange(labels.max(initial=0) + 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         counts = np.bincount(labels.ravel(), minlength=len(numbers)).astype(float)
-        sums = [np.bincount(labels.ravel(), np.broadcast_to(axis, labels.shape).ravel(), len(numbers))
-                for axis in np.ogrid[tuple(slice(s) for s in labels.shape)]]
+        sums = [
+            np.bincount(labels.ravel(), np.broadcast_to(axis, labels.shape).ravel(), len(numbers))
+            for axis in np.ogrid[tuple(slice(s) for s in labels.shape)]
+        ]
         return np.stack(sums, 1) / counts[:, None]
 
 
 def fill(labels, radius=1, voxel_size=None):
-    """Close hollow nuclei: each object is closed by ``radius`` voxels and its holes filled, without eating a neighbour."""
+    """Close hollow nuclei: each object is closed by ``radius`` voxels and its holes filled, without eating a
+    neighbour."""
     size = _relative(voxel_size)
     reach = [int(radius // s) for s in size]
-    ball = sum((g * s) ** 2 for g, s in zip(np.ogrid[tuple(slice(-r, r + 1) for r in reach)], size)) <= radius**2
+    ball = (
+        sum((g * s) ** 2 for g, s in zip(np.ogrid[tuple(slice(-r, r + 1) for r in reach)], size)) <= radius**2
+    )
     filled = np.asarray(labels).astype(np.int32, copy=True)
     for number, box in enumerate(ndi.find_objects(filled), 1):
         if box is None:
@@ -152,7 +173,8 @@ def fill(labels, radius=1, voxel_size=None):
 
 
 def solid(mask, radius=1, voxel_size=None):
-    """Close each connected piece of a mask by ``radius`` voxels and fill its holes, (Z, Y, X) bool: rims become nuclei.
+    """Close each connected piece of a mask by ``radius`` voxels and fill its holes, (Z, Y, X) bool: rims
+    become nuclei.
 
     Do this before touching cells are parted; a shell cut into pieces cannot be closed any more.
     """
@@ -162,9 +184,10 @@ def solid(mask, radius=1, voxel_size=None):
 def table(labels, intensity=None, voxel_size=None):
     """One row a cell.
 
-    Columns: label; z, y, x (centre, in voxels); volume_voxels; volume_um3; equivalent_diameter_um (of the ball with the
-    same volume); sphericity = pi^(1/3) (6 V)^(2/3) / A (Wadell 1935), with V and A from the marching-cubes surface, at
-    most 1, NaN where a cell has no surface; mean_intensity (NaN without ``intensity``). Without a voxel size, µm are voxels.
+    Columns: label; z, y, x (centre, in voxels); volume_voxels; volume_um3; equivalent_diameter_um (of the
+    ball with the same volume); sphericity = pi^(1/3) (6 V)^(2/3) / A (Wadell 1935), with V and A from the
+    marching-cubes surface, at most 1, NaN where a cell has no surface; mean_intensity (NaN without
+    ``intensity``). Without a voxel size, µm are voxels.
     """
     import pandas
     from skimage.measure import regionprops
@@ -172,12 +195,23 @@ def table(labels, intensity=None, voxel_size=None):
     labels = _three(labels, "labels")
     size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
     if intensity is not None and np.shape(intensity) != labels.shape:
-        raise UserError(f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same")
+        raise UserError(
+            f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same"
+        )
     rows = []
     for cell in regionprops(labels, intensity):
         volume = cell.area * size.prod()
-        rows.append([cell.label, *cell.centroid, int(cell.area), volume, np.cbrt(6 * volume / np.pi),
-                     _sphericity(cell.image, size), np.nan if intensity is None else float(cell.intensity_mean)])
+        rows.append(
+            [
+                cell.label,
+                *cell.centroid,
+                int(cell.area),
+                volume,
+                np.cbrt(6 * volume / np.pi),
+                _sphericity(cell.image, size),
+                np.nan if intensity is None else float(cell.intensity_mean),
+            ]
+        )
     return pandas.DataFrame(rows, columns=COLUMNS).astype({"label": int, "volume_voxels": int})
 
 

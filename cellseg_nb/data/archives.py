@@ -1,8 +1,9 @@
-"""Weights files read as data, never as programs: .pth and .pt (PyTorch), .safetensors, and either in a .tar.gz.
+"""Weights files read as data, never as programs: .pth and .pt (PyTorch), .safetensors, and either in a
+.tar.gz.
 
-A PyTorch file is a pickle, which may hold code that runs while it is read; `torch.load` with ``weights_only=True``
-refuses that. Archives are read in memory and nothing is unpacked to the disk; even so, one that holds a path
-outside its folder or a link is refused, since no honest archive of weights does.
+A PyTorch file is a pickle, which may hold code that runs while it is read; `torch.load` with
+``weights_only=True`` refuses that. Archives are read in memory and nothing is unpacked to the disk; even so,
+one that holds a path outside its folder or a link is refused, since no honest archive of weights does.
 """
 
 import io
@@ -32,15 +33,19 @@ def is_weights(name):
 def read(path):
     """What a weights file holds: mostly a dict of tensors, on the CPU.
 
-    Raises UserError, in one line with the name of the file, for a missing or damaged file, for code in a pickle, for
-    unsafe members of an archive, and for an archive that does not hold exactly one weights file.
+    Raises UserError, in one line with the name of the file, for a missing or damaged file, for code in a
+    pickle, for unsafe members of an archive, and for an archive that does not hold exactly one weights file.
     """
     path = as_path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist: check the spelling, or download the weights first")
     if str(path).lower().endswith(ARCHIVES):
         name, content = _member(path)
-        return _safetensors(content, path) if name.endswith(".safetensors") else _pickle(io.BytesIO(content), path)
+        return (
+            _safetensors(content, path)
+            if name.endswith(".safetensors")
+            else _pickle(io.BytesIO(content), path)
+        )
     if path.suffix.lower() == ".safetensors":
         return _safetensors(path.read_bytes(), path)
     return _pickle(path, path)
@@ -52,15 +57,21 @@ def _pickle(source, path):
     try:
         return torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        code = re.search(r"GLOBAL ([\w.]+)|Unsupported class (\S+)|(?:type|class) <class '([\w.]+)'>", str(error))
+        code = re.search(
+            r"GLOBAL ([\w.]+)|Unsupported class (\S+)|(?:type|class) <class '([\w.]+)'>", str(error)
+        )
         if code:
-            raise UserError(f"{path} holds code ({next(filter(None, code.groups()))}) and not only numbers, so it was not "
-                            "opened: get the weights as a plain state dict or as .safetensors from somebody you trust") from error
+            raise UserError(
+                f"{path} holds code ({next(filter(None, code.groups()))}) and not only numbers, so it was "
+                "not opened: get the weights as a plain state dict or as .safetensors from somebody you trust"
+            ) from error
         raise _damaged(path, error) from error
     except Exception as error:  # torch raises many kinds for a damaged file
         if "TorchScript" in str(error):
-            raise UserError(f"{path} holds a program (TorchScript) and not only numbers, so it was not opened: get the "
-                            "weights as a plain state dict or as .safetensors") from error
+            raise UserError(
+                f"{path} holds a program (TorchScript) and not only numbers, so it was not opened: get the "
+                "weights as a plain state dict or as .safetensors"
+            ) from error
         raise _damaged(path, error) from error
 
 
@@ -85,15 +96,25 @@ def _member(path):
             members = archive.getmembers()
             for member in members:
                 _safe(member, path)
-            found = [m for m in members if m.isfile() and m.name.lower().endswith(WEIGHTS)
-                     and not PurePosixPath(m.name).name.startswith("._")]  # macOS adds ._ files
+            # macOS adds ._ files
+            found = [
+                m
+                for m in members
+                if m.isfile()
+                and m.name.lower().endswith(WEIGHTS)
+                and not PurePosixPath(m.name).name.startswith("._")
+            ]
             if len(found) != 1:
                 names = ", ".join(m.name for m in found[:5]) or "none"
-                raise UserError(f"{path} must hold one weights file ({', '.join(WEIGHTS)}), and holds {names}: unpack it "
-                                "and give the file")
+                raise UserError(
+                    f"{path} must hold one weights file ({', '.join(WEIGHTS)}), and holds {names}: unpack it "
+                    "and give the file"
+                )
             if found[0].size > runtime.free_memory():
-                raise UserError(f"{path}: {found[0].name} takes {found[0].size / 1e9:.1f} GB, more than the memory that is "
-                                "free: is it really a weights file?")
+                raise UserError(
+                    f"{path}: {found[0].name} takes {found[0].size / 1e9:.1f} GB, more than the memory that "
+                    "is free: is it really a weights file?"
+                )
             content = archive.extractfile(found[0]).read()
             if len(content) < found[0].size:
                 raise EOFError("it ends too early")
@@ -103,16 +124,24 @@ def _member(path):
 
 
 def _safe(member, path):
-    """Refuse what could write or point outside the archive's folder. Python's own filter ("data") has the last word."""
+    """Refuse what could write or point outside the archive's folder. Python's own filter ("data") has the
+    last word."""
     name = PurePosixPath(member.name)
     windows = re.match(r"[A-Za-z]:", member.name) or "\\" in member.name
     if name.is_absolute() or windows or ".." in name.parts:
-        raise UserError(f"{path} holds {member.name!r}, a path outside its folder, so it was not opened: get the weights "
-                        "from their publisher")
+        raise UserError(
+            f"{path} holds {member.name!r}, a path outside its folder, so it was not opened: get the weights "
+            "from their publisher"
+        )
     if member.issym() or member.islnk():
-        raise UserError(f"{path} holds the link {member.name!r}, so it was not opened: get the weights from their publisher")
+        raise UserError(
+            f"{path} holds the link {member.name!r}, so it was not opened: get the weights from their "
+            f"publisher"
+        )
     try:
         tarfile.data_filter(member, str(Path(path).parent))
     except tarfile.FilterError as error:
-        raise UserError(f"{path} holds {member.name!r}, which is no plain file ({reason(error)}), so it was not opened: get "
-                        "the weights from their publisher") from error
+        raise UserError(
+            f"{path} holds {member.name!r}, which is no plain file ({reason(error)}), so it was not opened: "
+            "get the weights from their publisher"
+        ) from error

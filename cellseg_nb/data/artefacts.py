@@ -10,7 +10,8 @@ def clean_slices(text, images, known=None):
     """How many slices come before an artefact, {volume: slices}; volumes without one are left out.
 
     ``text`` names volumes and their first bad slice, such as "visual:50, c3:90"; "none"; or "auto", for what
-    ``known(name, depth)`` says (slices, or None). Raises UserError for unknown volumes, and slices they do not have.
+    ``known(name, depth)`` says (slices, or None). Raises UserError for unknown volumes, and slices they do
+    not have.
     """
     if text == "auto":
         found = {name: known(name, len(image)) for name, image in images.items()} if known else {}
@@ -18,10 +19,14 @@ def clean_slices(text, images, known=None):
     found = {}
     for part in parameters.listed("artefact_from", text) if text != "none" else []:
         word, _, first = part.rpartition(":")
-        names = [word] if word in images else [name for name in images if word and word.lower() in name.lower()]
+        names = (
+            [word] if word in images else [name for name in images if word and word.lower() in name.lower()]
+        )
         if len(names) != 1 or not first.strip().isdigit() or not 0 < int(first) < len(images[names[0]]):
-            raise UserError(f"artefact_from must name volumes and their first bad slice, such as visual:50, or be "
-                            f"none; {part!r} does not fit the volumes {', '.join(images)}")
+            raise UserError(
+                f"artefact_from must name volumes and their first bad slice, such as visual:50, or be "
+                f"none; {part!r} does not fit the volumes {', '.join(images)}"
+            )
         found[names[0]] = int(first)
     return found
 

@@ -7,7 +7,8 @@ from cellseg_nb.errors import UserError
 
 
 def folder(name):
-    """The project's folder ``notebooks`` or ``data``: inside the package where it is installed, beside it in a clone.
+    """The project's folder ``notebooks`` or ``data``: inside the package where it is installed, beside it in
+    a clone.
 
     Raises UserError when it is in neither place.
     """
@@ -16,8 +17,10 @@ def folder(name):
     for place in places:
         if place.is_dir():
             return place
-    raise UserError(f"there is no folder {name} at {places[0]} or {places[1]}: install cellseg-nb again, or work in a "
-                    "clone of it")
+    raise UserError(
+        f"there is no folder {name} at {places[0]} or {places[1]}: install cellseg-nb again, or work in a "
+        "clone of it"
+    )
 
 
 def path(name):

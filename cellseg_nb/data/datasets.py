@@ -18,7 +18,6 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import tiff, volumes
 from cellseg_nb.io.files import as_path, writable_folder, write_json
 
-
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
 Collection = namedtuple("Collection", "name title folder pairs voxel_size")
 
@@ -28,8 +27,14 @@ PARTS = {"train", "test", "val", "validation"}
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
 LABEL_ENDING = re.compile(r"[ _.-]+(labels?|masks?|gt|truth|annotations?)$", re.IGNORECASE)
 # Sides (Z, Y, X) of the real volumes; c3, c5 and visual as measured, the others after the paper's table 2.
-SHAPES = {"c1": (99, 106, 147), "c2": (149, 78, 111), "c3": (149, 105, 147), "c4": (124, 93, 114),
-          "c5": (124, 86, 94), "visual": (65, 127, 214)}
+SHAPES = {
+    "c1": (99, 106, 147),
+    "c2": (149, 78, 111),
+    "c3": (149, 105, 147),
+    "c4": (124, 93, 114),
+    "c5": (124, 86, 94),
+    "visual": (65, 127, 214),
+}
 CELLS = {"c1": 343, "c2": 365, "c3": 631, "c4": 396, "c5": 347, "visual": 550}
 
 
@@ -54,16 +59,20 @@ def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
         return Collection(dataset, about["title"], folder, pairs(folder), tuple(about["voxel_size"]))
     if dataset == "simulated":
         folder = simulated(folder or default_cache(cache) / "simulated", seed, scale)
-        return Collection(dataset, "Simulated volumes named like the paper's", folder, pairs(folder),
-                          (5.0, 5.0, 5.0))
+        return Collection(
+            dataset, "Simulated volumes named like the paper's", folder, pairs(folder), (5.0, 5.0, 5.0)
+        )
     path = as_path(dataset)
     if not path.exists():
-        raise UserError(f"there is no data set {dataset!r}, nor a folder of that name: choose one of "
-                        f"{', '.join(['simulated', *known])}, or give the path of your folder")
+        raise UserError(
+            f"there is no data set {dataset!r}, nor a folder of that name: choose one of "
+            f"{', '.join(['simulated', *known])}, or give the path of your folder"
+        )
     return Collection(path.name, f"Your own: {path}", path, pairs(path), None)
 
 
 # ---------------------------------------------------------------- download
+
 
 def registry(path=None):
     """What can be downloaded: {name: {title, url, sha256, voxel_size}}, from ``data/registry.json``."""
@@ -88,8 +97,10 @@ def addresses(url, base_url=None):
     if urlsplit(base_url).scheme not in ("http", "https"):
         raise UserError(f"base_url must begin with http:// or https://, not {base_url!r}")
     base = base_url.rstrip("/")
-    return [f"{base}{parts.path}" + (f"?{parts.query}" if parts.query else ""),
-            f"{base}/{os.path.basename(parts.path)}"]
+    return [
+        f"{base}{parts.path}" + (f"?{parts.query}" if parts.query else ""),
+        f"{base}/{os.path.basename(parts.path)}",
+    ]
 
 
 def fetch(name, cache=None, base_url=None, registry_file=None):
@@ -131,8 +142,10 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
             download.download(urls, archive, about["sha256"])
         except (download.Offline, download.NotThere) as error:
             bad = " (the file there is not the published one: replace it)" if mine else ""
-            raise UserError(f"{error}. Or set base_url to a server near you, or download {about['url']} on "
-                            f"another computer and copy it to {archive}{bad}") from error
+            raise UserError(
+                f"{error}. Or set base_url to a server near you, or download {about['url']} on "
+                f"another computer and copy it to {archive}{bad}"
+            ) from error
         download.unzip(archive, folder)
         if not mine:
             archive.unlink()
@@ -140,6 +153,7 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
 
 
 # ---------------------------------------------------------------- which files belong together
+
 
 def pairs(folder):
     """Find the volumes of a folder and the labels that belong to them.
@@ -155,8 +169,10 @@ def pairs(folder):
     folder = as_path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give the folder that holds the volumes")
-    where = [folder, *sorted(p for p in folder.rglob("*") if p.is_dir()
-                             and not p.name.startswith((".", "__MACOSX")))]
+    where = [
+        folder,
+        *sorted(p for p in folder.rglob("*") if p.is_dir() and not p.name.startswith((".", "__MACOSX"))),
+    ]
     found = []
     for place in where:
         if place.name.lower() in LABELS and place != folder:
@@ -164,8 +180,10 @@ def pairs(folder):
     if not found:
         found = [pair for place in where for pair in _side_by_side(place, folder)]
     if not found:
-        raise UserError(f"{folder} holds no volume: put TIFFs (.tif) into it, or into {folder / 'images'} "
-                        f"with their labels in {folder / 'labels'}")
+        raise UserError(
+            f"{folder} holds no volume: put TIFFs (.tif) into it, or into {folder / 'images'} "
+            f"with their labels in {folder / 'labels'}"
+        )
     if len({pair.name for pair in found}) < len(found):
         raise UserError(f"{folder} holds several volumes of the same name: rename them")
     for pair in found:
@@ -197,8 +215,10 @@ def _two_folders(images, labels, folder):
         label_files = [plain[name] for name in names]
     elif len(image_files) != len(label_files):
         lonely = sorted(set(names) - set(plain)) or sorted(set(plain) - set(names))
-        raise UserError(f"{images} holds {len(image_files)} volumes, but {labels} {len(label_files)} label "
-                        f"files (look at {lonely[0]}): each volume needs one of the same name")
+        raise UserError(
+            f"{images} holds {len(image_files)} volumes, but {labels} {len(label_files)} label "
+            f"files (look at {lonely[0]}): each volume needs one of the same name"
+        )
     return [Pair(_name(i, folder), i, m) for i, m in zip(image_files, label_files)]
 
 
@@ -206,15 +226,20 @@ def _side_by_side(place, folder):
     files = _tiffs(place)
     labels = {LABEL_ENDING.sub("", f.stem): f for f in files if LABEL_ENDING.search(f.stem)}
     images = [f for f in files if f not in labels.values()]
-    found = [Pair(_name(f, folder), f, labels.pop(IMAGE_ENDING.sub("", f.stem), labels.pop(f.stem, None)))
-             for f in images]
+    found = [
+        Pair(_name(f, folder), f, labels.pop(IMAGE_ENDING.sub("", f.stem), labels.pop(f.stem, None)))
+        for f in images
+    ]
     without = [pair for pair in found if pair.labels is None]
     if labels and images:
-        raise UserError(f"{next(iter(labels.values()))} belongs to no volume: give it the name of its volume "
-                        f"and _labels")
+        raise UserError(
+            f"{next(iter(labels.values()))} belongs to no volume: give it the name of its volume and _labels"
+        )
     if without and len(without) < len(found):
-        raise UserError(f"{without[0].image} has no labels, though others in its folder have: add "
-                        f"{without[0].name}_labels.tif, or move it to another folder")
+        raise UserError(
+            f"{without[0].image} has no labels, though others in its folder have: add "
+            f"{without[0].name}_labels.tif, or move it to another folder"
+        )
     return found
 
 
@@ -223,9 +248,11 @@ def _check(pair):
         return
     (image, _), (labels, kind) = _glance(pair.image), _glance(pair.labels)
     if image != labels:
-        raise UserError(f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "
-                        f"the shape of their "
-                        "volume; are these two a pair?")
+        raise UserError(
+            f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "
+            f"the shape of their "
+            "volume; are these two a pair?"
+        )
     if kind not in "bui":
         volumes.read_labels(pair.labels)  # whole numbers stored as float are fine: only the values tell
 
@@ -255,12 +282,15 @@ def load(pair, voxel_size=None):
         return image, None, size
     labels, _ = volumes.read_labels(pair.labels)
     if labels.shape != image.shape:
-        raise UserError(f"{pair.labels} has shape {labels.shape}, but {pair.image} has {image.shape}: are "
-                        f"these two a pair?")
+        raise UserError(
+            f"{pair.labels} has shape {labels.shape}, but {pair.image} has {image.shape}: are "
+            f"these two a pair?"
+        )
     return image, labels, size
 
 
 # ---------------------------------------------------------------- simulated
+
 
 def simulated(folder, seed=0, scale=1.0, names=tuple(SHAPES)):
     """Volumes named, sized and filled like the paper's, written as the published archive is laid out.

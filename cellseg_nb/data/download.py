@@ -73,10 +73,12 @@ def _retrieve(url, path, sha256):
             _too_full(error, path)
         except ValueError as error:  # pooch's word for a wrong hash; it has removed the file
             if not fetch.resumed or last:
-                raise UserError(f"{path.name} from {_short(url)} is not the published file (its SHA-256 "
-                                f"differs), so it was "
-                                "removed: try again; if it happens again, download from another place "
-                                "(base_url)") from error
+                raise UserError(
+                    f"{path.name} from {_short(url)} is not the published file (its SHA-256 "
+                    f"differs), so it was "
+                    "removed: try again; if it happens again, download from another place "
+                    "(base_url)"
+                ) from error
         # The beginning came from an earlier session, perhaps from another server: once more, from the start.
         fetch.resumed = False
 
@@ -132,8 +134,11 @@ class Resuming:
         try:
             with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
                 return self._save(answer, have, url)
-        except (requests.ConnectionError, requests.Timeout,
-                requests.exceptions.ChunkedEncodingError) as error:
+        except (
+            requests.ConnectionError,
+            requests.Timeout,
+            requests.exceptions.ChunkedEncodingError,
+        ) as error:
             raise _Again(_plain(error)) from error
         except requests.RequestException as error:
             raise UserError(f"{url} could not be downloaded ({reason(error)}): check the address") from error
@@ -154,8 +159,10 @@ class Resuming:
         if status in (408, 425, 429) or status >= 500:
             raise _Again(f"the server says {status}", _retry_after(answer))
         if status not in (200, 206):
-            raise UserError(f"{_short(url)} could not be downloaded (the server says {status}): check "
-                            f"base_url, or try later")
+            raise UserError(
+                f"{_short(url)} could not be downloaded (the server says {status}): check "
+                f"base_url, or try later"
+            )
         if status == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             self.part.unlink()
             raise _Again("the server sent another part of the file than asked for")
@@ -169,11 +176,14 @@ class Resuming:
         from cellseg_nb.runtime import progress
 
         if total and total - have > shutil.disk_usage(self.part.parent).free:
-            raise OSError(28, f"{(total - have) / 1e9:.2f} GB are still to come, but the disk has less space "
-                              f"left")
+            raise OSError(
+                28, f"{(total - have) / 1e9:.2f} GB are still to come, but the disk has less space left"
+            )
         name = os.path.basename(urlsplit(url).path)
-        with open(self.part, "r+b" if have else "wb") as file, \
-                progress(total=total, initial=have, unit="B", unit_scale=True, desc=name) as bar:
+        with (
+            open(self.part, "r+b" if have else "wb") as file,
+            progress(total=total, initial=have, unit="B", unit_scale=True, desc=name) as bar,
+        ):
             file.seek(have)
             file.truncate()
             for piece in answer.iter_content(PIECE):
@@ -217,11 +227,13 @@ def _short(url):
 
 def _too_full(error, path):
     remedy = "free some space, or choose another cache folder (CELLSEG_NB_CACHE)"
-    raise UserError(f"{path} could not be written ({reason(error)}): {remedy}; nothing half-written was "
-                    "left") from error
+    raise UserError(
+        f"{path} could not be written ({reason(error)}): {remedy}; nothing half-written was left"
+    ) from error
 
 
 # ---------------------------------------------------------------- unpacking
+
 
 def unzip(archive, folder):
     """Unpack a zip into ``folder``, which appears whole or not at all. Returns the folder's Path.
@@ -237,13 +249,17 @@ def unzip(archive, folder):
             for member in members:
                 _safe(member, archive)
             if sum(m.file_size for m in members) > shutil.disk_usage(folder.parent).free:
-                raise OSError(28, f"{sum(m.file_size for m in members) / 1e9:.2f} GB are needed, the disk "
-                                  f"has less space left")
+                raise OSError(
+                    28,
+                    f"{sum(m.file_size for m in members) / 1e9:.2f} GB are needed, the disk "
+                    f"has less space left",
+                )
             zipped.extractall(beside, members)
         os.replace(beside, folder)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise UserError(f"{archive} is damaged or no zip ({reason(error)}): delete it and download it "
-                        "again") from error
+        raise UserError(
+            f"{archive} is damaged or no zip ({reason(error)}): delete it and download it again"
+        ) from error
     except OSError as error:
         _too_full(error, folder)
     finally:
@@ -254,11 +270,14 @@ def unzip(archive, folder):
 def _safe(member, archive):
     name = PurePosixPath(member.filename)
     if name.is_absolute() or ".." in name.parts or "\\" in member.filename or ":" in name.parts[0]:
-        raise UserError(f"{archive} holds {member.filename!r}, a path outside its folder: it was not "
-                        f"unpacked; get it from its "
-                        "publisher")
+        raise UserError(
+            f"{archive} holds {member.filename!r}, a path outside its folder: it was not "
+            f"unpacked; get it from its "
+            "publisher"
+        )
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise UserError(f"{archive} holds the link {member.filename!r}: it was not unpacked; get it from its "
-                        f"publisher")
+        raise UserError(
+            f"{archive} holds the link {member.filename!r}: it was not unpacked; get it from its publisher"
+        )
     if member.flag_bits & 1:
         raise UserError(f"{archive} asks for a password: it was not unpacked; get it from its publisher")

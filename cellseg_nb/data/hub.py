@@ -1,7 +1,8 @@
-"""Files from and to the Hugging Face Hub, with Hugging Face's own client: tried again, checked, told in one line.
+"""Files from and to the Hugging Face Hub, with Hugging Face's own client: tried again, checked, told in one
+line.
 
-``CELLSEG_NB_HUB_URL`` points to another server that speaks the Hub's protocol (a mirror, a class server). It is
-handed to every call, since huggingface_hub reads its own variable only once, at import.
+``CELLSEG_NB_HUB_URL`` points to another server that speaks the Hub's protocol (a mirror, a class server). It
+is handed to every call, since huggingface_hub reads its own variable only once, at import.
 """
 
 import contextlib
@@ -32,9 +33,9 @@ def _token(token, url):
 def download(repo, name, url=None, cache=None, token=None):
     """One file of a repository, from the Hub's cache or downloaded. Returns its Path.
 
-    A file that arrives with another SHA-256 than the server announced is removed and fetched again. ``cache``: a folder, else
-    CELLSEG_NB_CACHE/hub, else the Hub's usual place. Raises UserError when there is no such file, no connection after
-    several tries, or no space.
+    A file that arrives with another SHA-256 than the server announced is removed and fetched again.
+    ``cache``: a folder, else CELLSEG_NB_CACHE/hub, else the Hub's usual place. Raises UserError when there is
+    no such file, no connection after several tries, or no space.
     """
     from huggingface_hub import hf_hub_download
 
@@ -48,14 +49,18 @@ def download(repo, name, url=None, cache=None, token=None):
                 return path
             forget(path)
             words = "it arrived with other bytes than the server announced"
-        except Exception as error:  # of huggingface_hub, of its HTTP library (which changes), of the operating system
+        except (
+            Exception
+        ) as error:  # of huggingface_hub, of its HTTP library (which changes), of the operating system
             words = _explain(error, repo, name, url)
         if number < TRIES - 1:
             time.sleep(PAUSE * 2**number)
     with contextlib.suppress(Exception):  # an older copy is better than none
         return Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, local_files_only=True))
-    raise UserError(f"{_where(repo, name, url)} could not be downloaded ({words}): try again later, or download it by hand "
-                    "and give its path")
+    raise UserError(
+        f"{_where(repo, name, url)} could not be downloaded ({words}): try again later, or download it by "
+        "hand and give its path"
+    )
 
 
 def files(repo, url=None, token=None):
@@ -81,7 +86,8 @@ def forget(path):
 
 
 def upload(repo, contents, message, url=None, token=None, private=True):
-    """Put {name: bytes or path} into a model repository of yours, which is made if need be. Returns its address.
+    """Put {name: bytes or path} into a model repository of yours, which is made if need be. Returns its
+    address.
 
     Raises UserError when the server refuses (no token, no right to write) or cannot be reached.
     """
@@ -91,15 +97,21 @@ def upload(repo, contents, message, url=None, token=None, private=True):
     api = HfApi(endpoint=url, token=_token(token, url))
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        return api.create_commit(repo, [CommitOperationAdd(name, content) for name, content in contents.items()],
-                                 commit_message=message).commit_url
+        return api.create_commit(
+            repo,
+            [CommitOperationAdd(name, content) for name, content in contents.items()],
+            commit_message=message,
+        ).commit_url
     except Exception as error:
-        raise UserError(f"nothing was uploaded to {_where(repo, '', url)} ({_words(error)}): make a token with the right to write "
-                        "at huggingface.co/settings/tokens, and check the name (yours/name)") from error
+        raise UserError(
+            f"nothing was uploaded to {_where(repo, '', url)} ({_words(error)}): make a token with the right "
+            "to write at huggingface.co/settings/tokens, and check the name (yours/name)"
+        ) from error
 
 
 def _intact(path):
-    """The Hub names large files by their SHA-256, and the cache its blobs likewise; other names cannot be checked."""
+    """The Hub names large files by their SHA-256, and the cache its blobs likewise; other names cannot be
+    checked."""
     name = path.resolve().name
     if not re.fullmatch("[0-9a-f]{64}", name):
         return True
@@ -113,17 +125,37 @@ def _explain(error, repo, name, url):
 
     where = _where(repo, name, url)
     if isinstance(error, errors.GatedRepoError):
-        raise UserError(f"{where} asks for a login: accept its terms on its page, then  hf auth login , or give a token") from error
-    if isinstance(error, errors.LocalEntryNotFoundError):  # the server could not be asked, and no copy is here
+        raise UserError(
+            f"{where} asks for a login: accept its terms on its page, then  hf auth login , or give a token"
+        ) from error
+    # the server could not be asked, and no copy is here
+    if isinstance(error, errors.LocalEntryNotFoundError):
         return _words(error.__cause__ or error)
-    missing = (errors.EntryNotFoundError, errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)
+    missing = (
+        errors.EntryNotFoundError,
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+        errors.HFValidationError,
+    )
     if isinstance(error, missing):
-        raise UserError(f"{where} does not exist, or is private: check the names of the repository and of the file") from error
+        raise UserError(
+            f"{where} does not exist, or is private: check the names of the repository and of the file"
+        ) from error
     if _status(error) in (401, 403):
-        raise UserError(f"{where} asks for a login ({_status(error)}): log in with  hf auth login , or give a token") from error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-        raise UserError(f"{where} could not be written into the cache ({reason(error)}): free some space, or set CELLSEG_NB_CACHE "
-                        "to another folder; nothing half-written was left") from error
+        raise UserError(
+            f"{where} asks for a login ({_status(error)}): log in with  hf auth login , or give a token"
+        ) from error
+    if isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EACCES,
+    ):
+        raise UserError(
+            f"{where} could not be written into the cache ({reason(error)}): free some space, or set "
+            "CELLSEG_NB_CACHE to another folder; nothing half-written was left"
+        ) from error
     return _words(error)
 
 

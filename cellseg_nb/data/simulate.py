@@ -1,7 +1,8 @@
-"""Light-sheet-like volumes with exact truth, to learn on and to test with: bright cell bodies on a dim, uneven background.
+"""Light-sheet-like volumes with exact truth, to learn on and to test with: bright cell bodies on a dim,
+uneven background.
 
-Made in the order a microscope makes them: cells of varied size and brightness, some of them touching; blur, stronger
-along z; uneven illumination; photons (Poisson noise) and camera (Gaussian noise).
+Made in the order a microscope makes them: cells of varied size and brightness, some of them touching; blur,
+stronger along z; uneven illumination; photons (Poisson noise) and camera (Gaussian noise).
 """
 
 import numpy as np
@@ -10,8 +11,22 @@ from scipy import ndimage as ndi
 from cellseg_nb.errors import UserError
 
 
-def volume(shape=(64, 80, 80), cells=80, seed=0, radius=(3.2, 4.6), voxel_size=(1.0, 1.0, 1.0), touching=0.25, dim=0.36,
-           uneven=0.2, background=100.0, brightness=900.0, blur=(0.9, 0.5, 0.5), photons=2.0, camera=4.0, artefact=False):
+def volume(
+    shape=(64, 80, 80),
+    cells=80,
+    seed=0,
+    radius=(3.2, 4.6),
+    voxel_size=(1.0, 1.0, 1.0),
+    touching=0.25,
+    dim=0.36,
+    uneven=0.2,
+    background=100.0,
+    brightness=900.0,
+    blur=(0.9, 0.5, 0.5),
+    photons=2.0,
+    camera=4.0,
+    artefact=False,
+):
     """Simulate a volume.
 
     Parameters
@@ -21,7 +36,8 @@ def volume(shape=(64, 80, 80), cells=80, seed=0, radius=(3.2, 4.6), voxel_size=(
         How many to place; fewer fit when the volume is too small.
     radius : (smallest, largest), in units of ``voxel_size`` (voxels by default)
     voxel_size : (z, y, x)
-        Only the proportions matter: cells are as round in µm as ``radius`` says, hence flat in voxels along a coarse axis.
+        Only the proportions matter: cells are as round in µm as ``radius`` says, hence flat in voxels along a
+        coarse axis.
     touching : float
         Share of the cells placed right beside another one.
     dim : float
@@ -60,7 +76,8 @@ def volume(shape=(64, 80, 80), cells=80, seed=0, radius=(3.2, 4.6), voxel_size=(
 
 
 def _place(rng, shape, cells, radius, size, touching):
-    """Ellipsoids that never overlap: each is tried at random places until it fits beside those that are there."""
+    """Ellipsoids that never overlap: each is tried at random places until it fits beside those that are
+    there."""
     labels, dome = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
     centres, radii = [], []
     for _ in range(cells * 60):
@@ -81,7 +98,8 @@ def _place(rng, shape, cells, radius, size, touching):
 
 
 def _draw(labels, dome, centre, axes, size, number):
-    """Draw one ellipsoid, brightest in its middle, if it is inside the volume and takes no voxel of another cell."""
+    """Draw one ellipsoid, brightest in its middle, if it is inside the volume and takes no voxel of another
+    cell."""
     low = np.floor((centre - axes) / size).astype(int)
     high = np.ceil((centre + axes) / size).astype(int) + 1
     if (low < 0).any() or (high > labels.shape).any():
@@ -99,7 +117,9 @@ def _draw(labels, dome, centre, axes, size, number):
 def _smooth_field(rng, shape, scale):
     """A smooth random field, about -1 to 1, that changes over ``scale`` of the volume's sides."""
     coarse = rng.uniform(-1, 1, [max(2, round(1 / scale) + 1)] * 3)
-    field = ndi.zoom(coarse, [side / c for side, c in zip(shape, coarse.shape)], order=3, mode="nearest", grid_mode=True)
+    field = ndi.zoom(
+        coarse, [side / c for side, c in zip(shape, coarse.shape)], order=3, mode="nearest", grid_mode=True
+    )
     return np.clip(field, -1, 1)
 
 

@@ -50,17 +50,20 @@ def folds(names, held_out=None):
 
     names = list(dict.fromkeys(names))
     if len(names) < 2:
-        raise UserError(f"folds need two volumes or more, one to test on and one to learn from, not "
-                        f"{len(names)}")
+        raise UserError(
+            f"folds need two volumes or more, one to test on and one to learn from, not {len(names)}"
+        )
     if held_out is None:
         held_out = HELD_OUT if all(len(_matching(names, word)) == 1 for word in HELD_OUT) else names
     rows = []
     for number, word in enumerate(held_out, 1):
         found = _matching(names, word)
         if len(found) != 1:
-            raise UserError(f"held_out names {word!r}, which is {'no' if not found else 'more than one'} "
-                            f"volume: choose among "
-                            f"{', '.join(names)}")
+            raise UserError(
+                f"held_out names {word!r}, which is {'no' if not found else 'more than one'} "
+                f"volume: choose among "
+                f"{', '.join(names)}"
+            )
         rows.append([number, found[0], ", ".join(n for n in names if n != found[0])])
     return pandas.DataFrame(rows, columns=["fold", "held_out", "training"])
 
@@ -100,11 +103,11 @@ def splits(cubes, percentages=PERCENTAGES, seed=0, held_out=None):
         order = np.random.default_rng([seed, fold.fold]).permutation(len(rows))
         for percentage in sorted(percentages):
             role = np.full(len(rows), "validation", object)
-            role[order[:max(1, round(len(rows) * percentage / 100))]] = "training"
+            role[order[: max(1, round(len(rows) * percentage / 100))]] = "training"
             part = rows.reset_index(drop=True)
-            for place, (column, value) in enumerate({"fold": fold.fold, "held_out": fold.held_out,
-                                                     "percentage": percentage,
-                                                     "role": role}.items()):
+            for place, (column, value) in enumerate(
+                {"fold": fold.fold, "held_out": fold.held_out, "percentage": percentage, "role": role}.items()
+            ):
                 part.insert(place, column, value)
             parts.append(part)
     return pandas.concat(parts, ignore_index=True)

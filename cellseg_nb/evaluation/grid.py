@@ -1,4 +1,5 @@
-"""A grid of runs (methods x folds x seeds ...): each done once, kept on the disk, and put together as one tidy table.
+"""A grid of runs (methods x folds x seeds ...): each done once, kept on the disk, and put together as one
+tidy table.
 
 A notebook that is stopped and run again computes only what is missing.
 """
@@ -18,7 +19,8 @@ from cellseg_nb.io import files
 
 
 def run(jobs, work, context, folder, settings=None, processes=1, desc="Runs"):
-    """Do every job that is not done yet. Returns a tidy table: for each job its rows, the job's own values first.
+    """Do every job that is not done yet. Returns a tidy table: for each job its rows, the job's own values
+    first.
 
     Parameters
     ----------
@@ -31,13 +33,13 @@ def run(jobs, work, context, folder, settings=None, processes=1, desc="Runs"):
     folder : path
         Each finished job is one JSON file in it, written beside and renamed.
     settings : dict
-        What the results depend on besides the job (sizes, a fingerprint of the data). A file made with others is not
-        used, and replaced.
+        What the results depend on besides the job (sizes, a fingerprint of the data). A file made with others
+        is not used, and replaced.
     processes : int
         1: one after the other, here. More: that many processes with an equal share of the cores each.
 
-    The column "seconds" says how long a job took. A job that ends in UserError has no rows; its line is printed, the
-    others go on, and it is tried again next time.
+    The column "seconds" says how long a job took. A job that ends in UserError has no rows; its line is
+    printed, the others go on, and it is tried again next time.
     """
     import pandas
 
@@ -52,7 +54,10 @@ def run(jobs, work, context, folder, settings=None, processes=1, desc="Runs"):
                 problems.append(f"{_words(jobs[number])}: {problem}")
             else:
                 rows[number] = [{**jobs[number], **row, "seconds": round(seconds, 1)} for row in found]
-                files.write_json(_file(jobs[number], folder), {"job": jobs[number], "settings": settings, "rows": rows[number]})
+                files.write_json(
+                    _file(jobs[number], folder),
+                    {"job": jobs[number], "settings": settings, "rows": rows[number]},
+                )
             bar.update()
     for line in problems:
         print("No result for", line)

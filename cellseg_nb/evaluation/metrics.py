@@ -1,7 +1,9 @@
-"""How good is a segmentation: Dice for masks; matched cells (true and false positives, F1, ...) at many IoU thresholds.
+"""How good is a segmentation: Dice for masks; matched cells (true and false positives, F1, ...) at many IoU
+thresholds.
 
-A predicted cell matches a true one when their intersection over union (IoU) reaches a threshold; each may be matched
-once. Definitions and columns are those of StarDist's ``matching`` (Schmidt et al. 2018, Weigert et al. 2020).
+A predicted cell matches a true one when their intersection over union (IoU) reaches a threshold; each may be
+matched once. Definitions and columns are those of StarDist's ``matching`` (Schmidt et al. 2018, Weigert et
+al. 2020).
 """
 
 from collections import namedtuple
@@ -15,7 +17,8 @@ Quality = namedtuple("Quality", "matched_true matched_predicted missed invented"
 
 
 def dice(truth, prediction):
-    """Dice coefficient of two masks (non-zero is foreground): 2 |A and B| / (|A| + |B|). 1.0 when both are empty."""
+    """Dice coefficient of two masks (non-zero is foreground): 2 |A and B| / (|A| + |B|). 1.0 when both are
+    empty."""
     truth, prediction = np.asarray(truth) != 0, np.asarray(prediction) != 0
     _same_shape(truth, prediction)
     total = int(truth.sum()) + int(prediction.sum())
@@ -30,12 +33,13 @@ def match(truth, prediction, thresholds=THRESHOLDS, slicewise=False):
     truth, prediction : (Z, Y, X) integer labels, 0 is background; ids need not be consecutive
     thresholds : float or sequence of floats
     slicewise : bool
-        Match each z slice as an image of its own and add up the counts: how the published F1 figures were computed
-        (StarDist's ``matching_dataset`` given one 3D array a side). False, the default, is true 3D matching.
+        Match each z slice as an image of its own and add up the counts: how the published F1 figures were
+        computed (StarDist's ``matching_dataset`` given one 3D array a side). False, the default, is true 3D
+        matching.
 
-    Returns a table, one row a threshold, with StarDist's columns: criterion, thresh, fp, tp, fn, precision, recall,
-    accuracy, f1, n_true, n_pred, mean_true_score, mean_matched_score, panoptic_quality. A ratio of nothing is 0.
-    Raises UserError for different shapes, negative or non-integer labels.
+    Returns a table, one row a threshold, with StarDist's columns: criterion, thresh, fp, tp, fn, precision,
+    recall, accuracy, f1, n_true, n_pred, mean_true_score, mean_matched_score, panoptic_quality. A ratio of
+    nothing is 0. Raises UserError for different shapes, negative or non-integer labels.
     """
     import pandas
 
@@ -49,27 +53,40 @@ def match(truth, prediction, thresholds=THRESHOLDS, slicewise=False):
         found = [_matched(overlap, threshold) for overlap in overlaps]
         tp = sum(len(true) for true, _, _ in found)
         score = sum(float(scores.sum()) for _, _, scores in found)
-        rows.append(_row(threshold, tp, score, sum(len(o.true) for o in overlaps), sum(len(o.predicted) for o in overlaps)))
+        rows.append(
+            _row(
+                threshold,
+                tp,
+                score,
+                sum(len(o.true) for o in overlaps),
+                sum(len(o.predicted) for o in overlaps),
+            )
+        )
     return pandas.DataFrame(rows)
 
 
 def quality(truth, prediction, threshold=0.5):
-    """Which cells are right: ids of matched true and predicted cells (pairwise), of missed true cells, of invented ones."""
+    """Which cells are right: ids of matched true and predicted cells (pairwise), of missed true cells, of
+    invented ones."""
     truth, prediction = _labels(truth, "truth"), _labels(prediction, "prediction")
     _same_shape(truth, prediction)
     overlap = _overlaps(truth, prediction)
     true, predicted, _ = _matched(overlap, threshold)
     true, predicted = overlap.true[true], overlap.predicted[predicted]
-    return Quality(true, predicted, np.setdiff1d(overlap.true, true), np.setdiff1d(overlap.predicted, predicted))
+    return Quality(
+        true, predicted, np.setdiff1d(overlap.true, true), np.setdiff1d(overlap.predicted, predicted)
+    )
 
 
 def best_threshold(probability, truth, thresholds=np.linspace(0.05, 0.95, 19)):
-    """The threshold on a probability that gives the best Dice with a true mask (the lowest of equals), and the table tried."""
+    """The threshold on a probability that gives the best Dice with a true mask (the lowest of equals), and
+    the table tried."""
     import pandas
 
     truth = np.asarray(truth) != 0
-    table = pandas.DataFrame({"threshold": thresholds,
-                              "dice": [dice(truth, np.asarray(probability) > t) for t in thresholds]})
+    table = pandas.DataFrame(
+        {"threshold": thresholds, "dice": [dice(truth, np.asarray(probability) > t) for t in thresholds]}
+    )
     return float(table.threshold[table.dice.idxmax()]), table
 
 
@@ -90,7 +107,8 @@ def _overlaps(truth, prediction):
     both = foreground_true & foreground_predicted
     row, column = np.searchsorted(true, truth[both]), np.searchsorted(predicted, prediction[both])
     shape = (len(true), len(predicted))
-    shared = coo_matrix((np.ones(len(row), np.int64), (row, column)), shape).tocsr().tocoo()  # tocsr adds equal pairs up
+    # tocsr adds equal pairs up
+    shared = coo_matrix((np.ones(len(row), np.int64), (row, column)), shape).tocsr().tocoo()
     row, column, count = shared.row, shared.col, shared.data
     iou = count / (size_true[row] + size_predicted[column] - count)
     nodes = sum(shape)
@@ -103,9 +121,11 @@ def _matched(overlap, threshold):
     """Rows, columns and IoUs of the matched pairs: as many as possible, then the largest sum of IoUs.
 
     Where no cell has two partners to choose from, every good pair is matched; the assignment is solved, with
-    StarDist's costs, only in the groups where there is a choice. Groups share no cells, so this is the optimum.
+    StarDist's costs, only in the groups where there is a choice. Groups share no cells, so this is the
+    optimum.
     """
-    # single precision as in StarDist: it decides whether an IoU of 3/10 reaches a threshold written as 0.1 * 3
+    # single precision as in StarDist: it decides whether an IoU of 3/10 reaches a threshold written as 0.1 *
+    # 3
     good = overlap.iou.astype(np.float32) >= np.float32(threshold)
     partners_true = np.bincount(overlap.row[good], minlength=len(overlap.true))
     partners_predicted = np.bincount(overlap.column[good], minlength=len(overlap.predicted))
@@ -127,7 +147,9 @@ def _assign(overlap, members, good):
     rows, r = np.unique(overlap.row[members], return_inverse=True)
     columns, c = np.unique(overlap.column[members], return_inverse=True)
     costs = np.zeros((len(rows), len(columns)))
-    costs[r, c] = -good.astype(float) - overlap.iou[members] / (2 * min(len(overlap.true), len(overlap.predicted)))
+    costs[r, c] = -good.astype(float) - overlap.iou[members] / (
+        2 * min(len(overlap.true), len(overlap.predicted))
+    )
     picked = np.zeros(costs.shape, bool)
     picked[linear_sum_assignment(costs)] = True
     return good & picked[r, c]
@@ -135,11 +157,22 @@ def _assign(overlap, members, good):
 
 def _row(threshold, tp, score, n_true, n_pred):
     fp, fn = n_pred - tp, n_true - tp
-    return {"criterion": "iou", "thresh": threshold, "fp": fp, "tp": tp, "fn": fn,
-            "precision": _ratio(tp, tp + fp), "recall": _ratio(tp, tp + fn), "accuracy": _ratio(tp, tp + fp + fn),
-            "f1": _ratio(2 * tp, 2 * tp + fp + fn), "n_true": n_true, "n_pred": n_pred,
-            "mean_true_score": _ratio(score, n_true), "mean_matched_score": _ratio(score, tp),
-            "panoptic_quality": _ratio(score, tp + fp / 2 + fn / 2)}
+    return {
+        "criterion": "iou",
+        "thresh": threshold,
+        "fp": fp,
+        "tp": tp,
+        "fn": fn,
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "accuracy": _ratio(tp, tp + fp + fn),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "n_true": n_true,
+        "n_pred": n_pred,
+        "mean_true_score": _ratio(score, n_true),
+        "mean_matched_score": _ratio(score, tp),
+        "panoptic_quality": _ratio(score, tp + fp / 2 + fn / 2),
+    }
 
 
 def _ratio(part, whole):
@@ -149,7 +182,9 @@ def _ratio(part, whole):
 def _labels(labels, name):
     labels = np.asarray(labels)
     if labels.dtype == bool:
-        raise UserError(f"{name} is a mask, not labels: number its cells first (cellseg_nb.cells.instances.connected)")
+        raise UserError(
+            f"{name} is a mask, not labels: number its cells first (cellseg_nb.cells.instances.connected)"
+        )
     if not np.issubdtype(labels.dtype, np.integer):
         raise UserError(f"{name} has {labels.dtype} values: labels must be whole numbers (an integer type)")
     if labels.size and labels.min() < 0:
@@ -159,4 +194,7 @@ def _labels(labels, name):
 
 def _same_shape(truth, prediction):
     if truth.shape != prediction.shape:
-        raise UserError(f"the truth has shape {truth.shape}, the prediction {prediction.shape}: they must be the same volume")
+        raise UserError(
+            f"the truth has shape {truth.shape}, the prediction {prediction.shape}: they must be the same "
+            f"volume"
+        )

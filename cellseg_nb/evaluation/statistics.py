@@ -3,7 +3,7 @@ better.
 
 Kruskal & Wallis 1952; Conover & Iman 1979 with Holm 1979; Friedman 1937; Cliff 1993. The tests themselves are
 SciPy's, scikit-posthocs' and statsmodels'; this module checks the table first and puts the answers into
-words. """
+words."""
 
 from collections import namedtuple
 from dataclasses import dataclass
@@ -37,13 +37,17 @@ class Comparison:
         test = f"Kruskal-Wallis H = {self.kruskal.H:.4g}, p = {self.kruskal.p:.2g}, {sum(n)} values"
         small = " Groups under 5 values make this p rough." if min(n) < 5 else ""
         if self.kruskal.p >= 0.05:
-            return (f"No difference in {self.value} can be shown between the {len(n)} groups of {self.group} "
-                    f"({test}). That is no proof that they are equal.{small}")
+            return (
+                f"No difference in {self.value} can be shown between the {len(n)} groups of {self.group} "
+                f"({test}). That is no proof that they are equal.{small}"
+            )
         top = self.groups.mean_rank.idxmax()
         others = self.posthoc[top].drop(top)
         below, near = others.index[others < 0.05], others.index[others >= 0.05]
-        words = (f"The {len(n)} groups of {self.group} differ in {self.value} by more than chance explains "
-                 f"({test}). {top} ranks highest (median {self.groups['median'][top]:.3g})")
+        words = (
+            f"The {len(n)} groups of {self.group} differ in {self.value} by more than chance explains "
+            f"({test}). {top} ranks highest (median {self.groups['median'][top]:.3g})"
+        )
         if len(below):
             words += f"; clearly below it (Conover-Iman, Holm, p < 0.05): {', '.join(map(str, below))}"
         if len(near):
@@ -54,8 +58,16 @@ class Comparison:
         """Write kruskal.json, posthoc.csv, effects.csv and groups.csv. Returns the folder."""
         folder = writable_folder(folder)
         n = {str(name): int(count) for name, count in self.kruskal.n.items()}
-        write_json(folder / "kruskal.json", {**self.kruskal._asdict(), "n": n, "value": self.value,
-                                             "group": self.group, "summary": self.summary()})
+        write_json(
+            folder / "kruskal.json",
+            {
+                **self.kruskal._asdict(),
+                "n": n,
+                "value": self.value,
+                "group": self.group,
+                "summary": self.summary(),
+            },
+        )
         write_table(folder / "posthoc.csv", self.posthoc, index=True)
         write_table(folder / "effects.csv", self.effects)
         write_table(folder / "groups.csv", self.groups, index=True)
@@ -82,7 +94,7 @@ def compare(table, value, group, seed=0, resamples=2000):
     and of no width where two groups do not overlap at all); ``p``, as in ``posthoc``.
 
     Raises UserError for a missing column; text, empty or infinite values; fewer than two groups; a group of
-    one value; values that are all equal, or equal within each group. """
+    one value; values that are all equal, or equal within each group."""
     import scikit_posthocs
     import scipy.stats
 
@@ -100,15 +112,20 @@ def compare(table, value, group, seed=0, resamples=2000):
 
 def _check_groups(parts, source, value, group):
     if len(parts) < 2:
-        raise UserError(f"{source}: column {group!r} has only the group {next(iter(parts))!r}: "
-                        "two or more are needed")
+        raise UserError(
+            f"{source}: column {group!r} has only the group {next(iter(parts))!r}: two or more are needed"
+        )
     alone = [name for name, part in parts.items() if len(part) < 2]
     if alone:
-        raise UserError(f"{source}: group {alone[0]!r} of {group!r} has a single value of {value!r}: "
-                        "each needs two or more; leave that group out or measure it again")
+        raise UserError(
+            f"{source}: group {alone[0]!r} of {group!r} has a single value of {value!r}: "
+            "each needs two or more; leave that group out or measure it again"
+        )
     if all(len(np.unique(part)) == 1 for part in parts.values()):
-        raise UserError(f"{source}: within each group of {group!r} all values of {value!r} are equal: "
-                        "without any scatter there is nothing to test against; were the same rows copied?")
+        raise UserError(
+            f"{source}: within each group of {group!r} all values of {value!r} are equal: "
+            "without any scatter there is nothing to test against; were the same rows copied?"
+        )
 
 
 def friedman(table, value, group, block):
@@ -118,7 +135,7 @@ def friedman(table, value, group, block):
     ``block`` is a column, or a list of columns that make the blocks together. Needs three groups and two
     blocks or more, with exactly one value for each pair of group and block. Returns statistic, p, the numbers
     of groups and blocks, and Kendall's W (1: all blocks rank the groups alike, 0: no common order). Raises
-    UserError for a table that is not so. """
+    UserError for a table that is not so."""
     import scipy.stats
 
     rows, source = tables.clean(table, value, group, block), tables.source(table)
@@ -126,17 +143,21 @@ def friedman(table, value, group, block):
     wrong = np.argwhere(counts.to_numpy() != 1)
     if len(wrong):
         b, g = wrong[0]
-        raise UserError(f"{source}: group {counts.columns[g]!r} has {counts.iloc[b, g]} values in block "
-                        f"{counts.index[b]!r}; the Friedman test needs exactly one in each: average repeats, "
-                        "leave out what is incomplete")
+        raise UserError(
+            f"{source}: group {counts.columns[g]!r} has {counts.iloc[b, g]} values in block "
+            f"{counts.index[b]!r}; the Friedman test needs exactly one in each: average repeats, "
+            "leave out what is incomplete"
+        )
     blocks, groups = counts.shape
     if groups < 3 or blocks < 2:
-        raise UserError(f"{source}: the Friedman test needs 3 groups and 2 blocks or more, "
-                        f"not {groups} and {blocks}")
+        raise UserError(
+            f"{source}: the Friedman test needs 3 groups and 2 blocks or more, not {groups} and {blocks}"
+        )
     wide = rows.pivot(index="block", columns="group", values="value")
     if (wide.nunique(axis=1) == 1).all():
-        raise UserError(f"{source}: within each block all groups have the same {value!r}: "
-                        "there is nothing to rank")
+        raise UserError(
+            f"{source}: within each block all groups have the same {value!r}: there is nothing to rank"
+        )
     statistic, p = map(float, scipy.stats.friedmanchisquare(*wide.to_numpy().T))
     return Friedman(statistic, p, groups, blocks, statistic / (blocks * (groups - 1)))
 
@@ -153,7 +174,7 @@ def mixed(table, value, group, block, reference=None):
     Returns a table of differences (group minus ``reference``, by default the group with the highest mean; low
     and high: 95 % interval; p not corrected for several comparisons), the standard deviation between blocks
     and of the rest, a table of residuals (fitted, residual, group), and the warnings of the fit. Raises
-    UserError for bad tables, as `compare`, and when the fit fails. """
+    UserError for bad tables, as `compare`, and when the fit fails."""
     import warnings
 
     from statsmodels.regression.mixed_linear_model import MixedLM
@@ -164,8 +185,10 @@ def mixed(table, value, group, block, reference=None):
     if reference not in names:
         raise UserError(f"reference {reference!r} is no {group}: choose one of {', '.join(map(str, names))}")
     if len(names) < 2 or blocks < 2 or len(rows) <= len(names) + blocks:
-        raise UserError(f"{source}: a mixed model needs two groups, two blocks, and more values than "
-                        f"groups and blocks together, not {len(names)}, {blocks} and {len(rows)}")
+        raise UserError(
+            f"{source}: a mixed model needs two groups, two blocks, and more values than "
+            f"groups and blocks together, not {len(names)}, {blocks} and {len(rows)}"
+        )
     others = [name for name in names if name != reference]
     design = np.column_stack([np.ones(len(rows)), *[rows.group == name for name in others]]).astype(float)
     with warnings.catch_warnings(record=True) as caught:
@@ -174,18 +197,32 @@ def mixed(table, value, group, block, reference=None):
             fit = MixedLM(rows.value.to_numpy(), design, groups=rows.block.to_numpy(str)).fit(reml=True)
             limits = fit.conf_int()
         except (np.linalg.LinAlgError, ValueError) as error:
-            raise UserError(f"{source}: the mixed model could not be fitted ({error}): "
-                            "use Friedman's test") from error
+            raise UserError(
+                f"{source}: the mixed model could not be fitted ({error}): use Friedman's test"
+            ) from error
     own = slice(1, len(names))
-    differences = pandas.DataFrame({
-        "group": others, "reference": reference, "difference": fit.fe_params[own], "low": limits[own, 0],
-        "high": limits[own, 1], "p": fit.pvalues[own]})
+    differences = pandas.DataFrame(
+        {
+            "group": others,
+            "reference": reference,
+            "difference": fit.fe_params[own],
+            "low": limits[own, 0],
+            "high": limits[own, 1],
+            "p": fit.pvalues[own],
+        }
+    )
     rest = pandas.DataFrame({"fitted": fit.fittedvalues, "residual": fit.resid, "group": rows.group})
-    return Mixed(differences, float(np.sqrt(fit.cov_re[0, 0])), float(np.sqrt(fit.scale)), rest,
-                 sorted({str(warning.message) for warning in caught}))
+    return Mixed(
+        differences,
+        float(np.sqrt(fit.cov_re[0, 0])),
+        float(np.sqrt(fit.scale)),
+        rest,
+        sorted({str(warning.message) for warning in caught}),
+    )
 
 
 # ---------------------------------------------------------------- effect sizes
+
 
 def cliffs_delta(a, b, axis=-1):
     """Cliff's delta, P(a > b) - P(a < b), of two samples; from Mann and Whitney's U: 2 U / (n m) - 1."""
@@ -218,7 +255,13 @@ def _interval(first, second, statistic, seed, resamples):
     import scipy.stats
 
     batch = max(1, 2_000_000 // (len(first) + len(second)))  # bounds the memory for long tables
-    found = scipy.stats.bootstrap((first, second), statistic, vectorized=True, method="percentile",
-                                  batch=batch, n_resamples=resamples,
-                                  random_state=np.random.default_rng(seed))
+    found = scipy.stats.bootstrap(
+        (first, second),
+        statistic,
+        vectorized=True,
+        method="percentile",
+        batch=batch,
+        n_resamples=resamples,
+        random_state=np.random.default_rng(seed),
+    )
     return map(float, found.confidence_interval)

@@ -15,14 +15,16 @@ def read(path):
     try:
         table = pandas.read_csv(path)
     except FileNotFoundError:
-        raise UserError(f"there is no table {path}: check the path "
-                        "(notebooks 05 and 06 write CSV files)") from None
+        raise UserError(
+            f"there is no table {path}: check the path (notebooks 05 and 06 write CSV files)"
+        ) from None
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} is no readable CSV table ({reason}): save it as CSV with commas") from error
     if len(table.columns) == 1 and re.search("[;\t]", str(table.columns[0])):
-        raise UserError(f"{path} is not separated by commas: save it as CSV with commas, "
-                        "and points in the numbers")
+        raise UserError(
+            f"{path} is not separated by commas: save it as CSV with commas, and points in the numbers"
+        )
     table.attrs["source"] = str(path)
     return table
 
@@ -36,8 +38,10 @@ def select(table, keep):
     for condition in filter(None, (part.strip() for part in keep.split(","))):
         parts = re.fullmatch(r"([^!=]+?)\s*(!=|=)\s*([^=]+)", condition)
         if not parts:
-            raise UserError(f"keep: {condition!r} is no condition: write column=value or column!=value, "
-                            "with commas between several")
+            raise UserError(
+                f"keep: {condition!r} is no condition: write column=value or column!=value, "
+                "with commas between several"
+            )
         name, sign, wanted = parts.groups()
         equal = _equal(column(table, name), name, wanted)
         kept = table[equal if sign == "=" else ~equal]
@@ -65,8 +69,10 @@ def pick(table, name, usual, role):
     found = [n for n in ([name] if name != "auto" else usual) if n in table.columns]
     if not found:
         tried = name if name != "auto" else ", ".join(usual)
-        raise UserError(f"{role}: none of the columns {tried} is in {source(table)}: "
-                        f"it has {', '.join(map(str, table.columns))}")
+        raise UserError(
+            f"{role}: none of the columns {tried} is in {source(table)}: "
+            f"it has {', '.join(map(str, table.columns))}"
+        )
     return found[0]
 
 
@@ -75,8 +81,9 @@ def column(table, name):
     found = list(table.columns).count(name)
     if found != 1:
         problem = f"{found} columns" if found else "no column"
-        raise UserError(f"{source(table)} has {problem} {name!r}: "
-                        f"it has {', '.join(map(str, table.columns))}")
+        raise UserError(
+            f"{source(table)} has {problem} {name!r}: it has {', '.join(map(str, table.columns))}"
+        )
     return table[name]
 
 
@@ -90,7 +97,7 @@ def clean(table, value, group, block=None):
     joined).
 
     Raises UserError that names column and row for missing columns, text, empty and infinite values, and when
-    all values are equal. """
+    all values are equal."""
     blocks = [] if block is None else [block] if isinstance(block, str) else list(block)
     parts = {name: column(table, name) for name in (value, group, *blocks)}
     if table.empty:
@@ -100,12 +107,15 @@ def clean(table, value, group, block=None):
     missing[value] = ~np.isfinite(numbers)
     for name, rows in missing.items():
         if rows.any():
-            raise UserError(f"{source(table)}: column {name!r} is empty (NaN) or infinite in {rows.sum()} of "
-                            f"{len(rows)} rows, first in row {rows.argmax() + 1}: fill them in or leave them "
-                            "out")
+            raise UserError(
+                f"{source(table)}: column {name!r} is empty (NaN) or infinite in {rows.sum()} of "
+                f"{len(rows)} rows, first in row {rows.argmax() + 1}: fill them in or leave them "
+                "out"
+            )
     if len(np.unique(numbers)) == 1:
-        raise UserError(f"{source(table)}: all values of {value!r} are {numbers[0]:g}: "
-                        "there is nothing to compare")
+        raise UserError(
+            f"{source(table)}: all values of {value!r} are {numbers[0]:g}: there is nothing to compare"
+        )
     result = pandas.DataFrame({"value": numbers, "group": parts[group].to_numpy(dtype=object)})
     if blocks:
         result["block"] = [" ".join(map(str, key)) for key in zip(*(parts[name] for name in blocks))]
@@ -118,6 +128,7 @@ def _numbers(table, name):
     if not numeric:
         strange = [isinstance(v, (str, bool)) for v in values]
         row = strange.index(True) if True in strange else 0
-        raise UserError(f"{source(table)}: column {name!r} must hold numbers, not {values.iloc[row]!r} "
-                        f"(row {row + 1})")
+        raise UserError(
+            f"{source(table)}: column {name!r} must hold numbers, not {values.iloc[row]!r} (row {row + 1})"
+        )
     return values.to_numpy(dtype=float, na_value=np.nan)

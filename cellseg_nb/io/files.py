@@ -38,18 +38,24 @@ def atomic(path):
         with contextlib.suppress(OSError):
             beside.unlink()
         # torch and safetensors report a full disk with exceptions of their own.
-        foreign = (isinstance(error, Exception) and not isinstance(error, UserError)
-                   and re.search("inline_container|os error", str(error)))
+        foreign = (
+            isinstance(error, Exception)
+            and not isinstance(error, UserError)
+            and re.search("inline_container|os error", str(error))
+        )
         if isinstance(error, OSError) or foreign:
             full = foreign or error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             remedy = "free some space" if full else "check the permissions"
-            raise UserError(f"{path} could not be written ({reason(error)}): {remedy}, or "
-                            "choose another folder; nothing was changed") from error
+            raise UserError(
+                f"{path} could not be written ({reason(error)}): {remedy}, or "
+                "choose another folder; nothing was changed"
+            ) from error
         raise
 
 
 def write_json(path, obj):
     """Write JSON, atomically. numpy numbers and arrays, and paths, become numbers, lists and text."""
+
     def plain(value):
         if isinstance(value, (np.generic, np.ndarray)):
             return value.tolist()
@@ -77,11 +83,13 @@ def writable_folder(path):
         probe.touch(exist_ok=False)
         probe.unlink()
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"{path} cannot be the output folder, since a file is in the way: choose another "
-                        "folder") from error
+        raise UserError(
+            f"{path} cannot be the output folder, since a file is in the way: choose another folder"
+        ) from error
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({reason(error)}): choose another output "
-                        "folder") from error
+        raise UserError(
+            f"{path} cannot be written ({reason(error)}): choose another output folder"
+        ) from error
     return path
 
 

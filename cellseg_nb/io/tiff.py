@@ -11,8 +11,20 @@ import numpy as np
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import reason
 
-MICROMETRES = {"µm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
-               "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6, "inch": 25400.0, "in": 25400.0}
+MICROMETRES = {
+    "µm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "micrometre": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "inch": 25400.0,
+    "in": 25400.0,
+}
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
 
@@ -39,13 +51,16 @@ def load(path, channel):
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: check the spelling, or upload the file first") from error
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions and the "
-                        "disk") from error
+        raise UserError(
+            f"{path} cannot be read ({reason(error)}): check its permissions and the disk"
+        ) from error
     except MemoryError as error:
         raise UserError(f"{path} does not fit in memory: crop it, or use the whole-brain notebook") from error
     except Exception as error:  # tifffile and the codecs raise a zoo of types for damaged files
-        raise UserError(f"{path} is damaged or of an unknown kind ({reason(error)}): copy it again, or "
-                        "open it in Fiji and save it as TIFF") from error
+        raise UserError(
+            f"{path} is damaged or of an unknown kind ({reason(error)}): copy it again, or "
+            "open it in Fiji and save it as TIFF"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -70,8 +85,9 @@ def _decode(path, channel, complaints, **flags):
     try:
         tif = tifffile.TiffFile(path, **flags)
     except tifffile.TiffFileError as error:
-        raise UserError(f"{path} is not a TIFF file: export it as TIFF (Fiji: File > Save As > "
-                        "Tiff...)") from error
+        raise UserError(
+            f"{path} is not a TIFF file: export it as TIFF (Fiji: File > Save As > Tiff...)"
+        ) from error
     with tif:
         # Walks the whole chain of pages, so that a cut is noticed.
         pages, found = len(tif.pages), tif.series
@@ -84,8 +100,10 @@ def _decode(path, channel, complaints, **flags):
         stacks = [s for s in found if sum(n > 1 for n in s.shape) > 2] or found[:1]
         if len(stacks) != 1 or (len(found) > 1 and stacks[0].ndim < 3):
             shapes = ", ".join(str(s.shape) for s in found[:4])
-            raise UserError(f"{path} holds {len(found)} separate images in {pages} pages (shapes "
-                            f"{shapes}...): save the one you want as its own file")
+            raise UserError(
+                f"{path} holds {len(found)} separate images in {pages} pages (shapes "
+                f"{shapes}...): save the one you want as its own file"
+            )
         series = stacks[0]
         index = _axes(path, series.shape, series.axes, channel)
         _check_size(path, series)
@@ -99,15 +117,19 @@ def _truncated(path):
 
 def rgb(name, shape):
     """What is said of a colour image."""
-    return (f"{name} is a colour (RGB) image of shape {tuple(shape)}: convert it to grey (Fiji: Image > "
-            "Type > 16-bit) or, in a file, choose one colour with channel=0 (on the command line: -p "
-            "channel 0)")
+    return (
+        f"{name} is a colour (RGB) image of shape {tuple(shape)}: convert it to grey (Fiji: Image > "
+        "Type > 16-bit) or, in a file, choose one colour with channel=0 (on the command line: -p "
+        "channel 0)"
+    )
 
 
 def hyperstack(name, shape):
     """What is said of five axes or more."""
-    return (f"{name} is a {len(shape)}D hyperstack of shape {tuple(shape)}: save one time point and one "
-            "channel as a z stack (Fiji: Image > Duplicate...)")
+    return (
+        f"{name} is a {len(shape)}D hyperstack of shape {tuple(shape)}: save one time point and one "
+        "channel as a z stack (Fiji: Image > Duplicate...)"
+    )
 
 
 def _axes(path, shape, axes, channel):
@@ -119,32 +141,42 @@ def _axes(path, shape, axes, channel):
         raise UserError(hyperstack(path, sizes))
     named = {axes[i]: i for i in long}
     if "T" in named:
-        raise UserError(f"{path} is a time series of {shape[named['T']]} time points: save one of them as "
-                        "a z stack (Fiji: Image > Duplicate...); if they are z slices, swap z and t (Fiji: "
-                        "Image > Properties...)")
+        raise UserError(
+            f"{path} is a time series of {shape[named['T']]} time points: save one of them as "
+            "a z stack (Fiji: Image > Duplicate...); if they are z slices, swap z and t (Fiji: "
+            "Image > Properties...)"
+        )
     pick = named.get("C", named.get("S"))
     if pick is None and len(long) == 4:
         smallest, second = sorted(long, key=lambda i: shape[i])[:2]
         if 2 * shape[smallest] > shape[second]:
-            raise UserError(f"{path} has four axes {sizes} and none is clearly the channels: save one "
-                            "channel as a z stack")
+            raise UserError(
+                f"{path} has four axes {sizes} and none is clearly the channels: save one "
+                "channel as a z stack"
+            )
         pick = smallest
     if pick is None:
         if channel:
-            raise UserError(f"{path} has one channel only, so channel={channel} does not exist: use "
-                            "channel=0")
+            raise UserError(
+                f"{path} has one channel only, so channel={channel} does not exist: use channel=0"
+            )
         return tuple(index)
     if channel is None and axes[pick] == "S" and shape[pick] in (3, 4):
         raise UserError(rgb(path, sizes))
     if len(long) < 4:
-        raise UserError(f"{path} is 2D with {shape[pick]} channels (shape {sizes}): give a stack of z "
-                        "slices; if the channels are slices, say so in Fiji (Image > Properties...)")
+        raise UserError(
+            f"{path} is 2D with {shape[pick]} channels (shape {sizes}): give a stack of z "
+            "slices; if the channels are slices, say so in Fiji (Image > Properties...)"
+        )
     if channel is None:
-        raise UserError(f"{path} has {shape[pick]} channels (axis {long.index(pick)} of shape {sizes}): "
-                        "choose one with channel=0 (on the command line: -p channel 0)")
+        raise UserError(
+            f"{path} has {shape[pick]} channels (axis {long.index(pick)} of shape {sizes}): "
+            "choose one with channel=0 (on the command line: -p channel 0)"
+        )
     if channel >= shape[pick]:
-        raise UserError(f"{path} has {shape[pick]} channels: channel must be from 0 to {shape[pick] - 1}, "
-                        f"not {channel}")
+        raise UserError(
+            f"{path} has {shape[pick]} channels: channel must be from 0 to {shape[pick] - 1}, not {channel}"
+        )
     index[pick] = int(channel)
     return tuple(index)
 
@@ -158,13 +190,17 @@ def _check_size(path, series):
         complete = len(series.pages) * first.size == series.size
         for page in series.pages if complete else ():
             if page is None:
-                raise UserError(f"{path} lacks planes that its header names: copy it again, with the files "
-                                "that go with it")
+                raise UserError(
+                    f"{path} lacks planes that its header names: copy it again, with the files "
+                    "that go with it"
+                )
             held = sum(page.databytecounts)
             most = held * MOST_SHRINKING.get(first.compression, 40000)
             complete &= first.size * first.bitspersample / 8 <= most
-            complete &= all(offset + count <= page.parent.filehandle.size
-                            for offset, count in zip(page.dataoffsets, page.databytecounts))
+            complete &= all(
+                offset + count <= page.parent.filehandle.size
+                for offset, count in zip(page.dataoffsets, page.databytecounts)
+            )
     if not complete:
         raise UserError(_truncated(path))
     check_memory(path, series.nbytes + 4 * series.size)
@@ -176,8 +212,10 @@ def check_memory(name, needed):
 
     free = psutil.virtual_memory().available
     if needed > free:
-        raise UserError(f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
-                        "free: crop it, use larger voxels, or use the whole-brain notebook")
+        raise UserError(
+            f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
+            "free: crop it, use larger voxels, or use the whole-brain notebook"
+        )
 
 
 def _stored_voxel_size(tif):
@@ -210,6 +248,7 @@ def voxel_size_of(value, what="voxel_size"):
     except (TypeError, ValueError):
         size = ()
     if len(size) != 3 or not all(0 < v < np.inf for v in size):
-        raise UserError(f"{what} must be three positive numbers (z, y, x) in µm, such as (5, 5, 5), not "
-                        f"{value!r}")
+        raise UserError(
+            f"{what} must be three positive numbers (z, y, x) in µm, such as (5, 5, 5), not {value!r}"
+        )
     return size

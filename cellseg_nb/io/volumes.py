@@ -12,10 +12,10 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import tiff
-from cellseg_nb.io.files import as_path, atomic, reason, writable_folder, write_json, write_table
-
+from cellseg_nb.io.files import as_path, atomic, reason
 
 # ---------------------------------------------------------------- reading
+
 
 def find(path):
     """The TIFFs at a path: the file itself, or every .tif and .tiff of a folder in natural order (c2, c10).
@@ -29,15 +29,23 @@ def find(path):
             return [path]
         if not path.exists():
             raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
-        files = [f for f in path.iterdir()
-                 if f.suffix.lower() in (".tif", ".tiff") and not f.name.startswith(".") and f.is_file()]
+        files = [
+            f
+            for f in path.iterdir()
+            if f.suffix.lower() in (".tif", ".tiff") and not f.name.startswith(".") and f.is_file()
+        ]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
     if not files:
-        raise UserError(f"{path} holds no TIFF (.tif or .tiff): give a TIFF file, or the folder that holds "
-                        "them")
-    return sorted(files, key=lambda f: [int(part) if i % 2 else part.lower()
-                                        for i, part in enumerate(re.split(r"(\d+)", f.name))])
+        raise UserError(
+            f"{path} holds no TIFF (.tif or .tiff): give a TIFF file, or the folder that holds them"
+        )
+    return sorted(
+        files,
+        key=lambda f: [
+            int(part) if i % 2 else part.lower() for i, part in enumerate(re.split(r"(\d+)", f.name))
+        ],
+    )
 
 
 def read(path, channel=None, voxel_size=None, minimum=16):
@@ -72,17 +80,22 @@ def read_labels(path):
     labels, voxel_size = tiff.load(path, None)
     labels = _three_axes(labels, path, 1)
     if labels.dtype.kind not in "buif":
-        raise UserError(f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as "
-                        "16-bit or 32-bit")
+        raise UserError(
+            f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
+        )
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
-        raise UserError(f"{path} holds numbers that are not whole, so these are not labels: give the label "
-                        "file, not the image or the probability")
+        raise UserError(
+            f"{path} holds numbers that are not whole, so these are not labels: give the label "
+            "file, not the image or the probability"
+        )
     if labels.min() < 0:
-        raise UserError(f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the "
-                        "background")
+        raise UserError(
+            f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the background"
+        )
     if labels.max() > 2**31 - 1:
-        raise UserError(f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells "
-                        "from 1 again")
+        raise UserError(
+            f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells from 1 again"
+        )
     return np.ascontiguousarray(labels, dtype=np.int32), voxel_size
 
 
@@ -94,20 +107,26 @@ def check(volume, name="volume", minimum=16):
     """
     volume = np.asarray(volume)
     if volume.dtype.kind not in "buif":
-        raise UserError(f"{name} holds {volume.dtype} values: a volume must hold real numbers; "
-                        "save the intensity as 8-bit, 16-bit or 32-bit")
+        raise UserError(
+            f"{name} holds {volume.dtype} values: a volume must hold real numbers; "
+            "save the intensity as 8-bit, 16-bit or 32-bit"
+        )
     volume = _three_axes(volume, name, minimum)
     if min(volume.shape) < minimum:
-        raise UserError(f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
-                        "use a smaller cube or a larger volume")
+        raise UserError(
+            f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
+            "use a smaller cube or a larger volume"
+        )
     _check_finite(volume, name, "NaN or infinite")
     with np.errstate(over="ignore"):
         converted = np.ascontiguousarray(volume, dtype=np.float32)
     if volume.dtype.kind == "f" and volume.dtype.itemsize > 4:
         _check_finite(converted, name, "too large for float32")
     if converted.min() == converted.max():
-        raise UserError(f"{name} has the same value ({converted.flat[0]:g}) in every voxel: export the "
-                        "image again, there is nothing to segment")
+        raise UserError(
+            f"{name} has the same value ({converted.flat[0]:g}) in every voxel: export the "
+            "image again, there is nothing to segment"
+        )
     return converted
 
 
@@ -115,9 +134,11 @@ def _check_finite(volume, name, what):
     finite = np.isfinite(volume)
     if not finite.all():
         first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-        raise UserError(f"{name} holds {finite.size - np.count_nonzero(finite)} voxels that are {what}, "
-                        f"the first at (z, y, x) = {first}: replace them (in Fiji: Process > Math > NaN "
-                        "Background, or 0)")
+        raise UserError(
+            f"{name} holds {finite.size - np.count_nonzero(finite)} voxels that are {what}, "
+            f"the first at (z, y, x) = {first}: replace them (in Fiji: Process > Math > NaN "
+            "Background, or 0)"
+        )
 
 
 def _three_axes(array, name, minimum):
@@ -138,6 +159,7 @@ def _three_axes(array, name, minimum):
 
 # ---------------------------------------------------------------- writing
 
+
 def write(path, array, voxel_size=None, compress=False):
     """Write a (Z, Y, X) array as a TIFF that Fiji and napari open with its voxel size (z, y, x) in µm.
 
@@ -152,8 +174,10 @@ def write(path, array, voxel_size=None, compress=False):
 
     array = np.asarray(array)
     if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "buif":
-        raise UserError(f"{path} cannot hold an array of shape {array.shape} and type {array.dtype}: "
-                        "give a (Z, Y, X) array of real numbers")
+        raise UserError(
+            f"{path} cannot hold an array of shape {array.shape} and type {array.dtype}: "
+            "give a (Z, Y, X) array of real numbers"
+        )
     array = _storable(array, path)
     options = {}
     if voxel_size is not None:
@@ -164,8 +188,15 @@ def write(path, array, voxel_size=None, compress=False):
     small = array.nbytes < 3.9e9
     with atomic(path) as beside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*truncating ImageJ file")
-        tifffile.imwrite(beside, array, imagej=array.dtype != np.uint32, photometric="minisblack",
-                         metadata=metadata, compression="zlib" if compress and small else None, **options)
+        tifffile.imwrite(
+            beside,
+            array,
+            imagej=array.dtype != np.uint32,
+            photometric="minisblack",
+            metadata=metadata,
+            compression="zlib" if compress and small else None,
+            **options,
+        )
 
 
 def _storable(array, path):
@@ -177,14 +208,16 @@ def _storable(array, path):
     if low < 0 and max(-low, high) <= 2**24:  # exact in float32
         return array.astype(np.float32)
     if low < 0 or high >= 2**32:
-        raise UserError(f"{path} cannot hold whole numbers from {low} to {high}: number the labels from 0 "
-                        "again")
+        raise UserError(
+            f"{path} cannot hold whole numbers from {low} to {high}: number the labels from 0 again"
+        )
     if array.dtype == np.uint8:
         return array
     return array.astype(np.uint16 if high <= 65535 else np.uint32)
 
 
 # ---------------------------------------------------------------- changing
+
 
 def remap(volume, low=0.0, high=100.0, percentiles=None):
     """Intensities mapped linearly to [low, high], as float32 of the same shape.
@@ -211,8 +244,9 @@ def percentile_clip(volume, low=1.0, high=99.0):
 
 def _percentiles(volume, low, high):
     if not 0 <= low < high <= 100:
-        raise UserError(f"percentiles must be two numbers from 0 to 100, the lower first, not {low} and "
-                        f"{high}")
+        raise UserError(
+            f"percentiles must be two numbers from 0 to 100, the lower first, not {low} and {high}"
+        )
     return np.percentile(volume, (low, high))
 
 
@@ -225,11 +259,14 @@ def cubes(volume, size=64, step=None):
     """
     step = size if step is None else step
     if size < 1 or not 1 <= step <= size:
-        raise UserError(f"cubes need a size of at least 1 and a step from 1 to the size, not {size} and "
-                        f"{step}")
+        raise UserError(
+            f"cubes need a size of at least 1 and a step from 1 to the size, not {size} and {step}"
+        )
     starts = [[*range(0, max(side - size, 0), step), max(side - size, 0)] for side in volume.shape]
-    return [tuple(slice(s, min(s + size, side)) for s, side in zip(corner, volume.shape))
-            for corner in np.array(np.meshgrid(*starts, indexing="ij")).reshape(volume.ndim, -1).T.tolist()]
+    return [
+        tuple(slice(s, min(s + size, side)) for s, side in zip(corner, volume.shape))
+        for corner in np.array(np.meshgrid(*starts, indexing="ij")).reshape(volume.ndim, -1).T.tolist()
+    ]
 
 
 def rescale(volume, voxel_size, target, order=1):
@@ -247,8 +284,9 @@ def rescale(volume, voxel_size, target, order=1):
     shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
     if tuple(shape) == volume.shape:
         return volume.copy()
-    tiff.check_memory(f"the volume resampled to {tuple(shape)} voxels",
-                      float(np.prod(shape, dtype=float)) * volume.itemsize)
+    tiff.check_memory(
+        f"the volume resampled to {tuple(shape)} voxels", float(np.prod(shape, dtype=float)) * volume.itemsize
+    )
     # grid_mode: voxels are boxes, not points, so the field of view stays the same.
     zoom = [b / a for a, b in zip(volume.shape, shape)]
     return ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)

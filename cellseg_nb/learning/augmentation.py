@@ -38,12 +38,21 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
     kinds = {
         "flips": [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)],
         "rotations": [mt.RandRotate90d(both, prob=0.75, max_k=3, spatial_axes=(1, 2))] if square else [],
-        "affine": [mt.RandAffined(prob=0.5, rotate_range=(0.26 * strength, 0, 0),
-                                  scale_range=(0.1 * strength,) * 3,
-                                  shear_range=(0.05 * strength,) * 6, **options)],
+        "affine": [
+            mt.RandAffined(
+                prob=0.5,
+                rotate_range=(0.26 * strength, 0, 0),
+                scale_range=(0.1 * strength,) * 3,
+                shear_range=(0.05 * strength,) * 6,
+                **options,
+            )
+        ],
         # Smoothing by sigma leaves about 1 % of the magnitude: the field moves voxels by about one.
-        "elastic": [mt.Rand3DElasticd(prob=0.3, sigma_range=(4, 6),
-                                      magnitude_range=(50 * strength, 130 * strength), **options)],
+        "elastic": [
+            mt.Rand3DElasticd(
+                prob=0.3, sigma_range=(4, 6), magnitude_range=(50 * strength, 130 * strength), **options
+            )
+        ],
         "intensity": [mt.RandShiftIntensityd("image", offsets=0.1 * strength, prob=0.5)],
     }
     return mt.Compose([part for name in STEPS if name in steps for part in kinds[name]])
@@ -73,6 +82,8 @@ def centred_box(rng, shape, voxels, cube):
     """Slices of a cube around one of ``voxels`` (N, 3), which comes to lie in its middle half; inside the
     volume."""
     z, y, x = voxels[rng.integers(len(voxels))]
-    corner = [int(np.clip(c - rng.integers(side // 4, side - side // 4), 0, whole - side))
-              for c, side, whole in zip((z, y, x), cube, shape)]
+    corner = [
+        int(np.clip(c - rng.integers(side // 4, side - side // 4), 0, whole - side))
+        for c, side, whole in zip((z, y, x), cube, shape)
+    ]
     return tuple(slice(c, c + side) for c, side in zip(corner, cube))

@@ -22,15 +22,20 @@ def turn(rng, cube):
 
 
 def cube_batches(volumes, size=32, batch=2, steps=10):
-    """Batches for unsupervised training: ``batches(epoch, rng)`` yields ``steps`` tensors (batch, 1, size, size, size).
+    """Batches for unsupervised training: ``batches(epoch, rng)`` yields ``steps`` tensors (batch, 1, size,
+    size, size).
 
-    Volumes are drawn in proportion to their number of voxels. Raises UserError for a volume smaller than a cube.
+    Volumes are drawn in proportion to their number of voxels. Raises UserError for a volume smaller than a
+    cube.
     """
     for number, volume in enumerate(volumes):
         if min(volume.shape) < size:
-            raise UserError(f"volume {number + 1} has shape {volume.shape}, smaller than one training cube of {size} "
-                            f"voxels a side: choose a smaller cube (a multiple of 8, such as {min(volume.shape) // 8 * 8})"
-                            " or a larger volume")
+            raise UserError(
+                f"volume {number + 1} has shape {volume.shape}, smaller than one training cube of {size} "
+                f"voxels a side: choose a smaller cube (a multiple of 8, such as "
+                f"{min(volume.shape) // 8 * 8})"
+                " or a larger volume"
+            )
     weights = np.array([volume.size for volume in volumes], float)
     weights /= weights.sum()
 

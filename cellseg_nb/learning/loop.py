@@ -1,7 +1,8 @@
 """One training loop for every network here: history, checkpoints, exact resume, callbacks.
 
 The loop seeds every epoch anew with (seed, epoch). So a run that is killed and started again from its last
-checkpoint draws the same cubes and the same dropout as one that was never killed, and ends with the same bits.
+checkpoint draws the same cubes and the same dropout as one that was never killed, and ends with the same
+bits.
 """
 
 import time
@@ -20,8 +21,24 @@ class Stop(Exception):
     """Raised by a callback to end the training after the current epoch; its text says why."""
 
 
-def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01, schedule="cosine", clip=1.0,
-          average=None, seed=0, device="auto", folder=None, meta=None, callbacks=(), progress=True):
+def train(
+    model,
+    loss,
+    batches,
+    epochs,
+    *,
+    learning_rate=1e-3,
+    weight_decay=0.01,
+    schedule="cosine",
+    clip=1.0,
+    average=None,
+    seed=0,
+    device="auto",
+    folder=None,
+    meta=None,
+    callbacks=(),
+    progress=True,
+):
     """Train a model, and carry on from the last checkpoint in ``folder`` if there is one.
 
     Parameters
@@ -29,17 +46,17 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
     model : torch.nn.Module
     loss : torch.nn.Module
         ``loss(model, batch)`` returns a dict of scalars; the entry "loss" is minimised, all are recorded.
-        Its buffers are saved with the checkpoint. ``loss.start_epoch(model, batch)`` is called, where it exists,
-        with the first batch of every epoch.
+        Its buffers are saved with the checkpoint. ``loss.start_epoch(model, batch)`` is called, where it
+        exists, with the first batch of every epoch.
     batches : callable
-        ``batches(epoch, rng)`` yields the batches of one epoch (tensors, or tuples of tensors) and draws all its
-        random numbers from the numpy generator ``rng``.
+        ``batches(epoch, rng)`` yields the batches of one epoch (tensors, or tuples of tensors) and draws all
+        its random numbers from the numpy generator ``rng``.
     schedule : "cosine" (constant until 60 % of the epochs, then falls to 0) or "constant"
     clip : float or None
         Largest norm of the gradient; None: no limit.
     average : float or None
-        Decay of a running average of the weights, in steps (0.96 looks back about 25 steps). The average is what
-        callbacks see and what ``model`` holds in the end: it does not wobble from step to step.
+        Decay of a running average of the weights, in steps (0.96 looks back about 25 steps). The average is
+        what callbacks see and what ``model`` holds in the end: it does not wobble from step to step.
     folder : path or None
         Gets ``checkpoint.pt`` after every epoch, written beside and renamed.
     meta : dict
@@ -47,22 +64,40 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
     callbacks : callables
         ``callback(history, model)`` after every epoch; may raise `Stop`.
 
-    Returns the history: a list of dicts, one an epoch, with the mean of each loss term and the seconds it took.
-    Raises UserError when a checkpoint does not belong to this run or is damaged, or the loss is not a number.
+    Returns the history: a list of dicts, one an epoch, with the mean of each loss term and the seconds it
+    took. Raises UserError when a checkpoint does not belong to this run or is damaged, or the loss is not a
+    number.
     """
     device = runtime.device(device)
     model.to(device)
     loss.to(device)
     runtime.seed_everything(seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay,
-                                  fused=device.type in ("cpu", "cuda"))  # one pass over the weights instead of ten
-    meta = {"seed": seed, "learning_rate": learning_rate, "weight_decay": weight_decay, "schedule": schedule,
-            "clip": clip, "average": average, "epochs": epochs, **(meta or {})}
+    # one pass over the weights instead of ten
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda")
+    )
+    meta = {
+        "seed": seed,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "schedule": schedule,
+        "clip": clip,
+        "average": average,
+        "epochs": epochs,
+        **(meta or {}),
+    }
     path = Path(folder) / CHECKPOINT if folder else None
     averaged = _averaged(model, average) if average else None
-    parts = {"model": model, "loss": loss, "optimizer": optimizer, **({"averaged": averaged} if averaged else {})}
+    parts = {
+        "model": model,
+        "loss": loss,
+        "optimizer": optimizer,
+        **({"averaged": averaged} if averaged else {}),
+    }
     history = _resume(path, parts, meta) if path and path.exists() else []
-    bar = runtime.progress(total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress)
+    bar = runtime.progress(
+        total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress
+    )
     stopped = bool(history) and history[-1].get("stopped")
     try:
         while len(history) < epochs and not stopped:
@@ -78,7 +113,9 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
             if path:
                 _save(path, parts, meta, history)
             bar.update()
-            bar.set_postfix({k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds"})
+            bar.set_postfix(
+                {k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds"}
+            )
     finally:
         bar.close()
     if averaged:
@@ -90,7 +127,8 @@ def train(model, loss, batches, epochs, *, learning_rate=1e-3, weight_decay=0.01
 def _averaged(model, decay):
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-    def mean(old, new, count):  # all weights in one call; short memory at first: the random start is soon forgotten
+    # all weights in one call; short memory at first: the random start is soon forgotten
+    def mean(old, new, count):
         get_ema_multi_avg_fn(min(decay, float(1 + count) / float(10 + count)))(old, new, count)
 
     return AveragedModel(model, multi_avg_fn=mean).eval()
@@ -108,8 +146,10 @@ def _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device)
             loss.start_epoch(model, batch)
         terms = loss(model, batch)
         if not torch.isfinite(terms["loss"]):
-            raise UserError(f"the loss became {terms['loss'].item()} in epoch {epoch + 1}: lower the learning rate "
-                            "(try a third of it), then run again; the last good checkpoint is kept")
+            raise UserError(
+                f"the loss became {terms['loss'].item()} in epoch {epoch + 1}: lower the learning rate "
+                "(try a third of it), then run again; the last good checkpoint is kept"
+            )
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         if clip:
@@ -152,15 +192,21 @@ def _resume(path, parts, meta):
     state = read_checkpoint(path)
     different = {k for k in meta.keys() | state["meta"].keys() if meta.get(k) != state["meta"].get(k)}
     if different:
-        changes = ", ".join(f"{k} was {state['meta'].get(k)!r}, now {meta.get(k)!r}" for k in sorted(different))
-        raise UserError(f"{path} belongs to another run ({changes}): choose another output folder, "
-                        "delete this file, or set the parameters back")
+        changes = ", ".join(
+            f"{k} was {state['meta'].get(k)!r}, now {meta.get(k)!r}" for k in sorted(different)
+        )
+        raise UserError(
+            f"{path} belongs to another run ({changes}): choose another output folder, "
+            "delete this file, or set the parameters back"
+        )
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (RuntimeError, KeyError, ValueError) as error:
-        raise UserError(f"{path} holds another network than this run trains: choose another output folder, "
-                        "or delete this file") from error
+        raise UserError(
+            f"{path} holds another network than this run trains: choose another output folder, "
+            "or delete this file"
+        ) from error
     return state["history"]
 
 
@@ -176,13 +222,16 @@ def read_checkpoint(path):
         state = torch.load(path, map_location="cpu", weights_only=True)
         assert {"model", "meta", "history"} <= state.keys()
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise UserError(f"{path} is damaged or not a checkpoint of this package: delete it and train again, "
-                        "or give another file") from error
+        raise UserError(
+            f"{path} is damaged or not a checkpoint of this package: delete it and train again, "
+            "or give another file"
+        ) from error
     return state
 
 
 def read_saved(folder, name, method):
-    """Read the weights file ``name`` of a method from its folder (or the file itself), without running code from it.
+    """Read the weights file ``name`` of a method from its folder (or the file itself), without running code
+    from it.
 
     Raises UserError when it is missing, damaged, or another method's.
     """
@@ -194,9 +243,13 @@ def read_saved(folder, name, method):
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = state["method"]
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise UserError(f"{path} is damaged or not a weights file of this package: train again, or give another") from error
+        raise UserError(
+            f"{path} is damaged or not a weights file of this package: train again, or give another"
+        ) from error
     if found != method:
-        raise UserError(f"{path} holds weights of {found!r}, not of {method!r}: give the folder of a {method} training")
+        raise UserError(
+            f"{path} holds weights of {found!r}, not of {method!r}: give the folder of a {method} training"
+        )
     return state
 
 
@@ -204,11 +257,19 @@ def load_state(model, state, path):
     """Load a state dict strictly; a UserError names the first missing, surplus and misshapen entries."""
     own = model.state_dict()
     missing, surplus = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    shapes = [f"{k}: {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
-              for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    wrong = [f"{what} {len(names)} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
-             for what, names in (("missing", missing), ("surplus", surplus), ("misshapen", shapes)) if names]
+    shapes = [
+        f"{k}: {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own.keys() & state.keys()
+        if own[k].shape != state[k].shape
+    ]
+    wrong = [
+        f"{what} {len(names)} ({', '.join(sorted(names)[:3])}{', ...' if len(names) > 3 else ''})"
+        for what, names in (("missing", missing), ("surplus", surplus), ("misshapen", shapes))
+        if names
+    ]
     if wrong:
-        raise UserError(f"{path} does not fit this network: {'; '.join(wrong)}. Choose the architecture and widths "
-                        "it was trained with")
+        raise UserError(
+            f"{path} does not fit this network: {'; '.join(wrong)}. Choose the architecture and widths "
+            "it was trained with"
+        )
     model.load_state_dict(state)

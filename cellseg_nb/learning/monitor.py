@@ -5,20 +5,24 @@ import torch
 
 from cellseg_nb.learning import loop
 
-ARRIVED = 0.03      # SoftNCuts below this: the classes follow the cells (0.002-0.02 where it does, 0.1 and up where not)
-ENOUGH = 0.006      # below this, more training only makes cells smaller, and dim ones are lost
-BROAD = 0.35        # a foreground larger than this share of the volume is a region, not cells
-EMPTY = 0.0005      # a class smaller than this share is empty
+# SoftNCuts below this: the classes follow the cells (0.002-0.02 where it does, 0.1 and up where not)
+ARRIVED = 0.03
+ENOUGH = 0.006  # below this, more training only makes cells smaller, and dim ones are lost
+BROAD = 0.35  # a foreground larger than this share of the volume is a region, not cells
+EMPTY = 0.0005  # a class smaller than this share is empty
 STUCK, SOON = 0.1, 8  # SoftNCuts above this after so many epochs: broad regions
 UNLUCKY = "the random start led to broad regions"
 
 
 def probe(volume, side=48):
-    """The brightest of nine evenly spread cubes of a (Z, Y, X) volume: something to look at while it trains."""
+    """The brightest of nine evenly spread cubes of a (Z, Y, X) volume: something to look at while it
+    trains."""
     sides = [min(s // 8 * 8, side) for s in volume.shape]
     corners = [np.linspace(0, s - c, 3).astype(int) for s, c in zip(volume.shape, sides)]
     z = corners[0][1]
-    options = [tuple(slice(o, o + c) for o, c in zip((z, y, x), sides)) for y in corners[1] for x in corners[2]]
+    options = [
+        tuple(slice(o, o + c) for o, c in zip((z, y, x), sides)) for y in corners[1] for x in corners[2]
+    ]
     return max(options, key=lambda cube: np.percentile(volume[cube], 99))
 
 
@@ -40,7 +44,9 @@ class Watch:
         model.eval()
         device = next(model.parameters()).device
         with torch.inference_mode():
-            classes = model.encoder(torch.from_numpy(self.cube.copy())[None, None].to(device))[0].cpu().numpy()
+            classes = (
+                model.encoder(torch.from_numpy(self.cube.copy())[None, None].to(device))[0].cpu().numpy()
+            )
         model.train(was_training)
         history[-1]["shares"] = [float(share) for share in classes.mean((1, 2, 3))]
         if self.show and (len(history) % self.every == 0 or len(history) == 1):
@@ -49,16 +55,19 @@ class Watch:
 
 
 def stop_when_enough(history, model):
-    """Callback that ends a training when SoftNCuts, as the mean of three epochs, has fallen below `ENOUGH`."""
+    """Callback that ends a training when SoftNCuts, as the mean of three epochs, has fallen below
+    `ENOUGH`."""
     if len(history) >= 3 and np.mean([row["n_cuts"] for row in history[-3:]]) < ENOUGH:
         raise loop.Stop(f"SoftNCuts arrived: below {ENOUGH} over three epochs")
 
 
 def stop_when_stuck(history, model):
-    """Callback that ends a training which has found broad regions instead of cells, so that another start is tried.
+    """Callback that ends a training which has found broad regions instead of cells, so that another start is
+    tried.
 
-    Of 18 starts on c5 and four embryos, SoftNCuts after `SOON` epochs was at most 0.074 in those that came to follow
-    the cells (and on its way down), and 0.115 in the one that did not: after 30 epochs it still stood at 0.09.
+    Of 18 starts on c5 and four embryos, SoftNCuts after `SOON` epochs was at most 0.074 in those that came to
+    follow the cells (and on its way down), and 0.115 in the one that did not: after 30 epochs it still stood
+    at 0.09.
     """
     if len(history) == SOON and history[-1]["n_cuts"] > STUCK:
         raise loop.Stop(UNLUCKY)
@@ -73,17 +82,27 @@ def advice(history, foreground=None):
     said = []
     shares = last.get("shares", [])
     if shares and min(shares) < EMPTY:
-        said.append(f"One class is empty ({100 * min(shares):.3f} % of the voxels): the network put everything into the "
-                    "other. Try another seed, or a lower learning rate.")
+        said.append(
+            f"One class is empty ({100 * min(shares):.3f} % of the voxels): the network put everything into "
+            "the other. Try another seed, or a lower learning rate."
+        )
     if foreground is not None and foreground > BROAD:
-        said.append(f"{100 * foreground:.0f} % of the volume is called cell: these are broad regions, not cells. Train "
-                    "for more epochs; if that does not help, give the cell diameter, or raise the reconstruction weight.")
+        said.append(
+            f"{100 * foreground:.0f} % of the volume is called cell: these are broad regions, not cells. "
+            "Train for more epochs; if that does not help, give the cell diameter, or raise the "
+            "reconstruction weight."
+        )
     n_cuts = float(np.mean([row["n_cuts"] for row in history[-3:]]))
     if n_cuts > ARRIVED:
-        said.append(f"SoftNCuts stands at {n_cuts:.3f} and should fall below {ARRIVED}: the training is not done. "
-                    "Run it with more epochs, into a new output folder.")
+        said.append(
+            f"SoftNCuts stands at {n_cuts:.3f} and should fall below {ARRIVED}: the training is not done. "
+            "Run it with more epochs, into a new output folder."
+        )
     if foreground is not None and foreground < EMPTY:
-        said.append("Almost no voxel is called cell: is the volume empty, or are the cells dark on a bright background?")
+        said.append(
+            "Almost no voxel is called cell: is the volume empty, or are the cells dark on a bright "
+            "background?"
+        )
     return said
 
 

@@ -26,20 +26,26 @@ def check(images, labels, minimum=1):
     """
     images, labels = _listed(images), _listed(labels)
     if not images or len(images) != len(labels):
-        raise UserError(f"there are {len(images)} volumes and {len(labels)} label volumes: give one label "
-                        f"volume for each volume")
+        raise UserError(
+            f"there are {len(images)} volumes and {len(labels)} label volumes: give one label "
+            f"volume for each volume"
+        )
     checked = [_pair(number, *pair, minimum) for number, pair in enumerate(zip(images, labels), 1)]
     images, labels = (list(side) for side in zip(*checked))
     if not any(label.any() for label in labels):
-        raise UserError("the labels hold only background (0 everywhere): supervised training needs labelled "
-                        "cells; were the right files given?")
+        raise UserError(
+            "the labels hold only background (0 everywhere): supervised training needs labelled "
+            "cells; were the right files given?"
+        )
     return images, labels
 
 
 def _listed(volumes):
     if volumes is None:
-        raise UserError("supervised methods need labels: give one label volume for each volume, or use "
-                        "'wnet3d', which needs none")
+        raise UserError(
+            "supervised methods need labels: give one label volume for each volume, or use "
+            "'wnet3d', which needs none"
+        )
     return [volumes] if isinstance(volumes, np.ndarray) and volumes.ndim == 3 else list(volumes)
 
 
@@ -48,19 +54,27 @@ def _pair(number, image, label, minimum):
     if image.ndim != 3:
         raise UserError(f"volume {number} has shape {image.shape}: three dimensions (Z, Y, X) are needed")
     if label.shape != image.shape:
-        raise UserError(f"the labels of volume {number} have shape {label.shape}, the volume {image.shape}: "
-                        "give the labels of this volume")
+        raise UserError(
+            f"the labels of volume {number} have shape {label.shape}, the volume {image.shape}: "
+            "give the labels of this volume"
+        )
     if label.dtype == bool or not np.issubdtype(label.dtype, np.integer):
-        raise UserError(f"the labels of volume {number} hold {label.dtype} values: labels are whole numbers, "
-                        "0 for background and another number for each cell "
-                        "(cellseg_nb.io.volumes.read_labels reads them so)")
+        raise UserError(
+            f"the labels of volume {number} hold {label.dtype} values: labels are whole numbers, "
+            "0 for background and another number for each cell "
+            "(cellseg_nb.io.volumes.read_labels reads them so)"
+        )
     low, high = int(label.min(initial=0)), int(label.max(initial=0))
     if low < 0 or high > 2**31 - 1:
-        raise UserError(f"the labels of volume {number} go from {low} to {high}: they must be 0 (background) "
-                        "or positive, up to 2147483647; number the cells from 1 again")
+        raise UserError(
+            f"the labels of volume {number} go from {low} to {high}: they must be 0 (background) "
+            "or positive, up to 2147483647; number the cells from 1 again"
+        )
     if any(side < least for side, least in zip(image.shape, np.broadcast_to(minimum, 3))):
-        raise UserError(f"volume {number} has shape {image.shape}, smaller than one training cube of "
-                        f"{minimum} voxels: choose a smaller cube, or a larger volume")
+        raise UserError(
+            f"volume {number} has shape {image.shape}, smaller than one training cube of "
+            f"{minimum} voxels: choose a smaller cube, or a larger volume"
+        )
     if not np.isfinite(image).all():
         raise UserError(f"volume {number} holds NaN or infinite voxels: replace them before training")
     return image, label.astype(np.int32, copy=False)
@@ -80,10 +94,12 @@ def split(shapes, cube, share=0.2, seed=0):
     Returns a list of (number of the volume, slices). Empty when there are fewer than two cubes to divide, or
     for ``share`` 0. At least one cube is left for learning.
     """
-    grid = [(number, tuple(slice(c, c + side) for c, side in zip(corner, cube)))
-            for number, shape in enumerate(shapes)
-            for corner in np.ndindex(*[whole // side for whole, side in zip(shape, cube)])
-            for corner in [[c * side for c, side in zip(corner, cube)]]]
+    grid = [
+        (number, tuple(slice(c, c + side) for c, side in zip(corner, cube)))
+        for number, shape in enumerate(shapes)
+        for corner in np.ndindex(*[whole // side for whole, side in zip(shape, cube)])
+        for corner in [[c * side for c, side in zip(corner, cube)]]
+    ]
     if len(grid) < 2 or share <= 0:
         return []
     count = min(len(grid) - 1, max(1, round(len(grid) * share)))
@@ -98,8 +114,8 @@ def targets(labels, cores=False, voxel_size=None):
     """What the network is to say, (C, Z, Y, X) bool: cell or not; with ``cores`` also, as a second map, core
     or not.
 
-    The core of a cell is what lies deeper in it, in µm, than half of its deepest voxel. Cores of touching cells do
-    not touch, so they tell how many cells a blob is made of. Cells that share an id share a core.
+    The core of a cell is what lies deeper in it, in µm, than half of its deepest voxel. Cores of touching
+    cells do not touch, so they tell how many cells a blob is made of. Cells that share an id share a core.
     """
     from scipy import ndimage as ndi
 
@@ -136,8 +152,9 @@ class Cubes:
     C is 1, and 2 for the target with ``cores``.
     """
 
-    def __init__(self, images, labels, cube, batch, steps, held=(), transform=None, cores=False,
-                 voxel_size=None):
+    def __init__(
+        self, images, labels, cube, batch, steps, held=(), transform=None, cores=False, voxel_size=None
+    ):
         self.images = [augmentation.prepare(image) for image in images]
         self.targets = [targets(label, cores, voxel_size) for label in labels]
         self.cube, self.batch, self.steps = tuple(cube), batch, steps
@@ -147,8 +164,10 @@ class Cubes:
             self.valid[number][box] = False
         self.cells = [np.argwhere(target[0] & valid) for target, valid in zip(self.targets, self.valid)]
         if not sum(map(len, self.cells)):
-            raise UserError("all labelled cells lie in the validation cubes: choose another seed, a smaller "
-                            "cube or a smaller share for validation")
+            raise UserError(
+                "all labelled cells lie in the validation cubes: choose another seed, a smaller "
+                "cube or a smaller share for validation"
+            )
 
     def __call__(self, epoch, rng):
         for _ in range(self.steps):
@@ -158,8 +177,9 @@ class Cubes:
     def draw(self, rng, around):
         """One cube: around a voxel of a cell, or anywhere; cells and volumes are drawn in proportion to their
         voxels."""
-        sizes = np.array([len(cells) if around else image.size
-                          for cells, image in zip(self.cells, self.images)], float)
+        sizes = np.array(
+            [len(cells) if around else image.size for cells, image in zip(self.cells, self.images)], float
+        )
         number = int(rng.choice(len(sizes), p=sizes / sizes.sum()))
         shape = self.images[number].shape
         if around:
@@ -175,8 +195,11 @@ class Cubes:
 
     def cut(self, number, box):
         """Image, target and valid of one cube, (C, z, y, x) float32 tensors."""
-        parts = (self.images[number][box][None], self.targets[number][(slice(None), *box)],
-                 self.valid[number][box][None])
+        parts = (
+            self.images[number][box][None],
+            self.targets[number][(slice(None), *box)],
+            self.valid[number][box][None],
+        )
         return [torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in parts]
 
     def validation(self):

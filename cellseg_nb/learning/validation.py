@@ -1,4 +1,5 @@
-"""What a supervised training is worth on cubes it does not learn from, and the weights that were best there."""
+"""What a supervised training is worth on cubes it does not learn from, and the weights that were best
+there."""
 
 import torch
 
@@ -42,9 +43,11 @@ class Validation:
             self.keep(model, history[-1]["epoch"])
 
     def keep(self, model, epoch):
-        self.best = {"method": "best", "epoch": epoch,
-                     "model": {name: value.detach().cpu().clone() for name,
-                               value in model.state_dict().items()}}
+        self.best = {
+            "method": "best",
+            "epoch": epoch,
+            "model": {name: value.detach().cpu().clone() for name, value in model.state_dict().items()},
+        }
         if self.path:
             with files.atomic(self.path) as beside:
                 torch.save(self.best, beside)

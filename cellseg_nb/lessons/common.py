@@ -1,4 +1,5 @@
-"""What several notebooks share: settings of WNet3D, volumes with labels of which one is held out, results saved."""
+"""What several notebooks share: settings of WNet3D, volumes with labels of which one is held out, results
+saved."""
 
 from collections import namedtuple
 from pathlib import Path
@@ -15,7 +16,9 @@ from cellseg_nb.learning.validation import BEST
 
 PROFILES = {  # of WNet3D, on a volume of one's own
     "demo": dict(channels=(16, 32, 64, 128), dropout=0.1, cube=32, epochs=30, learning_rate=2e-3, restarts=2),
-    "paper": dict(channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4),
+    "paper": dict(
+        channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4
+    ),
 }
 LABEL_FREE = ("wnet3d",)  # sees no labels at all, so it is not tuned on them either
 SELF_TUNING = ("otsu",)  # its fit chooses its parameters
@@ -39,18 +42,27 @@ def load(choice):
     names = [part[0] for part in found]
     for name, image, label in zip(names, images, labels):
         role = "held out, only for the test" if name == names[test] else "for learning"
-        print(f"{name}: {' x '.join(map(str, image.shape))} voxels (Z, Y, X), "
-              f"{len(np.unique(label[label > 0]))} cells, {role}")
+        print(
+            f"{name}: {' x '.join(map(str, image.shape))} voxels (Z, Y, X), "
+            f"{len(np.unique(label[label > 0]))} cells, {role}"
+        )
     learn = [i for i in range(len(found)) if i != test]
-    return Data([names[i] for i in learn], [images[i] for i in learn], [labels[i] for i in learn],
-                Test(names[test], images[test], labels[test]), size)
+    return Data(
+        [names[i] for i in learn],
+        [images[i] for i in learn],
+        [labels[i] for i in learn],
+        Test(names[test], images[test], labels[test]),
+        size,
+    )
 
 
 def _simulated(choice):
-    """Three small volumes with an artefact, like the paper's visual cortex: a bright sheet that is no cell.
-    """
-    made = [simulate.volume((64, 72, 72), 90, 3 * choice["seed"] + number, artefact=True, dim=0.3)
-            for number in range(3)]
+    """Three small volumes with an artefact, like the paper's visual cortex: a bright sheet that is no
+    cell."""
+    made = [
+        simulate.volume((64, 72, 72), 90, 3 * choice["seed"] + number, artefact=True, dim=0.3)
+        for number in range(3)
+    ]
     return [(f"simulated {number}", *pair) for number, pair in enumerate(made, 1)], (5.0, 5.0, 5.0)
 
 
@@ -62,14 +74,20 @@ def read(choice):
     collection = datasets.collect(choice["dataset"], cache=choice["cache"] or None, seed=choice["seed"])
     without = [pair.name for pair in collection.pairs if pair.labels is None]
     if without:
-        raise UserError(f"{collection.folder}: {', '.join(without)} has no labels: supervised training needs "
-                        f"them for every volume")
-    parts = [(pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
-             for pair in collection.pairs]
+        raise UserError(
+            f"{collection.folder}: {', '.join(without)} has no labels: supervised training needs "
+            f"them for every volume"
+        )
+    parts = [
+        (pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
+        for pair in collection.pairs
+    ]
     sizes = {size for *_, size in parts}
     if len(sizes) > 1:
-        raise UserError(f"{collection.folder}: the files have different voxel sizes {sorted(map(str, sizes))}: "
-                        "set voxel_size for all, or resample them to one")
+        raise UserError(
+            f"{collection.folder}: the files have different voxel sizes {sorted(map(str, sizes))}: "
+            "set voxel_size for all, or resample them to one"
+        )
     return [part[:3] for part in parts], sizes.pop()
 
 
@@ -77,19 +95,24 @@ def cut(name, image, labels):
     """One volume as two: the first two thirds along its longest axis, and the last third."""
     axis = int(np.argmax(image.shape))
     place = image.shape[axis] * 2 // 3
-    return [(f"{name}, {words}", *(side.take(range(*span), axis) for side in (image, labels)))
-            for words, span in (("first two thirds", (0, place)), ("last third", (place, image.shape[axis])))]
+    return [
+        (f"{name}, {words}", *(side.take(range(*span), axis) for side in (image, labels)))
+        for words, span in (("first two thirds", (0, place)), ("last third", (place, image.shape[axis])))
+    ]
 
 
 def _held_out(names, word):
     if word in ("", "auto"):
         return len(names) - 1
-    found = [i for i, name in enumerate(names) if name == word] or [i for i, name in enumerate(names)
-                                                                    if word.lower() in name.lower()]
+    found = [i for i, name in enumerate(names) if name == word] or [
+        i for i, name in enumerate(names) if word.lower() in name.lower()
+    ]
     if len(found) != 1:
-        raise UserError(f"held_out names {word!r}, which is {'no' if not found else 'more than one'} volume: "
-                        f"choose among "
-                        f"{', '.join(names)}")
+        raise UserError(
+            f"held_out names {word!r}, which is {'no' if not found else 'more than one'} volume: "
+            f"choose among "
+            f"{', '.join(names)}"
+        )
     return found[0]
 
 

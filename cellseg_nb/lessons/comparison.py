@@ -1,8 +1,8 @@
-"""The steps of notebook 05 that are longer than a cell: the same folds, volumes and tuning rule for every method, each
-(method, fold, seed) run once and kept.
+"""The steps of notebook 05 that are longer than a cell: the same folds, volumes and tuning rule for every
+method, each (method, fold, seed) run once and kept.
 
-The rule that makes it fair: in a run, `fit` and `tune` are given the training volumes of the fold, as copies, and
-nothing else. The held-out volume is segmented afterwards, and its labels are only used to count.
+The rule that makes it fair: in a run, `fit` and `tune` are given the training volumes of the fold, as copies,
+and nothing else. The held-out volume is segmented afterwards, and its labels are only used to count.
 """
 
 import contextlib
@@ -30,27 +30,48 @@ VARIANTS, MATCHINGS = ("default", "tuned"), ("3d", "slicewise")
 LIBRARIES = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
 UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
 # Demo: what one core does in less than a minute each. Paper: the rest of the settings is each method's PAPER.
-DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24), "segresnet": dict(cube=24, epochs=12),
-        "swinunetr": dict(epochs=5, batch=1, learning_rate=2e-3), "cellpose": dict(bsize=32, slices=64),
-        "stardist": dict(epochs=18, rays=32, filters=16, features=32)}
+DEMO = {
+    "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
+    "segresnet": dict(cube=24, epochs=12),
+    "swinunetr": dict(epochs=5, batch=1, learning_rate=2e-3),
+    "cellpose": dict(bsize=32, slices=64),
+    "stardist": dict(epochs=18, rays=32, filters=16, features=32),
+}
 PAPER = {"wnet3d": lessons_common.PROFILES["paper"]}
-PUBLISHED = {"Otsu threshold": ("otsu", "default"), "WNet3D": ("wnet3d", "tuned"), "SegResNet": ("segresnet", "tuned"),
-             "SwinUNetR": ("swinunetr", "tuned"), "Cellpose": ("cellpose", "tuned"),
-             "Cellpose - default": ("cellpose", "default"), "StarDist": ("stardist", "tuned"),
-             "StarDist - default": ("stardist", "default")}
+PUBLISHED = {
+    "Otsu threshold": ("otsu", "default"),
+    "WNet3D": ("wnet3d", "tuned"),
+    "SegResNet": ("segresnet", "tuned"),
+    "SwinUNetR": ("swinunetr", "tuned"),
+    "Cellpose": ("cellpose", "tuned"),
+    "Cellpose - default": ("cellpose", "default"),
+    "StarDist": ("stardist", "tuned"),
+    "StarDist - default": ("stardist", "default"),
+}
 
 
 # ------------------------------------------------------------ choices and data
 
+
 def check(dataset, method_names, folds, seeds, voxel_size, profile, epochs, processes, device, out, cache=""):
-    """All parameters, checked, as a dict. Methods whose library is missing are left out, with a line that says what to
-    install. Raises UserError in one line; creates the output folder."""
+    """All parameters, checked, as a dict. Methods whose library is missing are left out, with a line that
+    says what to install. Raises UserError in one line; creates the output folder."""
     choice = dict(
-        dataset=dataset, methods=installed(_listed("methods", method_names)), folds=folds,
-        seeds=[parameters.number("seeds", _whole(seed), 0, 2**31 - 1, whole=True) for seed in _listed("seeds", seeds)],
-        voxel_size=parameters.voxel_size(voxel_size), profile=parameters.one_of("profile", profile, ("demo", "paper")),
+        dataset=dataset,
+        methods=installed(_listed("methods", method_names)),
+        folds=folds,
+        seeds=[
+            parameters.number("seeds", _whole(seed), 0, 2**31 - 1, whole=True)
+            for seed in _listed("seeds", seeds)
+        ],
+        voxel_size=parameters.voxel_size(voxel_size),
+        profile=parameters.one_of("profile", profile, ("demo", "paper")),
         epochs=parameters.number("epochs", epochs, 0, 100000, whole=True),
-        processes=parameters.number("processes", processes, 1, 64, whole=True), device=device, out=str(out), cache=cache)
+        processes=parameters.number("processes", processes, 1, 64, whole=True),
+        device=device,
+        out=str(out),
+        cache=cache,
+    )
     runtime.device(device)
     files.writable_folder(out)
     if dataset == "auto":
@@ -74,15 +95,21 @@ def _whole(text):
 
 
 def installed(names):
-    """The methods that can run here; says in one line what to install for each other. Raises UserError for names that
-    do not exist, and when none can run."""
+    """The methods that can run here; says in one line what to install for each other. Raises UserError for
+    names that do not exist, and when none can run."""
     unknown = [name for name in names if name not in methods.names()]
     if unknown:
         raise UserError(f"there is no method {unknown[0]!r}: choose among {', '.join(methods.names())}")
-    missing = {name: [lib for lib in LIBRARIES.get(name, ()) if importlib.util.find_spec(lib) is None]
-               for name in names}
-    lines = [f"{name} is left out, since {' and '.join(libs)} is not installed: run  "
-             f"{methods.install_words(libs[0])}  and restart the kernel" for name, libs in missing.items() if libs]
+    missing = {
+        name: [lib for lib in LIBRARIES.get(name, ()) if importlib.util.find_spec(lib) is None]
+        for name in names
+    }
+    lines = [
+        f"{name} is left out, since {' and '.join(libs)} is not installed: run  "
+        f"{methods.install_words(libs[0])}  and restart the kernel"
+        for name, libs in missing.items()
+        if libs
+    ]
     if len(lines) == len(names):
         raise UserError("; ".join(lines))
     print(*lines, sep="\n", end="\n" if lines else "")
@@ -90,10 +117,11 @@ def installed(names):
 
 
 def load(choice):
-    """All volumes and labels, and the names held out in turn. Returns (`Data`, list of names); says what was read.
+    """All volumes and labels, and the names held out in turn. Returns (`Data`, list of names); says what was
+    read.
 
-    Of a single volume, the last third along its longest axis becomes the volume to test on. Raises UserError for
-    pairs that do not fit (see `pairs.check`), and names that do not exist.
+    Of a single volume, the last third along its longest axis becomes the volume to test on. Raises UserError
+    for pairs that do not fit (see `pairs.check`), and names that do not exist.
     """
     source = {**choice, "seed": 0}  # the seeds of a training must not change the data
     found, size = _simulated() if choice["dataset"] == "simulated" else lessons_common.read(source)
@@ -103,20 +131,29 @@ def load(choice):
     images, labels = pairs.check(*zip(*[part[1:] for part in found]))
     held_out = folds(names, choice["folds"], choice["profile"])
     for name, image, label in zip(names, images, labels):
-        print(f"{name}: {' x '.join(map(str, image.shape))} voxels (Z, Y, X), {len(np.unique(label[label > 0]))} cells"
-              + (", held out once" if name in held_out else ", only for learning"))
+        print(
+            f"{name}: {' x '.join(map(str, image.shape))} voxels (Z, Y, X), "
+            f"{len(np.unique(label[label > 0]))} cells"
+            + (", held out once" if name in held_out else ", only for learning")
+        )
     return Data(names, images, labels, size), held_out
 
 
 def _simulated():
-    """Three volumes of the size of the bundled sample, harder than it: dimmer cells, uneven light, more that touch."""
-    return [(f"simulated {number + 1}", *simulate.volume((64, 72, 72), 90, number, dim=0.2, uneven=0.4, touching=0.4))
-            for number in range(3)], (5.0, 5.0, 5.0)
+    """Three volumes of the size of the bundled sample, harder than it: dimmer cells, uneven light, more that
+    touch."""
+    return [
+        (
+            f"simulated {number + 1}",
+            *simulate.volume((64, 72, 72), 90, number, dim=0.2, uneven=0.4, touching=0.4),
+        )
+        for number in range(3)
+    ], (5.0, 5.0, 5.0)
 
 
 def folds(names, wanted="auto", profile="demo"):
-    """The names of the volumes held out, one a fold. "auto": the last one in demo; in paper the paper's three where
-    they are there, else each in turn. "all": each in turn."""
+    """The names of the volumes held out, one a fold. "auto": the last one in demo; in paper the paper's three
+    where they are there, else each in turn. "all": each in turn."""
     if wanted in ("auto", "all", "", None):
         if wanted != "all" and profile == "demo":
             return [names[-1]]
@@ -128,8 +165,10 @@ def folds(names, wanted="auto", profile="demo"):
 
 # ------------------------------------------------------------ running
 
+
 def options(choice, name, given=None):
-    """Settings of a method: those of the profile, the epochs asked for, then what is given for this method."""
+    """Settings of a method: those of the profile, the epochs asked for, then what is given for this
+    method."""
     kind = methods.kind(name)
     if choice["profile"] == "paper":
         settings = {**getattr(kind, "PAPER", {}), **PAPER.get(name, {})}
@@ -141,31 +180,54 @@ def options(choice, name, given=None):
 
 
 def run(choice, data, held_out, given=None):
-    """Every method on every fold with every seed. Returns a tidy table; finished runs are read, not run again.
+    """Every method on every fold with every seed. Returns a tidy table; finished runs are read, not run
+    again.
 
-    ``given`` may hold settings of your own, {method: {option: value}}. Columns: method, fold (the volume held out),
-    seed, variant (default or tuned), matching (3d or slicewise), threshold (IoU), f1, precision, recall,
-    panoptic_quality, tp, fp, fn, n_true, n_pred, dice, cells (found in 3D), chosen (what tuning changed), fit_seconds,
-    tune_seconds, segment_seconds, seconds. One file a run lies in ``runs``, its labels in ``labels``, its weights in
-    ``models``, all in the output folder.
+    ``given`` may hold settings of your own, {method: {option: value}}. Columns: method, fold (the volume held
+    out), seed, variant (default or tuned), matching (3d or slicewise), threshold (IoU), f1, precision,
+    recall, panoptic_quality, tp, fp, fn, n_true, n_pred, dice, cells (found in 3D), chosen (what tuning
+    changed), fit_seconds, tune_seconds, segment_seconds, seconds. One file a run lies in ``runs``, its labels
+    in ``labels``, its weights in ``models``, all in the output folder.
     """
     import pandas
 
     given, out = given or {}, Path(choice["out"])
-    context = {"data": data, "out": str(out), "device": choice["device"],
-               "options": {name: options(choice, name, given.get(name)) for name in choice["methods"]}}
-    common = {"version": __version__, "voxel_size": data.voxel_size,
-              "options": PAPER if choice["profile"] == "paper" else DEMO,
-              "data": {name: pairs.fingerprint(*pair) for name, *pair in zip(data.names, data.images, data.labels)}}
-    jobs = [{"method": name, "fold": fold, "seed": seed} for name in choice["methods"] for fold in held_out
-            for seed in choice["seeds"]]
-    alike = {}  # one call for all, but for methods with settings of their own: changing one keeps the others' runs
+    context = {
+        "data": data,
+        "out": str(out),
+        "device": choice["device"],
+        "options": {name: options(choice, name, given.get(name)) for name in choice["methods"]},
+    }
+    common = {
+        "version": __version__,
+        "voxel_size": data.voxel_size,
+        "options": PAPER if choice["profile"] == "paper" else DEMO,
+        "data": {name: pairs.fingerprint(*pair) for name, *pair in zip(data.names, data.images, data.labels)},
+    }
+    jobs = [
+        {"method": name, "fold": fold, "seed": seed}
+        for name in choice["methods"]
+        for fold in held_out
+        for seed in choice["seeds"]
+    ]
+    # one call for all, but for methods with settings of their own: changing one keeps the others' runs
+    alike = {}
     for job in jobs:
         own = [choice["profile"], choice["epochs"], given.get(job["method"], {})]
         key = json.dumps(own, sort_keys=True, default=str)
         alike.setdefault(key, []).append(job)
-    parts = [grid.run(part, work, context, out / "runs", {**common, "settings": key}, choice["processes"],
-                      desc="Comparison") for key, part in alike.items()]
+    parts = [
+        grid.run(
+            part,
+            work,
+            context,
+            out / "runs",
+            {**common, "settings": key},
+            choice["processes"],
+            desc="Comparison",
+        )
+        for key, part in alike.items()
+    ]
     table = pandas.concat(parts, ignore_index=True)
     if table.empty:
         raise UserError("no method came to a result: the lines above say why")
@@ -180,8 +242,16 @@ def work(job, context):
     images, labels = ([side[i].copy() for i in learn] for side in (data.images, data.labels))
     method = _make(job, context, data.voxel_size)
     place = Path(context["out"]) / "training" / _name(job)
-    seconds = {"fit_seconds": _timed(method.fit, images, None if job["method"] in UNTAUGHT else labels,
-                                     folder=files.writable_folder(place), progress=False)[1], "tune_seconds": 0.0}
+    seconds = {
+        "fit_seconds": _timed(
+            method.fit,
+            images,
+            None if job["method"] in UNTAUGHT else labels,
+            folder=files.writable_folder(place),
+            progress=False,
+        )[1],
+        "tune_seconds": 0.0,
+    }
     # What the network says does not depend on what is tuned: it is asked once.
     maps, looking = _timed(method.maps, data.images[test].copy()) if hasattr(method, "maps") else (None, 0.0)
     rows, chosen = [], ""
@@ -189,13 +259,20 @@ def work(job, context):
         if variant == "tuned":
             before = _plain(method)
             seconds["tune_seconds"] = _timed(method.tune, images, labels, voxel_size=data.voxel_size)[1]
-            chosen = ", ".join(f"{name} {value if isinstance(value, str) else f'{value:.3g}'}" for name, value
-                               in _plain(method).items() if value != before.get(name))
-        found, labelling = _timed(method.segment, data.images[test].copy(), probability=maps,
-                                  voxel_size=data.voxel_size)
+            chosen = ", ".join(
+                f"{name} {value if isinstance(value, str) else f'{value:.3g}'}"
+                for name, value in _plain(method).items()
+                if value != before.get(name)
+            )
+        found, labelling = _timed(
+            method.segment, data.images[test].copy(), probability=maps, voxel_size=data.voxel_size
+        )
         seconds["segment_seconds"] = round(looking + labelling, 2)
         volumes.write(labels_file(context["out"], job, variant), found, data.voxel_size)
-        rows += [{"variant": variant, **row, "chosen": chosen, **seconds} for row in score(data.labels[test], found)]
+        rows += [
+            {"variant": variant, **row, "chosen": chosen, **seconds}
+            for row in score(data.labels[test], found)
+        ]
     method.save(files.writable_folder(Path(context["out"]) / "models" / _name(job)))
     shutil.rmtree(place, ignore_errors=True)  # only needed to carry on when a run is interrupted
     return rows
@@ -206,10 +283,25 @@ def score(truth, found):
     dice, rows = metrics.dice(truth, found), []
     cells = len(np.unique(found[found > 0]))
     for matching in MATCHINGS:
-        table = metrics.match(truth, found, slicewise=matching == "slicewise").rename(columns={"thresh": "threshold"})
-        names = ["threshold", "f1", "precision", "recall", "panoptic_quality", "tp", "fp", "fn", "n_true", "n_pred"]
-        rows += [{"matching": matching, **{name: row[name] for name in names}, "dice": dice, "cells": cells}
-                 for row in table.to_dict("records")]
+        table = metrics.match(truth, found, slicewise=matching == "slicewise").rename(
+            columns={"thresh": "threshold"}
+        )
+        names = [
+            "threshold",
+            "f1",
+            "precision",
+            "recall",
+            "panoptic_quality",
+            "tp",
+            "fp",
+            "fn",
+            "n_true",
+            "n_pred",
+        ]
+        rows += [
+            {"matching": matching, **{name: row[name] for name in names}, "dice": dice, "cells": cells}
+            for row in table.to_dict("records")
+        ]
     return rows
 
 
@@ -253,15 +345,29 @@ def found(choice, fold, seed=None, variant="tuned"):
 
 # ------------------------------------------------------------ tables
 
+
 def runs(table, threshold=0.5, matching="3d"):
     """One row a run and variant: what is worth a look, at one IoU threshold."""
     part = table[np.isclose(table.threshold, threshold) & (table.matching == matching)]
-    columns = ["method", "fold", "seed", "variant", "dice", "f1", "precision", "recall", "n_true", "cells", "chosen"]
+    columns = [
+        "method",
+        "fold",
+        "seed",
+        "variant",
+        "dice",
+        "f1",
+        "precision",
+        "recall",
+        "n_true",
+        "cells",
+        "chosen",
+    ]
     return part[columns].reset_index(drop=True)
 
 
 def published(choice, table):
-    """The published Dice beside one's own, where the data are the paper's: method, variant, fold, published, dice.
+    """The published Dice beside one's own, where the data are the paper's: method, variant, fold, published,
+    dice.
 
     ``dice`` (mean over the seeds) is empty for other data: those numbers must not be compared.
     """
@@ -271,12 +377,20 @@ def published(choice, table):
 
     theirs = tables.read(bundled.path("published/benchmark_dice.csv"))
     known = [PUBLISHED[model] for model in theirs.model]
-    theirs = pandas.DataFrame({"method": [m for m, _ in known], "variant": [v for _, v in known], "fold": theirs.volume,
-                               "published": theirs.dice})
+    theirs = pandas.DataFrame(
+        {
+            "method": [m for m, _ in known],
+            "variant": [v for _, v in known],
+            "fold": theirs.volume,
+            "published": theirs.dice,
+        }
+    )
     if choice["dataset"] != "cellseg3d":
         return theirs.assign(dice=np.nan)
     own = table.drop_duplicates(["method", "fold", "seed", "variant"])
-    own = own.assign(fold=own.fold.map(lambda name: next((w for w in splitting.HELD_OUT if w in name.lower()), name)))
+    own = own.assign(
+        fold=own.fold.map(lambda name: next((w for w in splitting.HELD_OUT if w in name.lower()), name))
+    )
     return theirs.merge(own.groupby(["method", "variant", "fold"], as_index=False).dice.mean(), "left")
 
 
@@ -287,12 +401,22 @@ def save(choice, data, table, started):
     files.write_table(out / "f1_at_0.5.csv", at)
     tuned = at[at.variant == "tuned"].groupby("method", sort=False)[["f1", "dice"]].mean()
     best = tuned.f1.idxmax()
-    files.write_json(out / "config.json", {**choice, "settings": {name: options(choice, name)
-                                                                    for name in choice["methods"]}})
-    files.write_json(out / "summary.json", {
-        "headline": f"best F1@0.5: {best} ({tuned.f1[best]:.2f}); " + ", ".join(
-            f"{name} {value:.2f}" for name, value in tuned.f1.items() if name != best),
-        "scores": tuned.reset_index().to_dict("records"), "voxel_size": data.voxel_size,
-        "seconds": {"total": time.time() - started, "runs": float(table.drop_duplicates(["method", "fold", "seed"])
-                                                                  .seconds.sum())},
-        "versions": runtime.versions(), "device": str(runtime.device(choice["device"]))})
+    files.write_json(
+        out / "config.json",
+        {**choice, "settings": {name: options(choice, name) for name in choice["methods"]}},
+    )
+    files.write_json(
+        out / "summary.json",
+        {
+            "headline": f"best F1@0.5: {best} ({tuned.f1[best]:.2f}); "
+            + ", ".join(f"{name} {value:.2f}" for name, value in tuned.f1.items() if name != best),
+            "scores": tuned.reset_index().to_dict("records"),
+            "voxel_size": data.voxel_size,
+            "seconds": {
+                "total": time.time() - started,
+                "runs": float(table.drop_duplicates(["method", "fold", "seed"]).seconds.sum()),
+            },
+            "versions": runtime.versions(),
+            "device": str(runtime.device(choice["device"])),
+        },
+    )

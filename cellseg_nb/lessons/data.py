@@ -33,9 +33,12 @@ def survey(collection, voxel_size=None):
     for pair in runtime.progress(collection.pairs, desc="volumes"):
         image, labels, size = datasets.load(pair, voxel_size or collection.voxel_size)
         histograms[pair.name] = _histogram(image, labels)
-        row = {"volume": pair.name, **dict(zip("zyx", image.shape)),
-               **dict(zip(("voxel_z", "voxel_y", "voxel_x"), size or (None,) * 3)),
-               "published": counts.get(pair.name)}
+        row = {
+            "volume": pair.name,
+            **dict(zip("zyx", image.shape)),
+            **dict(zip(("voxel_z", "voxel_y", "voxel_x"), size or (None,) * 3)),
+            "published": counts.get(pair.name),
+        }
         if labels is not None:
             found = _cells(labels, size)
             cells.append(found.assign(volume=pair.name))
@@ -43,8 +46,17 @@ def survey(collection, voxel_size=None):
             if size:
                 row["cells_per_mm3"] = len(found) / (image.size * np.prod(size) * 1e-9)
         rows.append(row)
-    order = ["volume", *"zyx", "voxel_z", "voxel_y", "voxel_x", "cells", "published", "foreground",
-             "cells_per_mm3"]
+    order = [
+        "volume",
+        *"zyx",
+        "voxel_z",
+        "voxel_y",
+        "voxel_x",
+        "cells",
+        "published",
+        "foreground",
+        "cells_per_mm3",
+    ]
     none = pandas.DataFrame(columns=["volume", "label", "volume_voxels", "diameter"])
     table = pandas.DataFrame(rows).reindex(columns=order)
     for column in ("cells", "published"):
@@ -64,8 +76,9 @@ def _cells(labels, size):
     numbers = np.flatnonzero(counts)
     numbers = numbers[numbers > 0]
     volume = counts[numbers] * float(np.prod(size or 1.0))
-    return pandas.DataFrame({"label": numbers, "volume_voxels": counts[numbers],
-                             "diameter": np.cbrt(6 * volume / np.pi)})
+    return pandas.DataFrame(
+        {"label": numbers, "volume_voxels": counts[numbers], "diameter": np.cbrt(6 * volume / np.pi)}
+    )
 
 
 def _histogram(image, labels, bins=120):
@@ -78,9 +91,20 @@ def _histogram(image, labels, bins=120):
 
 # ---------------------------------------------------------------- the notebook's choices and results
 
-def check(dataset="auto", profile="demo", voxel_size="auto", cube=64, held_out="auto",
-          percentages="10,20,60,80", apart=False,
-          seed=0, out="results/01_data", cache="", base_url=""):
+
+def check(
+    dataset="auto",
+    profile="demo",
+    voxel_size="auto",
+    cube=64,
+    held_out="auto",
+    percentages="10,20,60,80",
+    apart=False,
+    seed=0,
+    out="results/01_data",
+    cache="",
+    base_url="",
+):
     """The notebook's parameters, checked and put into a dict. Raises UserError naming the one that is wrong.
 
     ``dataset="auto"`` is the simulated volumes in the profile demo, the paper's data set in the profile
@@ -92,43 +116,67 @@ def check(dataset="auto", profile="demo", voxel_size="auto", cube=64, held_out="
     try:
         shares = [float(part) for part in str(percentages).split(",")]
     except ValueError:
-        raise UserError(f"percentages must be numbers with commas between them, such as 10,20,60,80, not "
-                        f"{percentages!r}") from None
+        raise UserError(
+            f"percentages must be numbers with commas between them, such as 10,20,60,80, not {percentages!r}"
+        ) from None
     words = [word.strip() for word in held_out.split(",") if word.strip()]
-    return {"dataset": dataset, "profile": profile, "voxel_size": parameters.voxel_size(voxel_size),
-            "cube": parameters.number("cube", cube, low=8, high=1024, whole=True), "apart": bool(apart),
-            "held_out": None if words in ([], ["auto"]) else words,
-            "percentages": [int(s) if s == int(s) else s for s in shares],
-            "seed": parameters.number("seed", seed, low=0, whole=True), "out": str(writable_folder(out)),
-            "cache": cache or None,
-            "base_url": base_url or None}
+    return {
+        "dataset": dataset,
+        "profile": profile,
+        "voxel_size": parameters.voxel_size(voxel_size),
+        "cube": parameters.number("cube", cube, low=8, high=1024, whole=True),
+        "apart": bool(apart),
+        "held_out": None if words in ([], ["auto"]) else words,
+        "percentages": [int(s) if s == int(s) else s for s in shares],
+        "seed": parameters.number("seed", seed, low=0, whole=True),
+        "out": str(writable_folder(out)),
+        "cache": cache or None,
+        "base_url": base_url or None,
+    }
 
 
 def collect(choice):
     """The data set of the choices, downloaded or simulated where need be. Says what was found."""
-    collection = datasets.collect(choice["dataset"], Path(choice["out"]) / "simulated", choice["seed"],
-                                  cache=choice["cache"], base_url=choice["base_url"])
+    collection = datasets.collect(
+        choice["dataset"],
+        Path(choice["out"]) / "simulated",
+        choice["seed"],
+        cache=choice["cache"],
+        base_url=choice["base_url"],
+    )
     with_labels = sum(pair.labels is not None for pair in collection.pairs)
-    print(f"{collection.title}\n{len(collection.pairs)} volumes, {with_labels} with labels, in "
-          f"{collection.folder}")
+    print(
+        f"{collection.title}\n{len(collection.pairs)} volumes, {with_labels} with labels, in "
+        f"{collection.folder}"
+    )
     return collection
 
 
 def pair_table(collection):
     """Which label file belongs to which volume: a table to look over."""
-    rows = [[pair.name, pair.image.name, pair.labels.name if pair.labels else "none"]
-            for pair in collection.pairs]
+    rows = [
+        [pair.name, pair.image.name, pair.labels.name if pair.labels else "none"] for pair in collection.pairs
+    ]
     return pandas.DataFrame(rows, columns=["volume", "image file", "label file"])
 
 
 def divide(choice, cubes):
     """Folds, splits and shared voxels of the choices: three tables (see `splitting`), or empty ones."""
     if cubes.volume.nunique() < 2:
-        print("This data set has one volume only: none can be held out, so there are no folds. To compare "
-              "methods, add a second.")
-        return Division(*(pandas.DataFrame(columns=c) for c in (["fold", "held_out", "training"],
-                        ["fold", "held_out", "percentage", "role", *cubes.columns],
-                                                                ["fold", "percentage", "shared"])))
+        print(
+            "This data set has one volume only: none can be held out, so there are no folds. To compare "
+            "methods, add a second."
+        )
+        return Division(
+            *(
+                pandas.DataFrame(columns=c)
+                for c in (
+                    ["fold", "held_out", "training"],
+                    ["fold", "held_out", "percentage", "role", *cubes.columns],
+                    ["fold", "percentage", "shared"],
+                )
+            )
+        )
     table = splitting.splits(cubes, choice["percentages"], choice["seed"], choice["held_out"])
     return Division(splitting.folds(cubes.volume, choice["held_out"]), table, splitting.shared(table))
 
@@ -136,5 +184,6 @@ def divide(choice, cubes):
 def headline(found):
     """How many volumes and cells, in words."""
     table = found.volumes
-    return f"{len(table)} volume{'s'[len(table) == 1:]}" + (f", {table.cells.sum()} cells"
-                                                            if table.cells.notna().any() else "")
+    return f"{len(table)} volume{'s'[len(table) == 1 :]}" + (
+        f", {table.cells.sum()} cells" if table.cells.notna().any() else ""
+    )

@@ -1,4 +1,5 @@
-"""The steps of notebook 04 that are longer than a cell: find weights and volumes, label, compare, work through a folder."""
+"""The steps of notebook 04 that are longer than a cell: find weights and volumes, label, compare, work
+through a folder."""
 
 import hashlib
 import json
@@ -21,20 +22,61 @@ METHODS = ("voronoi_otsu", "watershed", "connected")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
 
 
-def check(weights, architecture, images, voxel_size, threshold, method, spot_sigma, first_slice, last_slice, min_size,
-          max_size, closing, flips, other, folder, profile, seed, device, out, cache=""):
+def check(
+    weights,
+    architecture,
+    images,
+    voxel_size,
+    threshold,
+    method,
+    spot_sigma,
+    first_slice,
+    last_slice,
+    min_size,
+    max_size,
+    closing,
+    flips,
+    other,
+    folder,
+    profile,
+    seed,
+    device,
+    out,
+    cache="",
+):
     """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
     from cellseg_nb.plots import widgets
 
-    whole = {name: parameters.number(name, value, low, whole=True) for name, value, low in (
-        ("first_slice", first_slice, 0), ("last_slice", last_slice, -1), ("min_size", min_size, 0),
-        ("max_size", max_size, 0), ("closing", closing, 0), ("seed", seed, 0))}
+    whole = {
+        name: parameters.number(name, value, low, whole=True)
+        for name, value, low in (
+            ("first_slice", first_slice, 0),
+            ("last_slice", last_slice, -1),
+            ("min_size", min_size, 0),
+            ("max_size", max_size, 0),
+            ("closing", closing, 0),
+            ("seed", seed, 0),
+        )
+    }
     choice = dict(
-        weights=weights, images=widgets.choose(images), voxel_size=parameters.voxel_size(voxel_size),
-        architecture=parameters.one_of("architecture", architecture, ("auto", "wnet3d", "swinunetr", "segresnet")),
-        threshold=parameters.number("threshold", threshold, 0, 0.99), method=parameters.one_of("method", method, METHODS),
-        spot_sigma=parameters.number("spot_sigma", spot_sigma, 0, 50), **whole, flips=bool(flips), other=other, folder=folder,
-        profile=parameters.one_of("profile", profile, ("demo", "paper")), device=device, out=str(out), cache=cache)
+        weights=weights,
+        images=widgets.choose(images),
+        voxel_size=parameters.voxel_size(voxel_size),
+        architecture=parameters.one_of(
+            "architecture", architecture, ("auto", "wnet3d", "swinunetr", "segresnet")
+        ),
+        threshold=parameters.number("threshold", threshold, 0, 0.99),
+        method=parameters.one_of("method", method, METHODS),
+        spot_sigma=parameters.number("spot_sigma", spot_sigma, 0, 50),
+        **whole,
+        flips=bool(flips),
+        other=other,
+        folder=folder,
+        profile=parameters.one_of("profile", profile, ("demo", "paper")),
+        device=device,
+        out=str(out),
+        cache=cache,
+    )
     runtime.device(device)
     files.writable_folder(out)
     return choice
@@ -42,8 +84,10 @@ def check(weights, architecture, images, voxel_size, threshold, method, spot_sig
 
 # ---------------------------------------------------------------- volumes and weights
 
+
 def load(choice):
-    """The volume to work on: your own (the first of a folder), the paper's c5, or the bundled sample. Returns `Volume`."""
+    """The volume to work on: your own (the first of a folder), the paper's c5, or the bundled sample. Returns
+    `Volume`."""
     if choice["images"]:
         data = _read(volumes.find(choice["images"])[0], choice)
     elif choice["profile"] == "paper":
@@ -53,7 +97,11 @@ def load(choice):
 
         image, size = volumes.read(path("sample/sample_image.tif"))
         data = Volume("sample", image, volumes.read_labels(path("sample/sample_labels.tif"))[0], size)
-    words = "unknown, µm below are voxels" if data.voxel_size is None else " x ".join(f"{s:g}" for s in data.voxel_size) + " µm"
+    words = (
+        "unknown, µm below are voxels"
+        if data.voxel_size is None
+        else " x ".join(f"{s:g}" for s in data.voxel_size) + " µm"
+    )
     print(f"{data.name}: {' x '.join(map(str, data.image.shape))} voxels (Z, Y, X), voxel size {words}")
     return data
 
@@ -67,15 +115,19 @@ def _published(choice):
     from cellseg_nb.data import datasets
 
     collection = datasets.collect("cellseg3d", cache=choice["cache"] or None)
-    read = [(pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size)) for pair in collection.pairs]
+    read = [
+        (pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
+        for pair in collection.pairs
+    ]
     return [Volume(*part) for part in read]
 
 
 def find(choice, data):
     """The network to use. Returns a `cellseg_nb.methods.weights.Predictor`, and says where it came from.
 
-    ``weights`` may be a released name, a file, a Hub repository or a folder. Empty: in the "paper" profile the
-    released WNet3D; else what notebooks 02 or 00 left beside this one's results; else a short training on ``data``.
+    ``weights`` may be a released name, a file, a Hub repository or a folder. Empty: in the "paper" profile
+    the released WNet3D; else what notebooks 02 or 00 left beside this one's results; else a short training on
+    ``data``.
     """
     name = choice["weights"] or ("wnet3d" if choice["profile"] == "paper" else _earlier(choice))
     if name:
@@ -84,7 +136,10 @@ def find(choice, data):
     else:
         found = weights.load(train(choice, data), device=choice["device"])
     size = sum(parameter.numel() for parameter in found.model.parameters())
-    print(f"{found.architecture} with {size / 1e6:.1f} million weights from {found.source}, default threshold {found.threshold:g}")
+    print(
+        f"{found.architecture} with {size / 1e6:.1f} million weights from {found.source}, default threshold "
+        f"{found.threshold:g}"
+    )
     return found
 
 
@@ -97,11 +152,17 @@ def _earlier(choice):
 
 
 def train(choice, data):
-    """A short WNet3D on the volume itself, narrower than that of notebook 00. Returns the folder of the weights."""
+    """A short WNet3D on the volume itself, narrower than that of notebook 00. Returns the folder of the
+    weights."""
     from cellseg_nb.methods.wnet3d import WNet3DMethod
 
-    print("No weights were named and none were found: a WNet3D is trained on this volume first (notebook 00 shows how).")
-    method = WNet3DMethod(channels=(16, 16, 32, 32), cube=16, epochs=16, seed=choice["seed"], device=choice["device"])
+    print(
+        "No weights were named and none were found: a WNet3D is trained on this volume first (notebook 00 "
+        "shows how)."
+    )
+    method = WNet3DMethod(
+        channels=(16, 16, 32, 32), cube=16, epochs=16, seed=choice["seed"], device=choice["device"]
+    )
     method.fit([data.image], folder=files.writable_folder(Path(choice["out"]) / "training"))
     return method.save(Path(choice["out"]) / "weights").parent
 
@@ -112,14 +173,17 @@ def threshold(choice, find_cells):
 
 
 def middle(image, side=64):
-    """The central part of a volume, at most ``side`` voxels a side: enough to compare on, quick for any volume."""
+    """The central part of a volume, at most ``side`` voxels a side: enough to compare on, quick for any
+    volume."""
     return image[tuple(slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in image.shape)]
 
 
 # ---------------------------------------------------------------- labels
 
+
 def label(choice, volume, probability, cut, method=None):
-    """Labels by one of the three methods, hollow nuclei closed if so chosen, without any filter, (Z, Y, X) int32."""
+    """Labels by one of the three methods, hollow nuclei closed if so chosen, without any filter, (Z, Y, X)
+    int32."""
     method, size = method or choice["method"], volume.voxel_size
     if choice["closing"]:
         probability = np.maximum(probability, instances.solid(probability > cut, choice["closing"], size))
@@ -138,12 +202,18 @@ def clean(choice, labels):
 
 
 def score(name, labels, truth=None, probability=None, cut=None):
-    """One row about a segmentation: cells; with a truth F1, precision and recall at IoU 0.5 and, of the mask, Dice."""
+    """One row about a segmentation: cells; with a truth F1, precision and recall at IoU 0.5 and, of the mask,
+    Dice."""
     row = {"": name, "cells": int(labels.max(initial=0))}
     if truth is not None:
         match = metrics.match(truth, labels, (0.5,)).iloc[0]
-        row |= {"true cells": int(match.n_true), "F1": match.f1, "precision": match.precision, "recall": match.recall,
-                "Dice": metrics.dice(truth, labels if probability is None else probability > cut)}
+        row |= {
+            "true cells": int(match.n_true),
+            "F1": match.f1,
+            "precision": match.precision,
+            "recall": match.recall,
+            "Dice": metrics.dice(truth, labels if probability is None else probability > cut),
+        }
     return row
 
 
@@ -163,22 +233,43 @@ def agree(one, other, cut, names):
     """Do two ways to compute a probability agree? A table of one row."""
     import pandas
 
-    return pandas.DataFrame([{
-        "compared": " and ".join(names), "largest difference": np.abs(one - other).max(), "mean difference": np.abs(one - other).mean(),
-        "voxels that change sides (%)": 100 * ((one > cut) != (other > cut)).mean(),
-        "Dice of the two masks": metrics.dice(one > cut, other > cut)}]).set_index("compared").round(4)
+    return (
+        pandas.DataFrame(
+            [
+                {
+                    "compared": " and ".join(names),
+                    "largest difference": np.abs(one - other).max(),
+                    "mean difference": np.abs(one - other).mean(),
+                    "voxels that change sides (%)": 100 * ((one > cut) != (other > cut)).mean(),
+                    "Dice of the two masks": metrics.dice(one > cut, other > cut),
+                }
+            ]
+        )
+        .set_index("compared")
+        .round(4)
+    )
 
 
 def over_thresholds(probability, truth=None, steps=np.linspace(0.05, 0.95, 19)):
-    """Share of the volume above each threshold, cells (connected components of 5 voxels or more), Dice with a truth."""
+    """Share of the volume above each threshold, cells (connected components of 5 voxels or more), Dice with a
+    truth."""
     import pandas
 
-    return pandas.DataFrame([{
-        "threshold": cut, "share": (probability > cut).mean(), "pieces": int(instances.connected(probability, cut, 5).max()),
-        "dice": np.nan if truth is None else metrics.dice(truth, probability > cut)} for cut in steps])
+    return pandas.DataFrame(
+        [
+            {
+                "threshold": cut,
+                "share": (probability > cut).mean(),
+                "pieces": int(instances.connected(probability, cut, 5).max()),
+                "dice": np.nan if truth is None else metrics.dice(truth, probability > cut),
+            }
+            for cut in steps
+        ]
+    )
 
 
 # ---------------------------------------------------------------- volumes with a difficulty
+
 
 def with_artefact(choice):
     """A simulated volume whose last slices hold a bright, ragged sheet that is no cell."""
@@ -199,26 +290,39 @@ def hollow(choice):
 
 
 def others(choice):
-    """Volumes the network was not trained on: yours, the paper's other two, or simulated ones that differ each in one way."""
+    """Volumes the network was not trained on: yours, the paper's other two, or simulated ones that differ
+    each in one way."""
     if choice["other"]:
         return [_read(path, choice) for path in volumes.find(choice["other"])]
     if choice["profile"] == "paper":
         return _published(choice)
     seed = choice["seed"] + 11
-    kinds = {"new cells, same microscope": {}, "few photons": dict(photons=0.15, camera=15.0),
-             "strong blur along z": dict(blur=(2.5, 0.8, 0.8)),
-             "cells twice as wide": dict(shape=(64, 96, 96), cells=22, radius=(6.4, 9.2))}
-    made = {name: simulate.volume(**{"shape": (48, 72, 72), "cells": 45, "seed": seed, **kind}) for name, kind in kinds.items()}
-    found = [Volume(name, image.astype(np.float32), truth, (5.0, 5.0, 5.0)) for name, (image, truth) in made.items()]
+    kinds = {
+        "new cells, same microscope": {},
+        "few photons": dict(photons=0.15, camera=15.0),
+        "strong blur along z": dict(blur=(2.5, 0.8, 0.8)),
+        "cells twice as wide": dict(shape=(64, 96, 96), cells=22, radius=(6.4, 9.2)),
+    }
+    made = {
+        name: simulate.volume(**{"shape": (48, 72, 72), "cells": 45, "seed": seed, **kind})
+        for name, kind in kinds.items()
+    }
+    found = [
+        Volume(name, image.astype(np.float32), truth, (5.0, 5.0, 5.0))
+        for name, (image, truth) in made.items()
+    ]
     return [*found, halved(found[-1])]
 
 
 def halved(volume):
-    """The same volume with voxels twice as wide: its cells are as wide in voxels as those the network knows."""
+    """The same volume with voxels twice as wide: its cells are as wide in voxels as those the network
+    knows."""
     size = volume.voxel_size
     target = tuple(2 * s for s in size)
     truth = volumes.rescale(volume.truth, size, target, order=0)
-    return Volume(f"{volume.name}, shrunk by half", volumes.rescale(volume.image, size, target), truth, target)
+    return Volume(
+        f"{volume.name}, shrunk by half", volumes.rescale(volume.image, size, target), truth, target
+    )
 
 
 def zero_shot(choice, find_cells, many):
@@ -233,6 +337,7 @@ def zero_shot(choice, find_cells, many):
 
 
 # ---------------------------------------------------------------- a folder of volumes
+
 
 def folder(choice):
     """The folder to work through: yours, or one with three small simulated volumes and one broken file."""
@@ -249,10 +354,11 @@ def folder(choice):
 
 
 def batch(choice, find_cells, place):
-    """Every volume of a folder: labels and table of cells into ``out``/batch. Returns a table, one row a file.
+    """Every volume of a folder: labels and table of cells into ``out``/batch. Returns a table, one row a
+    file.
 
-    What was done with the same settings is not done again, so an interrupted batch carries on; a file that cannot be
-    read gets a row that says why, and the others go on.
+    What was done with the same settings is not done again, so an interrupted batch carries on; a file that
+    cannot be read gets a row that says why, and the others go on.
     """
     import pandas
 
@@ -262,7 +368,9 @@ def batch(choice, find_cells, place):
         try:
             done.append({"file": path.name, **_one(choice, find_cells, path), "problem": ""})
         except UserError as error:
-            done.append({"file": path.name, "cells": None, "problem": str(error).replace(str(path), path.name)})
+            done.append(
+                {"file": path.name, "cells": None, "problem": str(error).replace(str(path), path.name)}
+            )
         done[-1]["seconds"] = round(time.perf_counter() - start, 1)
     table = pandas.DataFrame(done).astype({"cells": "Int64"})
     files.write_table(Path(choice["out"]) / "batch" / "batch.csv", table)
@@ -272,7 +380,11 @@ def batch(choice, find_cells, place):
 def _one(choice, find_cells, path):
     place = Path(choice["out"]) / "batch"
     note = place / f"{path.stem}.json"
-    settings = {name: value for name, value in choice.items() if name not in ("images", "other", "folder", "out", "cache")}
+    settings = {
+        name: value
+        for name, value in choice.items()
+        if name not in ("images", "other", "folder", "out", "cache")
+    }
     with open(path, "rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     settings = json.loads(json.dumps({**settings, "source": find_cells.source, "sha256": content}))
@@ -284,7 +396,10 @@ def _one(choice, find_cells, path):
     table = instances.table(labels, volume.image, volume.voxel_size)
     volumes.write(place / f"{path.stem}_labels.tif", labels, volume.voxel_size)
     files.write_table(place / f"{path.stem}_cells.csv", table)
-    found = {"cells": len(table), "median diameter (µm)": round(float(table.equivalent_diameter_um.median()), 2)}
+    found = {
+        "cells": len(table),
+        "median diameter (µm)": round(float(table.equivalent_diameter_um.median()), 2),
+    }
     files.write_json(note, {"settings": settings, "found": found})
     return found
 
@@ -296,9 +411,16 @@ def save(choice, find_cells, volume, probability, labels, table, scores):
     volumes.write(out / "labels.tif", labels, volume.voxel_size)
     files.write_table(out / "cells.csv", table)
     files.write_json(out / "config.json", choice)
-    summary = {"cells": len(table), "volume": volume.name, "voxel_size_um": volume.voxel_size, "weights": find_cells.source,
-               "architecture": find_cells.architecture, "threshold": threshold(choice, find_cells),
-               "comparison": scores.reset_index().to_dict("records"), "versions": runtime.versions()}
+    summary = {
+        "cells": len(table),
+        "volume": volume.name,
+        "voxel_size_um": volume.voxel_size,
+        "weights": find_cells.source,
+        "architecture": find_cells.architecture,
+        "threshold": threshold(choice, find_cells),
+        "comparison": scores.reset_index().to_dict("records"),
+        "versions": runtime.versions(),
+    }
     if volume.truth is not None:
         summary["f1_at_0.5"] = float(metrics.match(volume.truth, labels, (0.5,)).f1.iloc[0])
     files.write_json(out / "summary.json", summary)

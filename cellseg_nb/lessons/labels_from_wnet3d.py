@@ -1,7 +1,8 @@
-"""The steps of notebook 07: WNet3D makes labels without any, artefacts are filtered out, a network learns from them.
+"""The steps of notebook 07: WNet3D makes labels without any, artefacts are filtered out, a network learns
+from them.
 
-After Achard et al. 2024, Fig. 1g. The labels come from brightness alone, so what is bright and no cell is in them;
-the network that learns from the filtered ones can also see shape and surroundings.
+After Achard et al. 2024, Fig. 1g. The labels come from brightness alone, so what is bright and no cell is in
+them; the network that learns from the filtered ones can also see shape and surroundings.
 """
 
 import inspect
@@ -21,31 +22,57 @@ from cellseg_nb.lessons import common
 from cellseg_nb.lessons.common import PROFILES as WNET3D
 
 SHAPE, CELLS = (56, 64, 64), 75  # of a simulated volume
-DEMO = {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
-        "segresnet": dict(cube=24, batch=4, epochs=16, loss="dice_ce"),
-        "swinunetr": dict(loss="dice_ce")}
+DEMO = {
+    "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
+    "segresnet": dict(cube=24, batch=4, epochs=16, loss="dice_ce"),
+    "swinunetr": dict(loss="dice_ce"),
+}
 NETWORK = {"demo": "segresnet", "paper": "swinunetr"}
 
 
-def check(dataset, held_out, voxel_size, artefact_from, network, filter_labels, min_size, max_size, epochs, profile,
-          seed, device, out, cache=""):
+def check(
+    dataset,
+    held_out,
+    voxel_size,
+    artefact_from,
+    network,
+    filter_labels,
+    min_size,
+    max_size,
+    epochs,
+    profile,
+    seed,
+    device,
+    out,
+    cache="",
+):
     """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
     parameters.one_of("profile", profile, ("demo", "paper"))
     network = NETWORK[profile] if network in ("", "auto") else network
     methods.kind(network)
     if network in (*common.LABEL_FREE, *common.SELF_TUNING):
-        raise UserError(f"network must be a method that learns from labels, such as segresnet, not {network!r}")
+        raise UserError(
+            f"network must be a method that learns from labels, such as segresnet, not {network!r}"
+        )
     if dataset in ("", "auto"):
         dataset = "simulated" if profile == "demo" else "cellseg3d"
     runtime.device(device)
-    return {"dataset": dataset, "held_out": held_out, "voxel_size": parameters.voxel_size(voxel_size),
-            "artefact_from": str(artefact_from).strip() or "auto", "network": network,
-            "filter_labels": bool(filter_labels),
-            "min_size": parameters.number("min_size", min_size, 0, whole=True),
-            "max_size": parameters.number("max_size", max_size, 0, whole=True),
-            "epochs": parameters.number("epochs", epochs, 0, 100000, whole=True), "profile": profile,
-            "seed": parameters.number("seed", seed, 0, 2**31 - 1, whole=True), "device": device,
-            "out": str(files.writable_folder(out)), "cache": cache}
+    return {
+        "dataset": dataset,
+        "held_out": held_out,
+        "voxel_size": parameters.voxel_size(voxel_size),
+        "artefact_from": str(artefact_from).strip() or "auto",
+        "network": network,
+        "filter_labels": bool(filter_labels),
+        "min_size": parameters.number("min_size", min_size, 0, whole=True),
+        "max_size": parameters.number("max_size", max_size, 0, whole=True),
+        "epochs": parameters.number("epochs", epochs, 0, 100000, whole=True),
+        "profile": profile,
+        "seed": parameters.number("seed", seed, 0, 2**31 - 1, whole=True),
+        "device": device,
+        "out": str(files.writable_folder(out)),
+        "cache": cache,
+    }
 
 
 def load(choice):
@@ -65,7 +92,8 @@ def load(choice):
 
 
 def simulated(folder, seed=0, count=3):
-    """Volumes with a bright sheet, which is no cell, in the last quarter: TIFFs in ``images`` and ``labels``."""
+    """Volumes with a bright sheet, which is no cell, in the last quarter: TIFFs in ``images`` and
+    ``labels``."""
     folder = files.writable_folder(folder)
     for number in range(count):
         image, labels = simulate.volume(SHAPE, CELLS, 3 * seed + number, artefact=True)
@@ -77,12 +105,14 @@ def simulated(folder, seed=0, count=3):
 def teacher(choice):
     """WNet3D with the settings of the profile."""
     settings = WNET3D["paper"] if choice["profile"] == "paper" else DEMO["wnet3d"]
-    return methods.get("wnet3d", **{**settings, **_epochs(choice)}, seed=choice["seed"], device=choice["device"])
+    return methods.get(
+        "wnet3d", **{**settings, **_epochs(choice)}, seed=choice["seed"], device=choice["device"]
+    )
 
 
 def student(choice):
-    """The network that learns from labels, with the settings of the profile. Nothing is put aside for validation,
-    so that all trainings see all they are given; the threshold stays at 0.5."""
+    """The network that learns from labels, with the settings of the profile. Nothing is put aside for
+    validation, so that all trainings see all they are given; the threshold stays at 0.5."""
     kind = methods.kind(choice["network"])
     settings = getattr(kind, "PAPER", {}) if choice["profile"] == "paper" else DEMO.get(choice["network"], {})
     offered = {**_epochs(choice), "share": 0.0, "seed": choice["seed"], "device": choice["device"]}
@@ -100,8 +130,8 @@ def folder(choice, name, start_over=False):
 
 
 def clean_labels(labels, trusted=None, min_size=0, max_size=0):
-    """Labels without artefacts: objects with their centre before slice ``trusted``, of ``min_size`` to ``max_size``
-    voxels (0: no limit). (Z, Y, X) int32. What is dropped becomes background."""
+    """Labels without artefacts: objects with their centre before slice ``trusted``, of ``min_size`` to
+    ``max_size`` voxels (0: no limit). (Z, Y, X) int32. What is dropped becomes background."""
     labels = instances.filter_slices(labels, last=None if trusted is None else trusted - 1)
     return instances.filter_size(labels, min_size, max_size or None)
 
@@ -125,8 +155,10 @@ def lessons(choice, data, made, clean):
 
 # ---------------------------------------------------------------- the comparison, on the held-out volume
 
+
 def scores(truth, found, trusted=None):
-    """Dice and F1@0.5 in the slices before ``trusted``, and what was missed and invented before and after it. A table.
+    """Dice and F1@0.5 in the slices before ``trusted``, and what was missed and invented before and after it.
+    A table.
 
     ``found`` is {method: labels}, all (Z, Y, X). An object counts where its centre lies.
     """
@@ -136,13 +168,22 @@ def scores(truth, found, trusted=None):
     rows = []
     for name, labels in found.items():
         cells = metrics.quality(truth, labels)
-        inside = {"missed": _after(truth, cells.missed, trusted), "invented": _after(labels, cells.invented, trusted)}
-        rows.append({"method": name, f"Dice {AWAY}": metrics.dice(truth[:trusted], labels[:trusted]),
-                     f"F1 {AWAY}": float(metrics.match(truth[:trusted], labels[:trusted], (0.5,)).f1[0]),
-                     "Dice, whole": metrics.dice(truth, labels),
-                     f"invented {AWAY}": len(cells.invented) - inside["invented"],
-                     f"invented {INSIDE}": inside["invented"], f"missed {AWAY}": len(cells.missed) - inside["missed"],
-                     f"missed {INSIDE}": inside["missed"]})
+        inside = {
+            "missed": _after(truth, cells.missed, trusted),
+            "invented": _after(labels, cells.invented, trusted),
+        }
+        rows.append(
+            {
+                "method": name,
+                f"Dice {AWAY}": metrics.dice(truth[:trusted], labels[:trusted]),
+                f"F1 {AWAY}": float(metrics.match(truth[:trusted], labels[:trusted], (0.5,)).f1[0]),
+                "Dice, whole": metrics.dice(truth, labels),
+                f"invented {AWAY}": len(cells.invented) - inside["invented"],
+                f"invented {INSIDE}": inside["invented"],
+                f"missed {AWAY}": len(cells.missed) - inside["missed"],
+                f"missed {INSIDE}": inside["missed"],
+            }
+        )
     return pandas.DataFrame(rows).set_index("method").round(3)
 
 
@@ -159,7 +200,9 @@ def f1_curves(truth, found, trusted=None):
     """F1 at nine IoU thresholds: a table method, slices (away from the artefact, or all), threshold, f1."""
     import pandas
 
-    parts = {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
+    parts = (
+        {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
+    )
     rows = []
     for name, labels in found.items():
         for words, part in parts.items():
@@ -169,10 +212,11 @@ def f1_curves(truth, found, trusted=None):
 
 
 def cell_by_cell(truth, first, second, threshold=0.5):
-    """McNemar's exact test: of the true cells that only one of two segmentations finds, is it mostly the same one?
+    """McNemar's exact test: of the true cells that only one of two segmentations finds, is it mostly the same
+    one?
 
-    Returns a dict: both, only_first, only_second, neither (numbers of true cells), p (two-sided; 1 where the two find
-    the same cells). Takes cells for independent of each other, which neighbours are not quite.
+    Returns a dict: both, only_first, only_second, neither (numbers of true cells), p (two-sided; 1 where the
+    two find the same cells). Takes cells for independent of each other, which neighbours are not quite.
     """
     import scipy.stats
 
@@ -180,8 +224,13 @@ def cell_by_cell(truth, first, second, threshold=0.5):
     b = set(metrics.quality(truth, second, threshold).matched_true.tolist())
     only_a, only_b = len(a - b), len(b - a)
     p = scipy.stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return {"both": len(a & b), "only_first": only_a, "only_second": only_b,
-            "neither": len(np.unique(truth[truth > 0])) - len(a | b), "p": float(p)}
+    return {
+        "both": len(a & b),
+        "only_first": only_a,
+        "only_second": only_b,
+        "neither": len(np.unique(truth[truth > 0])) - len(a | b),
+        "p": float(p),
+    }
 
 
 def paired(truth, found, trusted=None):
@@ -190,15 +239,26 @@ def paired(truth, found, trusted=None):
 
     import pandas
 
-    parts = {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
-    return pandas.DataFrame([{"slices": words, "first": a, "second": b,
-                              **cell_by_cell(truth[part], found[a][part], found[b][part])}
-                             for words, part in parts.items() for a, b in itertools.combinations(found, 2)])
+    parts = (
+        {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
+    )
+    return pandas.DataFrame(
+        [
+            {
+                "slices": words,
+                "first": a,
+                "second": b,
+                **cell_by_cell(truth[part], found[a][part], found[b][part]),
+            }
+            for words, part in parts.items()
+            for a, b in itertools.combinations(found, 2)
+        ]
+    )
 
 
 def save(choice, data, trained, lesson, found, tables, figures, started):
-    """Write weights, tables, pictures, labels of the held-out volume, and volumes with the labels WNet3D made, in the
-    layout that notebook 03 opens as a data set (``for_training``). Returns the folder."""
+    """Write weights, tables, pictures, labels of the held-out volume, and volumes with the labels WNet3D
+    made, in the layout that notebook 03 opens as a data set (``for_training``). Returns the folder."""
     from cellseg_nb.lessons import common
 
     out = Path(choice["out"])
@@ -210,10 +270,19 @@ def save(choice, data, trained, lesson, found, tables, figures, started):
     for name, labels in found.items():
         volumes.write(out / f"held_out_{name.replace(' ', '_')}.tif", labels, data.voxel_size)
     score = tables["scores"]
-    words = "; ".join(f"{name}: Dice {row[f'Dice {AWAY}']:.3f} {AWAY}, {row[f'invented {INSIDE}']:.0f} "
-                      f"invented {INSIDE}" for name, row in score.iterrows())
+    words = "; ".join(
+        f"{name}: Dice {row[f'Dice {AWAY}']:.3f} {AWAY}, {row[f'invented {INSIDE}']:.0f} invented {INSIDE}"
+        for name, row in score.iterrows()
+    )
     tables = {name: table.reset_index() if table.index.name else table for name, table in tables.items()}
     common.save(out, choice, tables, figures, words)
-    files.write_json(out / "summary.json", {"headline": words, "scores": score.reset_index().to_dict("records"),
-                                            "held_out": data.test.name, "seconds": time.time() - started})
+    files.write_json(
+        out / "summary.json",
+        {
+            "headline": words,
+            "scores": score.reset_index().to_dict("records"),
+            "held_out": data.test.name,
+            "seconds": time.time() - started,
+        },
+    )
     return out

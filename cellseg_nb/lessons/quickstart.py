@@ -16,7 +16,8 @@ TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of
 
 @dataclass
 class Data:
-    """Volumes as in the files, and as the network sees them (resampled so that a cell is about 8 voxels wide)."""
+    """Volumes as in the files, and as the network sees them (resampled so that a cell is about 8 voxels
+    wide)."""
 
     paths: list
     volumes: list
@@ -26,20 +27,39 @@ class Data:
     started: float = field(default_factory=time.time)
 
 
-def check(images, labels, voxel_size, cell_diameter, channel, profile, epochs, threshold, min_size, min_contrast,
-          seed, device, out):
+def check(
+    images,
+    labels,
+    voxel_size,
+    cell_diameter,
+    channel,
+    profile,
+    epochs,
+    threshold,
+    min_size,
+    min_contrast,
+    seed,
+    device,
+    out,
+):
     """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
     from cellseg_nb.plots import widgets
 
     choice = dict(
-        images=widgets.choose(images), labels=labels, voxel_size=parameters.voxel_size(voxel_size),
+        images=widgets.choose(images),
+        labels=labels,
+        voxel_size=parameters.voxel_size(voxel_size),
         cell_diameter=parameters.number("cell_diameter", cell_diameter, 0, 10000),
         channel=parameters.number("channel", channel, -1, 100, whole=True),
-        profile=parameters.one_of("profile", profile, PROFILES), epochs=parameters.number("epochs", epochs, 0, 100000, whole=True),
+        profile=parameters.one_of("profile", profile, PROFILES),
+        epochs=parameters.number("epochs", epochs, 0, 100000, whole=True),
         threshold=parameters.number("threshold", threshold, 0.01, 0.99),
         min_size=parameters.number("min_size", min_size, 0, whole=True),
-        min_contrast=parameters.number("min_contrast", min_contrast, 0, 1000), seed=parameters.number("seed", seed, 0, 2**31 - 1, whole=True),
-        device=device, out=str(out))
+        min_contrast=parameters.number("min_contrast", min_contrast, 0, 1000),
+        seed=parameters.number("seed", seed, 0, 2**31 - 1, whole=True),
+        device=device,
+        out=str(out),
+    )
     runtime.device(device)
     io_files.writable_folder(out)
     return choice
@@ -55,12 +75,15 @@ def load(choice):
         images, truth = bundled("sample/sample_image.tif"), truth or bundled("sample/sample_labels.tif")
     paths = volumes.find(images)
     channel = None if choice["channel"] < 0 else choice["channel"]
-    least = 8 if choice["cell_diameter"] else PROFILES[choice["profile"]]["cube"]  # resampled volumes are checked below
+    # resampled volumes are checked below
+    least = 8 if choice["cell_diameter"] else PROFILES[choice["profile"]]["cube"]
     read = [volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
     sizes = {size for _, size in read}
     if len(sizes) > 1:
-        raise UserError(f"{images}: the files have different voxel sizes {sorted(map(str, sizes))}: "
-                        "run them one at a time, or set voxel_size for all")
+        raise UserError(
+            f"{images}: the files have different voxel sizes {sorted(map(str, sizes))}: "
+            "run them one at a time, or set voxel_size for all"
+        )
     size = sizes.pop()
     data = Data(paths, [volume for volume, _ in read], [], size, _truth(truth, paths, read))
     data.working = [resample(volume, size, choice["cell_diameter"]) for volume in data.volumes]
@@ -70,8 +93,10 @@ def load(choice):
         if working.shape != volume.shape:
             print(f"   the network sees it as {' x '.join(map(str, working.shape))} voxels")
         if min(working.shape) < PROFILES[choice["profile"]]["cube"]:
-            raise UserError(f"{path} becomes {working.shape} voxels when cells are made {TARGET_DIAMETER:g} voxels wide, smaller "
-                            "than one training cube: check cell_diameter and voxel_size, or give a larger volume")
+            raise UserError(
+                f"{path} becomes {working.shape} voxels when cells are made {TARGET_DIAMETER:g} voxels wide, "
+                "smaller than one training cube: check cell_diameter and voxel_size, or give a larger volume"
+            )
     return data
 
 
@@ -80,16 +105,21 @@ def _truth(labels, paths, read):
         return []
     files = volumes.find(labels)
     if len(files) != len(paths):
-        raise UserError(f"{labels}: {len(files)} label files for {len(paths)} volumes; one for each is needed")
+        raise UserError(
+            f"{labels}: {len(files)} label files for {len(paths)} volumes; one for each is needed"
+        )
     truth = [volumes.read_labels(file)[0] for file in files]
     for file, label, (volume, _) in zip(files, truth, read):
         if label.shape != volume.shape:
-            raise UserError(f"{file} has shape {label.shape}, its volume {volume.shape}: give the labels of this volume")
+            raise UserError(
+                f"{file} has shape {label.shape}, its volume {volume.shape}: give the labels of this volume"
+            )
     return truth
 
 
 def resample(volume, voxel_size, cell_diameter):
-    """The volume with isotropic voxels in which a cell of ``cell_diameter`` µm is 8 voxels wide; unchanged for 0."""
+    """The volume with isotropic voxels in which a cell of ``cell_diameter`` µm is 8 voxels wide; unchanged
+    for 0."""
     if not cell_diameter:
         return volume
     size = voxel_size or (1.0, 1.0, 1.0)
@@ -109,12 +139,19 @@ def method(choice, data):
         settings.update(epochs=choice["epochs"], restarts=0)
     if choice["cell_diameter"]:
         settings["spot_sigma"] = choice["cell_diameter"] / min(data.voxel_size or (1.0,)) / 4
-    return WNet3DMethod(**settings, threshold=choice["threshold"], min_size=choice["min_size"],
-                        min_contrast=choice["min_contrast"], seed=choice["seed"], device=choice["device"])
+    return WNet3DMethod(
+        **settings,
+        threshold=choice["threshold"],
+        min_size=choice["min_size"],
+        min_contrast=choice["min_contrast"],
+        seed=choice["seed"],
+        device=choice["device"],
+    )
 
 
 def callbacks(choice, watch):
-    """``watch``, and in the demo profile an end as soon as the classes have arrived, unless you chose the epochs."""
+    """``watch``, and in the demo profile an end as soon as the classes have arrived, unless you chose the
+    epochs."""
     from cellseg_nb.learning import monitor
 
     return [watch] if choice["epochs"] or choice["profile"] == "paper" else [watch, monitor.stop_when_enough]
@@ -145,12 +182,15 @@ def predict(method, data):
 
 def segment(method, data, probabilities):
     """Labels for each volume, (Z, Y, X) int32, on the grid of the file."""
-    return [method.segment(volume, probability, data.voxel_size)
-            for volume, probability in zip(data.volumes, probabilities)]
+    return [
+        method.segment(volume, probability, data.voxel_size)
+        for volume, probability in zip(data.volumes, probabilities)
+    ]
 
 
 def table(data, cells):
-    """One row a cell (see `cellseg_nb.cells.instances.table`); a first column says which file when there are several."""
+    """One row a cell (see `cellseg_nb.cells.instances.table`); a first column says which file when there are
+    several."""
     import pandas
 
     from cellseg_nb.cells import instances
@@ -164,12 +204,16 @@ def table(data, cells):
 
 
 def compare(data, cells):
-    """Cells found by WNet3D and by plain Otsu + Voronoi; with true labels also F1, precision, recall at IoU 0.5."""
+    """Cells found by WNet3D and by plain Otsu + Voronoi; with true labels also F1, precision, recall at IoU
+    0.5."""
     import pandas
 
     from cellseg_nb.cells import instances
 
-    plain = [instances.filter_size(instances.voronoi_otsu(volume, voxel_size=data.voxel_size), 5) for volume in data.volumes]
+    plain = [
+        instances.filter_size(instances.voronoi_otsu(volume, voxel_size=data.voxel_size), 5)
+        for volume in data.volumes
+    ]
     rows = []
     for name, found in (("WNet3D", cells), ("Otsu + Voronoi", plain)):
         row = {"method": name, "cells": int(sum(labels.max() for labels in found))}
@@ -178,14 +222,19 @@ def compare(data, cells):
 
             each = [metrics.match(truth, labels, (0.5,)).iloc[0] for truth, labels in zip(data.truth, found)]
             tp, fp, fn = (sum(int(one[key]) for one in each) for key in ("tp", "fp", "fn"))
-            row |= {"true cells": sum(len(np.unique(truth)) - 1 for truth in data.truth),
-                    "F1": 2 * tp / max(1, 2 * tp + fp + fn), "precision": tp / max(1, tp + fp), "recall": tp / max(1, tp + fn)}
+            row |= {
+                "true cells": sum(len(np.unique(truth)) - 1 for truth in data.truth),
+                "F1": 2 * tp / max(1, 2 * tp + fp + fn),
+                "precision": tp / max(1, tp + fp),
+                "recall": tp / max(1, tp + fn),
+            }
         rows.append(row)
     return pandas.DataFrame(rows).set_index("method").round(3)
 
 
 def save(choice, data, method, history, probabilities, cells, table, scores):
-    """Write volumes, table, weights, summary and parameters into the output folder, each beside and renamed."""
+    """Write volumes, table, weights, summary and parameters into the output folder, each beside and
+    renamed."""
     out = Path(choice["out"])
     for path, probability, labels in zip(data.paths, probabilities, cells):
         prefix = f"{path.stem}_" if len(data.paths) > 1 else ""
@@ -193,11 +242,21 @@ def save(choice, data, method, history, probabilities, cells, table, scores):
         volumes.write(out / f"{prefix}labels.tif", labels, data.voxel_size)
     io_files.write_table(out / "cells.csv", table)
     method.save(out)
-    io_files.write_json(out / "config.json", {**choice, "training": method.training, "network": method.network, "loss": method.loss})
-    summary = {"cells": len(table), "files": [str(path) for path in data.paths], "voxel_size_um": data.voxel_size,
-               "seconds": {"total": time.time() - data.started, "training": sum(row["seconds"] for row in history)},
-               "comparison": scores.reset_index().to_dict("records"), "seed": choice["seed"], "versions": runtime.versions(),
-               "device": str(runtime.device(choice["device"])), "history": history}
+    io_files.write_json(
+        out / "config.json",
+        {**choice, "training": method.training, "network": method.network, "loss": method.loss},
+    )
+    summary = {
+        "cells": len(table),
+        "files": [str(path) for path in data.paths],
+        "voxel_size_um": data.voxel_size,
+        "seconds": {"total": time.time() - data.started, "training": sum(row["seconds"] for row in history)},
+        "comparison": scores.reset_index().to_dict("records"),
+        "seed": choice["seed"],
+        "versions": runtime.versions(),
+        "device": str(runtime.device(choice["device"])),
+        "history": history,
+    }
     if data.truth:
         summary["f1_at_0.5"] = float(scores.loc["WNet3D", "F1"])
     io_files.write_json(out / "summary.json", summary)

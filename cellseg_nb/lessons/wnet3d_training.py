@@ -1,5 +1,5 @@
-"""The steps of notebook 02 that are longer than a cell: choices, volumes, the real training with validation and
-pictures over time, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
+"""The steps of notebook 02 that are longer than a cell: choices, volumes, the real training with validation
+and pictures over time, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
 
 import re
 import time
@@ -25,25 +25,50 @@ Data = namedtuple("Data", "names images labels voxel_size")
 PROFILES = {
     "demo": dict(
         lesson=dict(channels=(16, 16, 32, 32), dropout=0.1, cube=16, steps=10, epochs=8, learning_rate=5e-3),
-        grid=dict(steps=10, epochs=6), side=64,
-        real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=12, learning_rate=2e-3)),
+        grid=dict(steps=10, epochs=6),
+        side=64,
+        real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=12, learning_rate=2e-3),
+    ),
     "paper": dict(
         lesson=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=32, steps=20, epochs=30, learning_rate=2e-3),
-        grid=dict(steps=20, epochs=20), side=96,
-        real=dict(channels=PAPER_CHANNELS, dropout=0.65, cube=64, steps=50, epochs=50, learning_rate=2e-5)),
+        grid=dict(steps=20, epochs=20),
+        side=96,
+        real=dict(channels=PAPER_CHANNELS, dropout=0.65, cube=64, steps=50, epochs=50, learning_rate=2e-5),
+    ),
 }
 
 
-def check(dataset, voxel_size, form, classes, learning_rate, rec_weight, epochs, repo, profile, seed, device, out,
-          cache=""):
+def check(
+    dataset,
+    voxel_size,
+    form,
+    classes,
+    learning_rate,
+    rec_weight,
+    epochs,
+    repo,
+    profile,
+    seed,
+    device,
+    out,
+    cache="",
+):
     """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
     choice = dict(
-        dataset=dataset, voxel_size=parameters.voxel_size(voxel_size), form=parameters.one_of("form", form, tuple(ncuts.FORMS)),
+        dataset=dataset,
+        voxel_size=parameters.voxel_size(voxel_size),
+        form=parameters.one_of("form", form, tuple(ncuts.FORMS)),
         classes=parameters.number("classes", classes, 2, 10, whole=True),
-        learning_rate=parameters.number("learning_rate", learning_rate, 0, 1), rec_weight=_weight(rec_weight),
-        epochs=parameters.number("epochs", epochs, 0, 100000, whole=True), repo=_repo(repo),
+        learning_rate=parameters.number("learning_rate", learning_rate, 0, 1),
+        rec_weight=_weight(rec_weight),
+        epochs=parameters.number("epochs", epochs, 0, 100000, whole=True),
+        repo=_repo(repo),
         profile=parameters.one_of("profile", profile, tuple(PROFILES)),
-        seed=parameters.number("seed", seed, 0, 2**31 - 1, whole=True), device=device, out=str(out), cache=cache)
+        seed=parameters.number("seed", seed, 0, 2**31 - 1, whole=True),
+        device=device,
+        out=str(out),
+        cache=cache,
+    )
     runtime.device(device)
     files.writable_folder(out)
     if dataset == "auto":
@@ -71,10 +96,12 @@ def _repo(name):
 
 # ---------------------------------------------------------------- volumes
 
+
 def load(choice):
     """Volumes to learn from, with labels where there are any. Returns `Data`; says what was read.
 
-    ``dataset``: "bundled" (the sample, and a simulated volume), a name of `datasets`, your folder, or one TIFF.
+    ``dataset``: "bundled" (the sample, and a simulated volume), a name of `datasets`, your folder, or one
+    TIFF.
     """
     found = _bundled(choice) if choice["dataset"] == "bundled" else _read(choice)
     for name, image, labels, size in found:
@@ -106,14 +133,20 @@ def _read(choice):
 
 # ---------------------------------------------------------------- the real training
 
+
 def method(choice):
     """WNet3D with the settings of the profile and what you chose."""
     settings = dict(PROFILES[choice["profile"]]["real"])
     settings |= {name: choice[name] for name in ("epochs", "learning_rate") if choice[name]}
     if choice["rec_weight"] is not None:
         settings |= dict(balance="fixed", rec_weight=choice["rec_weight"])
-    return WNet3DMethod(**settings, form=choice["form"], classes=choice["classes"], seed=choice["seed"],
-                        device=choice["device"])
+    return WNet3DMethod(
+        **settings,
+        form=choice["form"],
+        classes=choice["classes"],
+        seed=choice["seed"],
+        device=choice["device"],
+    )
 
 
 def folder(choice, start_over=False):
@@ -125,13 +158,17 @@ def folder(choice, start_over=False):
 
 
 class Pictures:
-    """Callback that keeps the classes of the middle slice after some epochs, as files: they outlive a lost session."""
+    """Callback that keeps the classes of the middle slice after some epochs, as files: they outlive a lost
+    session."""
 
     EPOCHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
     def __init__(self, folder, image, epochs, side=96):
         self.folder, self.epochs = Path(folder), {*self.EPOCHS, epochs}
-        cut = [slice((n - min(n, s)) // 2, (n - min(n, s)) // 2 + s) for n, s in zip(image.shape, (16, side, side))]
+        cut = [
+            slice((n - min(n, s)) // 2, (n - min(n, s)) // 2 + s)
+            for n, s in zip(image.shape, (16, side, side))
+        ]
         self.cube = volumes.remap(image)[tuple(cut)]  # only what the slice needs around it
         self.plane = self.cube[len(self.cube) // 2]
 
@@ -149,7 +186,8 @@ class Pictures:
 
 
 class Validate:
-    """Callback that compares the foreground with the labels every few epochs (``val_dice``). Nothing learns from it.
+    """Callback that compares the foreground with the labels every few epochs (``val_dice``). Nothing learns
+    from it.
 
     Of each labelled volume the middle is looked at, at most ``side`` voxels a side.
     """
@@ -158,7 +196,9 @@ class Validate:
         self.every, self.pairs = every, []
         for image, labels in zip(data.images, data.labels):
             if labels is not None:
-                cut = tuple(slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in image.shape)
+                cut = tuple(
+                    slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in image.shape
+                )
                 self.pairs.append((volumes.remap(image)[cut], labels[cut]))
 
     def __call__(self, history, model):
@@ -174,6 +214,7 @@ class Validate:
 
 # ---------------------------------------------------------------- results
 
+
 def final(trained, data):
     """Share of the first volume called cell; Dice with the labels of each volume that has some: a table."""
     import pandas
@@ -181,27 +222,42 @@ def final(trained, data):
     rows = []
     for name, image, labels in zip(data.names, data.images, data.labels):
         cells = trained.predict(image, progress=False) > trained.threshold
-        rows.append({"volume": name, "foreground (%)": 100 * float(cells.mean()),
-                     **({} if labels is None else {"Dice": metrics.dice(labels, cells)})})
+        rows.append(
+            {
+                "volume": name,
+                "foreground (%)": 100 * float(cells.mean()),
+                **({} if labels is None else {"Dice": metrics.dice(labels, cells)}),
+            }
+        )
     return pandas.DataFrame(rows).set_index("volume").round(3)
 
 
 def save(choice, data, trained, history, tables, started):
-    """Write weights, curves, tables, summary and parameters into the output folder, each beside and renamed."""
+    """Write weights, curves, tables, summary and parameters into the output folder, each beside and
+    renamed."""
     import pandas
 
     out = Path(choice["out"])
     trained.save(out)
     for name, table in {**tables, "history": pandas.DataFrame(history)}.items():
         files.write_table(out / f"{name}.csv", table.reset_index() if table.index.name else table)
-    files.write_json(out / "config.json", {**choice, "training": trained.training, "network": trained.network,
-                                           "loss": trained.loss})
+    files.write_json(
+        out / "config.json",
+        {**choice, "training": trained.training, "network": trained.network, "loss": trained.loss},
+    )
     last = tables["final"].iloc[0]
     words = f", Dice {last['Dice']:.2f}" if np.isfinite(last.get("Dice", np.nan)) else ""
-    files.write_json(out / "summary.json", {
-        "headline": f"{data.names[0]}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts "
-                    f"{np.mean([row['n_cuts'] for row in history[-3:]]):.3f} after {len(history)} epochs",
-        "volumes": data.names, "final": tables["final"].reset_index().to_dict("records"),
-        "advice": monitor.advice(history, last["foreground (%)"] / 100),
-        "seconds": {"total": time.time() - started, "training": sum(row["seconds"] for row in history)},
-        "seed": choice["seed"], "versions": runtime.versions(), "device": str(runtime.device(choice["device"]))})
+    files.write_json(
+        out / "summary.json",
+        {
+            "headline": f"{data.names[0]}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts "
+            f"{np.mean([row['n_cuts'] for row in history[-3:]]):.3f} after {len(history)} epochs",
+            "volumes": data.names,
+            "final": tables["final"].reset_index().to_dict("records"),
+            "advice": monitor.advice(history, last["foreground (%)"] / 100),
+            "seconds": {"total": time.time() - started, "training": sum(row["seconds"] for row in history)},
+            "seed": choice["seed"],
+            "versions": runtime.versions(),
+            "device": str(runtime.device(choice["device"])),
+        },
+    )

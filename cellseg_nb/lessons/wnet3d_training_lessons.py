@@ -1,5 +1,5 @@
-"""Short trainings of notebook 02 that each show one thing: the forms, the decoder, a grid of parameters, three classes,
-and a lost session. Each is kept on the disk, so that running the notebook again is instant."""
+"""Short trainings of notebook 02 that each show one thing: the forms, the decoder, a grid of parameters,
+three classes, and a lost session. Each is kept on the disk, so that running the notebook again is instant."""
 
 import hashlib
 import json
@@ -17,16 +17,19 @@ from cellseg_nb.learning import loop
 from cellseg_nb.lessons.wnet3d_training import PROFILES
 from cellseg_nb.methods.wnet3d import WEIGHTS, WNet3DMethod
 
-# probability of being a cell (Z, Y, X), its share of the volume above the threshold, its Dice (None without labels)
+# probability of being a cell (Z, Y, X), its share of the volume above the threshold, its Dice (None without
+# labels)
 Lesson = namedtuple("Lesson", "name method history image probability foreground dice")
 LEARNING_RATES = (2e-3, 2e-4, 2e-5)  # the paper's range
-REC_WEIGHTS = (5e-3, 5e-2, 5e-1)     # the paper's range
+REC_WEIGHTS = (5e-3, 5e-2, 5e-1)  # the paper's range
 
 
 # ---------------------------------------------------------------- volumes
 
+
 def middle(choice, data):
-    """The central part of the first volume, small enough for many short trainings: (image, labels or None)."""
+    """The central part of the first volume, small enough for many short trainings: (image, labels or
+    None)."""
     side = PROFILES[choice["profile"]]["side"]
     cut = tuple(slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in data.images[0].shape)
     return data.images[0][cut], None if data.labels[0] is None else data.labels[0][cut]
@@ -39,11 +42,15 @@ def hazy(choice):
 
 
 def dim(choice):
-    """A simulated volume like the paper's: dim cells under noise, one grain of dust far brighter: (image, labels).
+    """A simulated volume like the paper's: dim cells under noise, one grain of dust far brighter: (image,
+    labels).
 
-    On the scale 0 to 100, background lies near 4 and most cells near 10, as in a light-sheet volume of a whole brain.
+    On the scale 0 to 100, background lies near 4 and most cells near 10, as in a light-sheet volume of a
+    whole brain.
     """
-    image, labels = simulate.volume((40, 64, 64), 40, 6 + choice["seed"], brightness=500, dim=0.3, photons=0.15)
+    image, labels = simulate.volume(
+        (40, 64, 64), 40, 6 + choice["seed"], brightness=500, dim=0.3, photons=0.15
+    )
     image = image.astype(np.float32)
     image[20:22, 30:32, 30:32] = 2500
     return image, labels
@@ -51,11 +58,13 @@ def dim(choice):
 
 # ---------------------------------------------------------------- short trainings
 
-def learn(choice, name, image, truth=None, progress=True, **changes):
-    """Train a narrow WNet3D for a short while on one volume, or read what an earlier run left. Returns a `Lesson`.
 
-    ``changes`` are settings of `WNet3DMethod` that differ from the profile's. Kept in ``out/lessons/name``; a training
-    with other settings, or on another volume, takes its place.
+def learn(choice, name, image, truth=None, progress=True, **changes):
+    """Train a narrow WNet3D for a short while on one volume, or read what an earlier run left. Returns a
+    `Lesson`.
+
+    ``changes`` are settings of `WNet3DMethod` that differ from the profile's. Kept in ``out/lessons/name``; a
+    training with other settings, or on another volume, takes its place.
     """
     settings = {**PROFILES[choice["profile"]]["lesson"], "seed": choice["seed"], **changes}
     place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
@@ -100,8 +109,10 @@ def compare(lessons):
 
 
 def _row(lesson):
-    row = {"SoftNCuts": float(np.mean([r["n_cuts"] for r in lesson.history[-3:]])),
-           "foreground (%)": 100 * lesson.foreground}
+    row = {
+        "SoftNCuts": float(np.mean([r["n_cuts"] for r in lesson.history[-3:]])),
+        "foreground (%)": 100 * lesson.foreground,
+    }
     return row if lesson.dice is None else {**row, "Dice": lesson.dice}
 
 
@@ -112,12 +123,21 @@ def over_grid(choice, image, truth=None):
     """
     import torch
 
-    jobs = [{"learning_rate": rate, "rec_weight": weight} for rate in LEARNING_RATES for weight in REC_WEIGHTS]
+    jobs = [
+        {"learning_rate": rate, "rec_weight": weight} for rate in LEARNING_RATES for weight in REC_WEIGHTS
+    ]
     plain = runtime.device(choice["device"]).type == "cpu"
     depends = {**PROFILES[choice["profile"]], "seed": choice["seed"], "data": _digest(image)}
     context = choice, image, truth, {}
-    table = grid.run(jobs, _grid_job, context, Path(choice["out"]) / "grid", depends,
-                     processes=2 if plain and torch.get_num_threads() > 1 else 1, desc="Trainings")
+    table = grid.run(
+        jobs,
+        _grid_job,
+        context,
+        Path(choice["out"]) / "grid",
+        depends,
+        processes=2 if plain and torch.get_num_threads() > 1 else 1,
+        desc="Trainings",
+    )
     lessons = {(job["learning_rate"], job["rec_weight"]): _grid_lesson(job, context) for job in jobs}
     return table, lessons
 
@@ -130,19 +150,33 @@ def _grid_lesson(job, context):
     choice, image, truth, made = context
     name = f"rate_{job['learning_rate']:g}_weight_{job['rec_weight']:g}"
     if name not in made:  # here, or by another process: then it is read from the disk
-        made[name] = learn(choice, name, image, truth, progress=False, balance="fixed", **job,
-                           **PROFILES[choice["profile"]]["grid"])
+        made[name] = learn(
+            choice,
+            name,
+            image,
+            truth,
+            progress=False,
+            balance="fixed",
+            **job,
+            **PROFILES[choice["profile"]]["grid"],
+        )
     return made[name]
 
 
 def rebuilt(lesson):
     """The volume as the decoder rebuilds it from the classes, (Z, Y, X) float32 on the scale 0..100."""
     network = lesson.method.model.eval()
-    return inference.predict(lambda x: network(x)[1], volumes.remap(lesson.image), device=lesson.method.device,
-                             bytes_per_voxel=64 * lesson.method.network["channels"][0], progress=False)[0]
+    return inference.predict(
+        lambda x: network(x)[1],
+        volumes.remap(lesson.image),
+        device=lesson.method.device,
+        bytes_per_voxel=64 * lesson.method.network["channels"][0],
+        progress=False,
+    )[0]
 
 
 # ---------------------------------------------------------------- a lost session
+
 
 class Lost(Exception):
     """Stands for the end of a session: a closed laptop, Colab's time limit, a power cut."""
@@ -150,18 +184,23 @@ class Lost(Exception):
 
 def lose_in(epoch):
     """A callback that ends the session in the given epoch, before its checkpoint is written."""
+
     def callback(history, model):
         if history[-1]["epoch"] == epoch:
             raise Lost(f"the session was lost in epoch {epoch}")
+
     return callback
 
 
 def tiny(choice, image, name, start_over=False, callbacks=()):
-    """A training of seconds, to be interrupted: four epochs of three steps, on the CPU. Returns the method."""
+    """A training of seconds, to be interrupted: four epochs of three steps, on the CPU. Returns the
+    method."""
     place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
     if start_over:
         (place / loop.CHECKPOINT).unlink(missing_ok=True)
-    small = WNet3DMethod(channels=(8, 8, 16, 16), cube=16, steps=3, epochs=4, seed=choice["seed"], device="cpu")
+    small = WNet3DMethod(
+        channels=(8, 8, 16, 16), cube=16, steps=3, epochs=4, seed=choice["seed"], device="cpu"
+    )
     small.fit([image], folder=place, callbacks=callbacks, progress=False)
     return small
 

@@ -21,8 +21,8 @@ TARGETS = {
     "cellpose": "cellseg_nb.methods.cellpose:CellposeMethod",
     "stardist": "cellseg_nb.methods.stardist:StarDistMethod",
 }
-# How a library that only one method uses gets here. Cellpose 3 asks for a numpy below 2.1, and works with later ones:
-# without its dependencies (they are in the extra) it leaves the user's numpy as it is.
+# How a library that only one method uses gets here. Cellpose 3 asks for a numpy below 2.1, and works with
+# later ones: without its dependencies (they are in the extra) it leaves the user's numpy as it is.
 CELLPOSE = 'pip install --no-deps "cellpose>=3.1.1.3,<4"'
 RIVALS = 'pip install "cellseg-nb[rivals]"'
 INTERFACE = ("fit", "predict", "segment", "tune", "save", "load")
@@ -48,12 +48,15 @@ def kind(name):
         try:
             target = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            raise UserError(f"the method {name!r} could not be loaded from {TARGETS[name]} ({error}): "
-                            "is its file on the path, and its library installed?") from error
+            raise UserError(
+                f"the method {name!r} could not be loaded from {TARGETS[name]} ({error}): "
+                "is its file on the path, and its library installed?"
+            ) from error
     missing = [part for part in INTERFACE if not callable(getattr(target, part, None))]
     if missing:
-        raise UserError(f"the method {name!r} has no {', '.join(missing)}: a method needs "
-                        f"{', '.join(INTERFACE)}")
+        raise UserError(
+            f"the method {name!r} has no {', '.join(missing)}: a method needs {', '.join(INTERFACE)}"
+        )
     return target
 
 
@@ -76,5 +79,6 @@ def need(library):
     try:
         return importlib.import_module(library)
     except ImportError as error:
-        raise UserError(f"{library} is not installed ({error}): run  {install_words(library)}  and restart the "
-                        "kernel") from error
+        raise UserError(
+            f"{library} is not installed ({error}): run  {install_words(library)}  and restart the kernel"
+        ) from error

@@ -1,8 +1,9 @@
 """Cellpose (3.x), trained from scratch on slices of your volumes: fit, predict, segment, tune, save, load.
 
-A 2D network says for each pixel of a slice whether it is cell, and in which direction the middle of its cell lies.
-In 3D the slices of all three directions are put together and every voxel walks along its arrow; voxels that arrive
-at one place are one cell. Stringer et al. 2021; Stringer & Pachitariu 2024. Nothing is ever downloaded.
+A 2D network says for each pixel of a slice whether it is cell, and in which direction the middle of its cell
+lies. In 3D the slices of all three directions are put together and every voxel walks along its arrow; voxels
+that arrive at one place are one cell. Stringer et al. 2021; Stringer & Pachitariu 2024. Nothing is ever
+downloaded.
 """
 
 import logging
@@ -23,8 +24,10 @@ from cellseg_nb.parameters import one_of
 
 WEIGHTS = "cellpose.pt"
 THRESHOLDS = (0.0, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0, -6.0)  # tried by `tune`, which takes the first of equals
-NOTHING = ("Cellpose finds no cell in its own training volumes: its learning rate rises over ten epochs, so give it "
-           "14 epochs or more, more slices, or look whether the labels belong to the volumes.")
+NOTHING = (
+    "Cellpose finds no cell in its own training volumes: its learning rate rises over ten epochs, so give it "
+    "14 epochs or more, more slices, or look whether the labels belong to the volumes."
+)
 
 
 class CellposeMethod:
@@ -32,43 +35,69 @@ class CellposeMethod:
 
     Parameters
     ----------
-    epochs, batch, learning_rate : epochs (the learning rate rises over the first ten), slices a step, peak rate
+    epochs, batch, learning_rate : epochs (the learning rate rises over the first ten), slices a step, peak
+        rate
     slices : int
         How many slices to learn from, drawn from all that hold a cell; 0: all of them.
     planes : "all" (slices of all three directions) or "xy" (as published)
     bsize : int
-        Side of a training crop, in pixels. Small cells need no more than 64, which is 15 times faster than 224.
+        Side of a training crop, in pixels. Small cells need no more than 64, which is 15 times faster than
+        224.
     diameter : float or None
         Mean diameter of the cells in a slice, in voxels of the finest axis. None: measured on the labels.
     rescale : bool
-        Resize every slice so that its cells have that diameter (as published). Not needed where all volumes were
-        taken with the same voxel size; Cellpose counts cells under 5 pixels as 5.
-    cellprob_threshold, flow_smooth, min_size : the instance step: a voxel belongs to a cell above the threshold (on
-        the sum of the logits of the three directions); arrows are blurred by ``flow_smooth`` voxels; smaller objects
-        (voxels) are dropped. `tune` chooses them.
+        Resize every slice so that its cells have that diameter (as published). Not needed where all volumes
+        were taken with the same voxel size; Cellpose counts cells under 5 pixels as 5.
+    cellprob_threshold, flow_smooth, min_size : the instance step: a voxel belongs to a cell above the
+        threshold (on the sum of the logits of the three directions); arrows are blurred by ``flow_smooth``
+        voxels; smaller objects (voxels) are dropped. `tune` chooses them.
     voxel_size : (z, y, x) in µm or None
         Volumes with flat voxels are resampled to cubic ones for the network, and the labels back.
-    seed : of the first weights, and of the choice of slices. (Cellpose itself draws its crops with fixed seeds.)
+    seed : of the first weights, and of the choice of slices. (Cellpose itself draws its crops with fixed
+        seeds.)
 
-    Paper settings: ``CellposeMethod(**CellposeMethod.PAPER)``, as in the authors' training script (50 epochs on xy
-    slices, nothing pre-trained, ``diam_mean`` 3.3 on their data). They trained with an earlier release, whose
-    optimiser was SGD with learning rate 0.2; here it is AdamW, the default of 3.x.
+    Paper settings: ``CellposeMethod(**CellposeMethod.PAPER)``, as in the authors' training script (50 epochs
+    on xy slices, nothing pre-trained, ``diam_mean`` 3.3 on their data). They trained with an earlier release,
+    whose optimiser was SGD with learning rate 0.2; here it is AdamW, the default of 3.x.
     """
 
     name = "cellpose"
     LAPTOP = dict(epochs=14, batch=8, slices=48, bsize=64, learning_rate=0.005, planes="all", rescale=False)
     PAPER = dict(epochs=50, batch=8, slices=0, bsize=224, learning_rate=0.005, planes="xy", rescale=True)
 
-    def __init__(self, epochs=None, batch=None, slices=None, bsize=None, learning_rate=None, planes=None,
-                 rescale=None, diameter=None, cellprob_threshold=0.0, flow_smooth=0.0, min_size=5, voxel_size=None,
-                 seed=0, device="auto"):
-        given = dict(epochs=epochs, batch=batch, slices=slices, bsize=bsize, learning_rate=learning_rate,
-                     planes=planes, rescale=rescale)
+    def __init__(
+        self,
+        epochs=None,
+        batch=None,
+        slices=None,
+        bsize=None,
+        learning_rate=None,
+        planes=None,
+        rescale=None,
+        diameter=None,
+        cellprob_threshold=0.0,
+        flow_smooth=0.0,
+        min_size=5,
+        voxel_size=None,
+        seed=0,
+        device="auto",
+    ):
+        given = dict(
+            epochs=epochs,
+            batch=batch,
+            slices=slices,
+            bsize=bsize,
+            learning_rate=learning_rate,
+            planes=planes,
+            rescale=rescale,
+        )
         self.training = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         one_of("planes", self.training["planes"], ("all", "xy"))
         if self.training["epochs"] < 1 or self.training["bsize"] % 16:
-            raise UserError(f"cellpose needs one epoch or more and a bsize divisible by 16, not "
-                            f"{self.training['epochs']} and {self.training['bsize']}")
+            raise UserError(
+                f"cellpose needs one epoch or more and a bsize divisible by 16, not "
+                f"{self.training['epochs']} and {self.training['bsize']}"
+            )
         self.training["seed"], self.device = seed, device
         self.diameter, self.voxel_size, self.model = diameter, voxel_size, None
         self.cellprob_threshold, self.flow_smooth, self.min_size = cellprob_threshold, flow_smooth, min_size
@@ -86,8 +115,15 @@ class CellposeMethod:
         torch.manual_seed(self.training["seed"])
         with quiet():
             # pretrained_model=False: no path, hence no download
-            model = models.CellposeModel(gpu=device.type != "cpu", device=device, pretrained_model=False,
-                                         diam_mean=self.diameter, nchan=2, mkldnn=False)  # True: cannot be saved
+            # True: cannot be saved
+            model = models.CellposeModel(
+                gpu=device.type != "cpu",
+                device=device,
+                pretrained_model=False,
+                diam_mean=self.diameter,
+                nchan=2,
+                mkldnn=False,
+            )
         if device.type == "cpu":
             model.net.to(memory_format=torch.channels_last)  # a fifth faster there
         model.net_ortho = None  # 3.1 sets it for pre-trained networks only, and asks for it in 3D
@@ -95,7 +131,9 @@ class CellposeMethod:
 
     def _trained(self):
         if self.model is None:
-            raise UserError("cellpose is not trained yet: call fit first, or load what an earlier fit has saved")
+            raise UserError(
+                "cellpose is not trained yet: call fit first, or load what an earlier fit has saved"
+            )
         return self.model
 
     # ------------------------------------------------------------ learning
@@ -103,8 +141,8 @@ class CellposeMethod:
     def fit(self, images, labels, folder=None, callbacks=(), progress=True):
         """Train on lists of volumes and labels, (Z, Y, X). Returns the history: epoch, loss.
 
-        ``folder`` is not used: Cellpose cannot carry on with a training. It tells its losses at the end only, so
-        ``callbacks`` are called once, then. Raises UserError for pairs that do not fit (`pairs.check`).
+        ``folder`` is not used: Cellpose cannot carry on with a training. It tells its losses at the end only,
+        so ``callbacks`` are called once, then. Raises UserError for pairs that do not fit (`pairs.check`).
         """
         train = self._library("train")
         images, labels = pairs.check(images, labels)
@@ -114,16 +152,30 @@ class CellposeMethod:
         self.model = self._build()
         options, state = self.training, np.random.get_state()
         steps = -(-len(planes) // options["batch"]) * options["epochs"]
-        with runtime.progress(total=steps, desc="Cellpose", unit="step", disable=not progress) as bar, \
-                tempfile.TemporaryDirectory() as scratch:
+        with (
+            runtime.progress(total=steps, desc="Cellpose", unit="step", disable=not progress) as bar,
+            tempfile.TemporaryDirectory() as scratch,
+        ):
             count = self.model.net.register_forward_hook(lambda *_: _tick(bar))
             try:
                 with quiet():
                     _, losses, _ = train.train_seg(
-                        self.model.net, train_data=planes, train_labels=masks, channels=[0, 0], normalize=False,
-                        batch_size=options["batch"], n_epochs=options["epochs"], bsize=options["bsize"],
-                        learning_rate=options["learning_rate"], weight_decay=1e-5, SGD=False,
-                        rescale=options["rescale"], min_train_masks=1, save_path=scratch, model_name="model")
+                        self.model.net,
+                        train_data=planes,
+                        train_labels=masks,
+                        channels=[0, 0],
+                        normalize=False,
+                        batch_size=options["batch"],
+                        n_epochs=options["epochs"],
+                        bsize=options["bsize"],
+                        learning_rate=options["learning_rate"],
+                        weight_decay=1e-5,
+                        SGD=False,
+                        rescale=options["rescale"],
+                        min_train_masks=1,
+                        save_path=scratch,
+                        model_name="model",
+                    )
             finally:
                 count.remove()
                 np.random.set_state(state)  # Cellpose seeds numpy anew in every epoch
@@ -140,8 +192,11 @@ class CellposeMethod:
             scaled = self._cubic(augmentation.prepare(image), 1)
             label = self._cubic(label, 0)
             for axis in (0, 1, 2) if self.training["planes"] == "all" else (0,):
-                found += [(scaled.take(i, axis), label.take(i, axis)) for i in range(label.shape[axis])
-                          if label.take(i, axis).any()]
+                found += [
+                    (scaled.take(i, axis), label.take(i, axis))
+                    for i in range(label.shape[axis])
+                    if label.take(i, axis).any()
+                ]
         wanted = self.training["slices"] or len(found)
         if len(found) > wanted:
             rng = np.random.default_rng(self.training["seed"])
@@ -162,16 +217,25 @@ class CellposeMethod:
         return volumes.rescale(volume, self.voxel_size, min(self.voxel_size), order)
 
     def maps(self, volume):
-        """What the network says, in cubic voxels: arrows (3, Z, Y, X), and the sum of three logits (Z, Y, X)."""
+        """What the network says, in cubic voxels: arrows (3, Z, Y, X), and the sum of three logits (Z, Y,
+        X)."""
         volume = np.asarray(volume)
         if volume.ndim != 3 or not np.isfinite(volume).all():
-            raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) "
-                            f"without NaN")
+            raise UserError(
+                f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) without NaN"
+            )
         model = self._trained()
         diameter = None if self.training["rescale"] else model.diam_mean  # diam_mean: as large as it is
         with quiet():
-            _, flows, _ = model.eval(self._cubic(augmentation.prepare(volume), 1), channels=[0, 0], z_axis=0,
-                                     do_3D=True, normalize=False, diameter=diameter, compute_masks=False)
+            _, flows, _ = model.eval(
+                self._cubic(augmentation.prepare(volume), 1),
+                channels=[0, 0],
+                z_axis=0,
+                do_3D=True,
+                normalize=False,
+                diameter=diameter,
+                compute_masks=False,
+            )
         return flows[1].astype(np.float32), flows[2].astype(np.float32)
 
     def predict(self, volume):
@@ -180,8 +244,8 @@ class CellposeMethod:
         return torch.from_numpy(logits / 3).sigmoid().numpy()
 
     def segment(self, volume, probability=None, voxel_size=None):
-        """Labels, (Z, Y, X) int32. ``probability`` is not used, unless it is what `maps` gave for this volume: the
-        arrows are needed too. ``voxel_size`` is that of the constructor."""
+        """Labels, (Z, Y, X) int32. ``probability`` is not used, unless it is what `maps` gave for this
+        volume: the arrows are needed too. ``voxel_size`` is that of the constructor."""
         flows, logits = probability if isinstance(probability, tuple) else self.maps(volume)
         return _to_shape(self._label(flows, logits), np.shape(volume), 0)
 
@@ -190,13 +254,19 @@ class CellposeMethod:
         if self.flow_smooth:
             flows = ndi.gaussian_filter(flows, (0, *[self.flow_smooth] * 3))
         with quiet():
-            found = dynamics.resize_and_compute_masks(flows, logits, cellprob_threshold=self.cellprob_threshold,
-                                                      do_3D=True, min_size=-1, device=self._trained().device)
+            found = dynamics.resize_and_compute_masks(
+                flows,
+                logits,
+                cellprob_threshold=self.cellprob_threshold,
+                do_3D=True,
+                min_size=-1,
+                device=self._trained().device,
+            )
         return instances.filter_size(found.astype(np.int32), self.min_size)
 
     def tune(self, images, labels):
-        """Choose threshold, blur of the arrows and smallest size with the best F1@0.5 on *training* volumes, of equals
-        those closest to Cellpose's default. Returns the table tried."""
+        """Choose threshold, blur of the arrows and smallest size with the best F1@0.5 on *training* volumes,
+        of equals those closest to Cellpose's default. Returns the table tried."""
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image) for image in images]
         candidates = tuning.combinations(flow_smooth=[0.0, 1.0], cellprob_threshold=list(THRESHOLDS))
@@ -213,9 +283,14 @@ class CellposeMethod:
         """Write ``cellpose.pt`` (weights and settings) into a folder."""
         net = self._trained().net
         path = files.writable_folder(folder) / WEIGHTS
-        settings = {**self.training, "diameter": self.diameter, "cellprob_threshold": self.cellprob_threshold,
-                    "flow_smooth": self.flow_smooth, "min_size": self.min_size,
-                    "voxel_size": None if self.voxel_size is None else [float(side) for side in self.voxel_size]}
+        settings = {
+            **self.training,
+            "diameter": self.diameter,
+            "cellprob_threshold": self.cellprob_threshold,
+            "flow_smooth": self.flow_smooth,
+            "min_size": self.min_size,
+            "voxel_size": None if self.voxel_size is None else [float(side) for side in self.voxel_size],
+        }
         with files.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "model": net.state_dict()}, beside)
         return path
@@ -232,12 +307,14 @@ class CellposeMethod:
 
 
 def _tick(bar):
-    """One step further. Returns nothing: what a forward hook returns would take the place of the network's output."""
+    """One step further. Returns nothing: what a forward hook returns would take the place of the network's
+    output."""
     bar.update()
 
 
 def mean_diameter(masks):
-    """Mean over the slices of the median diameter of their cells (of the disc with as many pixels), in pixels."""
+    """Mean over the slices of the median diameter of their cells (of the disc with as many pixels), in
+    pixels."""
     sizes = [np.bincount(mask.ravel())[1:] for mask in masks]
     return float(np.mean([np.median(np.sqrt(4 * size[size > 0] / np.pi)) for size in sizes if size.any()]))
 
@@ -246,4 +323,6 @@ def _to_shape(volume, shape, order):
     """Resampled to a shape, where it has another one."""
     if volume.shape == tuple(shape):
         return volume
-    return ndi.zoom(volume, [b / a for a, b in zip(volume.shape, shape)], order=order, mode="nearest", grid_mode=True)
+    return ndi.zoom(
+        volume, [b / a for a, b in zip(volume.shape, shape)], order=order, mode="nearest", grid_mode=True
+    )

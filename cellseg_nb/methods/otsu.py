@@ -6,7 +6,6 @@ import json
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells import instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
 from cellseg_nb.learning import pairs
@@ -35,8 +34,16 @@ class OtsuMethod:
     name = "otsu"
     SETTINGS = ("spot_sigma", "outline_sigma", "scale", "min_size", "voxel_size")
 
-    def __init__(self, spot_sigma=0.65, outline_sigma=0.65, scale=1.0, min_size=5, voxel_size=None, seed=0,
-                 device="auto"):
+    def __init__(
+        self,
+        spot_sigma=0.65,
+        outline_sigma=0.65,
+        scale=1.0,
+        min_size=5,
+        voxel_size=None,
+        seed=0,
+        device="auto",
+    ):
         self.spot_sigma, self.outline_sigma, self.scale = spot_sigma, outline_sigma, scale
         self.min_size, self.voxel_size = min_size, voxel_size
 
@@ -78,17 +85,26 @@ class OtsuMethod:
 
     def _label(self, volume, outline, voxel_size=None):
         """Labels of a volume whose outline is blurred already."""
-        return tuning.voronoi(outline, volume, self._threshold(outline), self.spot_sigma, 0, self.min_size,
-                              voxel_size or self.voxel_size)
+        return tuning.voronoi(
+            outline,
+            volume,
+            self._threshold(outline),
+            self.spot_sigma,
+            0,
+            self.min_size,
+            voxel_size or self.voxel_size,
+        )
 
     def tune(self, images, labels):
-        """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns the table
-        tried."""
+        """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns
+        the table tried."""
         images, labels = pairs.check(images, labels)
         wide = tuning.diameter(labels)
-        candidates = tuning.combinations(spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
-                                         outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
-                                         scale=[0.6, 0.8, 1.0, 1.2])
+        candidates = tuning.combinations(
+            spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
+            outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
+            scale=[0.6, 0.8, 1.0, 1.2],
+        )
         outlines = {}
 
         def segment(i):
@@ -102,8 +118,7 @@ class OtsuMethod:
     def save(self, folder):
         """Write ``otsu.json`` into a folder."""
         path = files.writable_folder(folder) / FILE
-        files.write_json(path, {"method": self.name, **{name: getattr(self, name)
-                                                          for name in self.SETTINGS}})
+        files.write_json(path, {"method": self.name, **{name: getattr(self, name) for name in self.SETTINGS}})
         return path
 
     @classmethod

@@ -14,7 +14,8 @@ def quiet():
 
 @contextlib.contextmanager
 def mute():
-    """What compiled code writes past Python: geometry warnings on every odd shape, notes of TensorFlow's start."""
+    """What compiled code writes past Python: geometry warnings on every odd shape, notes of TensorFlow's
+    start."""
     try:
         kept = os.dup(2)
     except OSError:  # no such output here

@@ -1,7 +1,7 @@
 """StarDist 3D, trained from scratch on your volumes: fit, predict, segment, tune, save, load.
 
-The network says for each voxel how likely it is the middle of a cell, and along a number of rays how far it is to
-the surface. The likeliest shapes stay, those that overlap them too much go. Weigert et al. 2020.
+The network says for each voxel how likely it is the middle of a cell, and along a number of rays how far it
+is to the surface. The likeliest shapes stay, those that overlap them too much go. Weigert et al. 2020.
 """
 
 import contextlib
@@ -21,11 +21,14 @@ from cellseg_nb.methods import tuning
 from cellseg_nb.methods.quiet import mute, quiet
 
 WEIGHTS = "stardist.npz"
-PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)  # tried by `tune`, which takes the first
+# tried by `tune`, which takes the first
+PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)
 OVERLAPS = (0.4, 0.3, 0.5)  # of equals, hence StarDist's defaults come first
 CANDIDATES = 5000  # an untrained network calls every voxel a middle, and comparing all shapes takes hours
-NOTHING = ("StarDist finds no cell in its own training volumes: train it longer (300 steps or more), choose a patch "
-           "that holds whole cells, or look whether the labels belong to the volumes.")
+NOTHING = (
+    "StarDist finds no cell in its own training volumes: train it longer (300 steps or more), choose a patch "
+    "that holds whole cells, or look whether the labels belong to the volumes."
+)
 
 
 class StarDistMethod:
@@ -36,35 +39,71 @@ class StarDistMethod:
     epochs, steps, batch, learning_rate : epochs, steps an epoch, cubes a step, learning rate (Adam)
     patch : (z, y, x) voxels of a training cube, or one number; divisible by 4 times the grid
     grid : (z, y, x), or None
-        Predict at every n-th voxel only: 2 is about 8 times faster, and enough for cells of 6 voxels or more. None:
-        2, and 1 along axes that are coarse (anisotropy above 1.5), as the paper's authors did.
+        Predict at every n-th voxel only: 2 is about 8 times faster, and enough for cells of 6 voxels or more.
+        None: 2, and 1 along axes that are coarse (anisotropy above 1.5), as the paper's authors did.
     rays, filters, features : rays of a shape; width of the U-Net; width of the layer after it
-    prob_thresh, nms_thresh : the instance step: shapes below the first are dropped, shapes that overlap a likelier
-        one by more than the second go. `tune` chooses them; StarDist's defaults are 0.5 and 0.4.
+    prob_thresh, nms_thresh : the instance step: shapes below the first are dropped, shapes that overlap a
+        likelier one by more than the second go. `tune` chooses them; StarDist's defaults are 0.5 and 0.4.
     border : int
         StarDist ignores middles in the outermost 2 grid points; 0 keeps the cells at the border.
     min_size : int
         Smaller objects are dropped, in voxels; `tune` chooses it too.
     voxel_size : (z, y, x) in µm or None
         Rays are spread evenly in µm. None: measured on the labels, as the paper's authors did.
-    seed : of weights, cubes and changes. TensorFlow on several cores adds up in any order, so that two runs differ in
-        the last digits, and with them now and then in a cell.
+    seed : of weights, cubes and changes. TensorFlow on several cores adds up in any order, so that two runs
+        differ in the last digits, and with them now and then in a cell.
 
-    Paper settings: ``StarDistMethod(**StarDistMethod.PAPER)``, those of the authors' training script: 96 rays, patches
-    of 8 x 64 x 64 voxels, batches of 2, StarDist's 400 epochs of 100 steps.
+    Paper settings: ``StarDistMethod(**StarDistMethod.PAPER)``, those of the authors' training script: 96
+    rays, patches of 8 x 64 x 64 voxels, batches of 2, StarDist's 400 epochs of 100 steps.
     """
 
     name = "stardist"
-    LAPTOP = dict(epochs=20, steps=30, batch=1, patch=32, learning_rate=1e-3, rays=64, filters=32, features=64,
-                  border=0)
-    PAPER = dict(epochs=400, steps=100, batch=2, patch=(8, 64, 64), learning_rate=3e-4, rays=96, filters=32,
-                 features=128, border=2)
+    LAPTOP = dict(
+        epochs=20, steps=30, batch=1, patch=32, learning_rate=1e-3, rays=64, filters=32, features=64, border=0
+    )
+    PAPER = dict(
+        epochs=400,
+        steps=100,
+        batch=2,
+        patch=(8, 64, 64),
+        learning_rate=3e-4,
+        rays=96,
+        filters=32,
+        features=128,
+        border=2,
+    )
 
-    def __init__(self, epochs=None, steps=None, batch=None, patch=None, learning_rate=None, rays=None, filters=None,
-                 features=None, border=None, grid=None, anisotropy=None, prob_thresh=0.5, nms_thresh=0.4, min_size=5,
-                 voxel_size=None, seed=0, device="auto"):
-        given = dict(epochs=epochs, steps=steps, batch=batch, patch=patch, learning_rate=learning_rate, rays=rays,
-                     filters=filters, features=features, border=border)
+    def __init__(
+        self,
+        epochs=None,
+        steps=None,
+        batch=None,
+        patch=None,
+        learning_rate=None,
+        rays=None,
+        filters=None,
+        features=None,
+        border=None,
+        grid=None,
+        anisotropy=None,
+        prob_thresh=0.5,
+        nms_thresh=0.4,
+        min_size=5,
+        voxel_size=None,
+        seed=0,
+        device="auto",
+    ):
+        given = dict(
+            epochs=epochs,
+            steps=steps,
+            batch=batch,
+            patch=patch,
+            learning_rate=learning_rate,
+            rays=rays,
+            filters=filters,
+            features=features,
+            border=border,
+        )
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         settings["patch"] = [int(side) for side in np.broadcast_to(settings["patch"], 3)]
         self.training = {**settings, "seed": seed}
@@ -72,7 +111,12 @@ class StarDistMethod:
             anisotropy = [float(side) / min(voxel_size) for side in voxel_size]
         self.anisotropy = anisotropy
         self.grid = None if grid is None else [int(step) for step in np.broadcast_to(grid, 3)]
-        self.prob_thresh, self.nms_thresh, self.min_size, self.device = prob_thresh, nms_thresh, min_size, device
+        self.prob_thresh, self.nms_thresh, self.min_size, self.device = (
+            prob_thresh,
+            nms_thresh,
+            min_size,
+            device,
+        )
         self.model = None
 
     # ------------------------------------------------------------ the library
@@ -83,19 +127,31 @@ class StarDistMethod:
         if self.grid is None:
             self.grid = [1 if factor > 1.5 else 2 for factor in self.anisotropy]
         if any(side % (4 * step) for side, step in zip(options["patch"], self.grid)):
-            raise UserError(f"a patch for stardist must be divisible by 4 times the grid {tuple(self.grid)}, "
-                            f"{tuple(options['patch'])} is not")
+            raise UserError(
+                f"a patch for stardist must be divisible by 4 times the grid {tuple(self.grid)}, "
+                f"{tuple(options['patch'])} is not"
+            )
         import keras
 
         keras.utils.set_random_seed(options["seed"])
         with quiet():
             rays = _library("stardist").Rays_GoldenSpiral(options["rays"], anisotropy=tuple(self.anisotropy))
             config = models.Config3D(
-                rays=rays, grid=tuple(self.grid), anisotropy=tuple(self.anisotropy), use_gpu=False, n_channel_in=1,
-                unet_n_filter_base=options["filters"], net_conv_after_unet=options["features"],
-                train_patch_size=tuple(options["patch"]), train_batch_size=options["batch"],
-                train_epochs=options["epochs"], train_steps_per_epoch=options["steps"], train_n_val_patches=1,
-                train_learning_rate=options["learning_rate"], train_tensorboard=False)
+                rays=rays,
+                grid=tuple(self.grid),
+                anisotropy=tuple(self.anisotropy),
+                use_gpu=False,
+                n_channel_in=1,
+                unet_n_filter_base=options["filters"],
+                net_conv_after_unet=options["features"],
+                train_patch_size=tuple(options["patch"]),
+                train_batch_size=options["batch"],
+                train_epochs=options["epochs"],
+                train_steps_per_epoch=options["steps"],
+                train_n_val_patches=1,
+                train_learning_rate=options["learning_rate"],
+                train_tensorboard=False,
+            )
             return models.StarDist3D(config, name="stardist", basedir=None)
 
     def _on(self):
@@ -104,7 +160,9 @@ class StarDistMethod:
 
     def _trained(self):
         if self.model is None:
-            raise UserError("stardist is not trained yet: call fit first, or load what an earlier fit has saved")
+            raise UserError(
+                "stardist is not trained yet: call fit first, or load what an earlier fit has saved"
+            )
         return self.model
 
     # ------------------------------------------------------------ learning
@@ -124,15 +182,24 @@ class StarDistMethod:
         scaled = [augmentation.prepare(image) for image in images]
         rng = np.random.default_rng(self.training["seed"])
         axes = [0, 1, 2] if max(self.anisotropy) < 1.5 and len(set(self.training["patch"])) == 1 else [1, 2]
-        with runtime.progress(total=self.training["epochs"], desc="StarDist", unit="epoch",
-                              disable=not progress) as bar, self._on():
+        with (
+            runtime.progress(
+                total=self.training["epochs"], desc="StarDist", unit="epoch", disable=not progress
+            ) as bar,
+            self._on(),
+        ):
             record = self._recorder(bar, callbacks)
             try:
                 with quiet():
                     self.model.prepare_for_training()
                     self.model.callbacks.append(record)
-                    self.model.train(scaled, labels, validation_data=(scaled[:1], labels[:1]),
-                                     augmenter=lambda x, y: _changed(x, y, axes, rng), seed=self.training["seed"])
+                    self.model.train(
+                        scaled,
+                        labels,
+                        validation_data=(scaled[:1], labels[:1]),
+                        augmenter=lambda x, y: _changed(x, y, axes, rng),
+                        seed=self.training["seed"],
+                    )
             finally:
                 np.random.set_state(state)
         return record.rows
@@ -145,8 +212,16 @@ class StarDistMethod:
 
             def on_epoch_end(self, epoch, logs=None):
                 logs = logs or {}
-                self.rows.append({"epoch": epoch + 1, **{name: float(logs[name]) for name in
-                                                         ("loss", "prob_loss", "dist_loss") if name in logs}})
+                self.rows.append(
+                    {
+                        "epoch": epoch + 1,
+                        **{
+                            name: float(logs[name])
+                            for name in ("loss", "prob_loss", "dist_loss")
+                            if name in logs
+                        },
+                    }
+                )
                 bar.set_postfix_str(f"loss {self.rows[-1]['loss']:.3f}")
                 bar.update()
                 try:
@@ -163,11 +238,14 @@ class StarDistMethod:
         """What the network says on its grid: probability (z, y, x), and distances (z, y, x, rays)."""
         volume = np.asarray(volume)
         if volume.ndim != 3 or not np.isfinite(volume).all():
-            raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) "
-                            f"without NaN")
+            raise UserError(
+                f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) without NaN"
+            )
         tiles = tuple(int(np.ceil(side / 160)) for side in volume.shape)
         with quiet(), self._on():
-            return self._trained().predict(augmentation.prepare(volume), n_tiles=tiles, show_tile_progress=False)[:2]
+            return self._trained().predict(
+                augmentation.prepare(volume), n_tiles=tiles, show_tile_progress=False
+            )[:2]
 
     def predict(self, volume):
         """How likely each voxel is the middle of a cell, (Z, Y, X) float32 in 0..1.
@@ -177,11 +255,13 @@ class StarDistMethod:
         probability = self.maps(volume)[0]
         for axis, step in enumerate(self.grid):
             probability = probability.repeat(step, axis)
-        return np.ascontiguousarray(probability[tuple(slice(side) for side in np.shape(volume))], dtype=np.float32)
+        return np.ascontiguousarray(
+            probability[tuple(slice(side) for side in np.shape(volume))], dtype=np.float32
+        )
 
     def segment(self, volume, probability=None, voxel_size=None):
-        """Labels, (Z, Y, X) int32. ``probability`` is not used, unless it is what `maps` gave for this volume: the
-        distances are needed too. ``voxel_size`` is that of the constructor."""
+        """Labels, (Z, Y, X) int32. ``probability`` is not used, unless it is what `maps` gave for this
+        volume: the distances are needed too. ``voxel_size`` is that of the constructor."""
         maps = probability if isinstance(probability, tuple) else self.maps(volume)
         return self._draw(self._shapes(*maps, self.prob_thresh, self.nms_thresh), np.shape(volume))
 
@@ -189,8 +269,15 @@ class StarDistMethod:
         """Middles, probabilities and distances of the shapes that stay."""
         suppress = _library("stardist.nms").non_maximum_suppression_3d
         with quiet(), mute():
-            return suppress(distances, probability, self._rays(), grid=tuple(self.grid), prob_thresh=prob_thresh,
-                            nms_thresh=nms_thresh, b=self.training["border"])
+            return suppress(
+                distances,
+                probability,
+                self._rays(),
+                grid=tuple(self.grid),
+                prob_thresh=prob_thresh,
+                nms_thresh=nms_thresh,
+                b=self.training["border"],
+            )
 
     def _rays(self):
         return _library("stardist.rays3d").rays_from_json(self._trained().config.rays_json)
@@ -205,11 +292,11 @@ class StarDistMethod:
         return instances.filter_size(found.astype(np.int32), self.min_size)
 
     def tune(self, images, labels):
-        """Choose both thresholds and the smallest size with the best F1@0.5 on *training* volumes, of equals those
-        closest to StarDist's defaults. Returns the table tried.
+        """Choose both thresholds and the smallest size with the best F1@0.5 on *training* volumes, of equals
+        those closest to StarDist's defaults. Returns the table tried.
 
-        Much faster than StarDist's own search: who overlaps whom is found once, at the lowest probability; a higher
-        threshold only drops shapes that no likelier shape depends on.
+        Much faster than StarDist's own search: who overlaps whom is found once, at the lowest probability; a
+        higher threshold only drops shapes that no likelier shape depends on.
         """
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image) for image in images]
@@ -220,8 +307,13 @@ class StarDistMethod:
             kept = shapes[self.nms_thresh][i][1] > self.prob_thresh
             return self._draw([part[kept] for part in shapes[self.nms_thresh][i]], images[i].shape)
 
-        tried, least = [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)], self.min_size
-        table = tuning.choose(self, tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried), segment, labels)
+        tried, least = (
+            [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)],
+            self.min_size,
+        )
+        table = tuning.choose(
+            self, tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried), segment, labels
+        )
         if not table.f1.max():
             vars(self).update(prob_thresh=0.5, nms_thresh=0.4, min_size=least)
             print(NOTHING)
@@ -233,11 +325,20 @@ class StarDistMethod:
         """Write ``stardist.npz`` (weights and settings) into a folder."""
         weights = self._trained().keras_model.get_weights()
         path = files.writable_folder(folder) / WEIGHTS
-        settings = {**self.training, "grid": self.grid, "anisotropy": self.anisotropy, "prob_thresh": self.prob_thresh,
-                    "nms_thresh": self.nms_thresh, "min_size": self.min_size}
+        settings = {
+            **self.training,
+            "grid": self.grid,
+            "anisotropy": self.anisotropy,
+            "prob_thresh": self.prob_thresh,
+            "nms_thresh": self.nms_thresh,
+            "min_size": self.min_size,
+        }
         with files.atomic(path) as beside:
-            np.savez(beside, settings=json.dumps({"method": self.name, **settings}),
-                     **{f"weights_{number:03d}": array for number, array in enumerate(weights)})
+            np.savez(
+                beside,
+                settings=json.dumps({"method": self.name, **settings}),
+                **{f"weights_{number:03d}": array for number, array in enumerate(weights)},
+            )
         return path
 
     @classmethod
@@ -251,28 +352,35 @@ class StarDistMethod:
             if settings.pop("method") != cls.name:
                 raise ValueError("another method")
         except Exception as error:  # zip, numpy and JSON each raise their own for a damaged file
-            raise UserError(f"{path} is missing, damaged or of another method: train stardist and save it "
-                            f"again") from error
+            raise UserError(
+                f"{path} is missing, damaged or of another method: train stardist and save it again"
+            ) from error
         method = cls(**settings, device=device)
         method.model = method._build()
         try:
             method.model.keras_model.set_weights(weights)
         except ValueError as error:
-            raise UserError(f"{path} does not hold the weights that its settings describe: save it again") from error
+            raise UserError(
+                f"{path} does not hold the weights that its settings describe: save it again"
+            ) from error
         return method
 
 
 def flatness(labels):
-    """How much flatter cells are along each axis than along their longest, (z, y, x): largest / own median extent."""
+    """How much flatter cells are along each axis than along their longest, (z, y, x): largest / own median
+    extent."""
     from scipy import ndimage as ndi
 
-    extents = [[side.stop - side.start for side in box] for label in labels for box in ndi.find_objects(label) if box]
+    extents = [
+        [side.stop - side.start for side in box] for label in labels for box in ndi.find_objects(label) if box
+    ]
     median = np.median(extents, axis=0)
     return median.max() / median
 
 
 def _changed(image, label, axes, rng):
-    """The same cube mirrored and turned along ``axes``, brighter or darker: the changes of the authors' script."""
+    """The same cube mirrored and turned along ``axes``, brighter or darker: the changes of the authors'
+    script."""
     order = [0, 1, 2]
     for axis, other in zip(axes, rng.permutation(axes)):
         order[axis] = int(other)

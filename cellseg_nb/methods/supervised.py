@@ -1,5 +1,5 @@
-"""SegResNet and SwinUNETR (both from MONAI) as methods: fit with labels, predict, segment, tune, save, load.
-"""
+"""SegResNet and SwinUNETR (both from MONAI) as methods: fit with labels, predict, segment, tune, save,
+load."""
 
 import numpy as np
 import torch
@@ -28,8 +28,9 @@ class SupervisedMethod:
     share : float
         Part of the (non-overlapping) cubes kept for validation.
     cores : bool
-        Let the network say a second thing: where the core of each cell is (`cellseg_nb.learning.pairs.targets`). Cores
-        keep touching cells apart where brightness does not. The paper's networks have none.
+        Let the network say a second thing: where the core of each cell is
+        (`cellseg_nb.learning.pairs.targets`). Cores keep touching cells apart where brightness does not. The
+        paper's networks have none.
     voxel_size : (z, y, x) in µm or None
         Of the volumes: cores are measured in µm, and so are distances in `segment` and `tune`.
     start : path or None
@@ -47,20 +48,50 @@ class SupervisedMethod:
     name = None
     LAPTOP, PAPER, SIDES, MEMORY = {}, {}, 8, 64
 
-    def __init__(self, loss="generalized_dice", cube=None, batch=None, steps=None, epochs=None,
-                 learning_rate=None, schedule="cosine", average=None, augment=augmentation.STEPS, share=0.2,
-                 cores=False, start=None, threshold=0.5, spot_sigma=1.0, outline_sigma=0.0, min_size=5,
-                 spots=None, core_threshold=0.5, voxel_size=None, seed=0, device="auto", **widths):
+    def __init__(
+        self,
+        loss="generalized_dice",
+        cube=None,
+        batch=None,
+        steps=None,
+        epochs=None,
+        learning_rate=None,
+        schedule="cosine",
+        average=None,
+        augment=augmentation.STEPS,
+        share=0.2,
+        cores=False,
+        start=None,
+        threshold=0.5,
+        spot_sigma=1.0,
+        outline_sigma=0.0,
+        min_size=5,
+        spots=None,
+        core_threshold=0.5,
+        voxel_size=None,
+        seed=0,
+        device="auto",
+        **widths,
+    ):
         given = dict(cube=cube, batch=batch, steps=steps, epochs=epochs, learning_rate=learning_rate)
         settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
         settings["cube"] = self._cube(settings["cube"])
-        self.training = dict(**settings, loss=loss, schedule=schedule, average=average, augment=list(augment),
-                             share=share, cores=cores, seed=seed,
-                             voxel_size=None if voxel_size is None else [float(side) for side in voxel_size])
+        self.training = dict(
+            **settings,
+            loss=loss,
+            schedule=schedule,
+            average=average,
+            augment=list(augment),
+            share=share,
+            cores=cores,
+            seed=seed,
+            voxel_size=None if voxel_size is None else [float(side) for side in voxel_size],
+        )
         losses.loss(loss)
         if set(augment) - set(augmentation.STEPS):
-            raise UserError(f"augment must be names out of {', '.join(augmentation.STEPS)}, not "
-                            f"{', '.join(augment)}")
+            raise UserError(
+                f"augment must be names out of {', '.join(augmentation.STEPS)}, not {', '.join(augment)}"
+            )
         self.threshold, self.min_size, self.device = threshold, min_size, device
         self.spots = spots or ("cores" if cores else "volume")
         self.spot_sigma, self.outline_sigma = spot_sigma, outline_sigma
@@ -80,8 +111,10 @@ class SupervisedMethod:
     def _cube(self, cube):
         cube = [int(side) for side in ([cube] * 3 if np.isscalar(cube) else cube)]
         if len(cube) != 3 or any(side < self.SIDES or side % self.SIDES for side in cube):
-            raise UserError(f"sides of a training cube for {self.name} must be divisible by {self.SIDES}, "
-                            f"not {tuple(cube)}")
+            raise UserError(
+                f"sides of a training cube for {self.name} must be divisible by {self.SIDES}, "
+                f"not {tuple(cube)}"
+            )
         return cube
 
     def _read(self, start):
@@ -89,15 +122,18 @@ class SupervisedMethod:
         path = files.as_path(start)
         path = path / f"{self.name}.pt" if path.is_dir() else path
         if not path.is_file():
-            raise UserError(f"{path} does not exist: give the folder that a finished {self.name} training "
-                            f"wrote, or a weights file")
+            raise UserError(
+                f"{path} does not exist: give the folder that a finished {self.name} training "
+                f"wrote, or a weights file"
+            )
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise UserError(f"{path} is damaged or no weights file: train or download it again") from error
         if not isinstance(state, dict):
-            raise UserError(f"{path} is no weights file of {self.name}: give the folder of a training, or a "
-                            f"state dict")
+            raise UserError(
+                f"{path} is no weights file of {self.name}: give the folder of a training, or a state dict"
+            )
         if "settings" in state:
             state = loop.read_saved(path, path.name, self.name)
             return state["model"], state["settings"]["network"]
@@ -114,23 +150,49 @@ class SupervisedMethod:
         """
         options = self.training
         images, labels = pairs.check(images, labels, options["cube"])
-        held = pairs.split([image.shape for image in images], options["cube"], options["share"],
-                           options["seed"])
+        held = pairs.split(
+            [image.shape for image in images], options["cube"], options["share"], options["seed"]
+        )
         square = options["cube"][1] == options["cube"][2]
         transform = augmentation.pipeline(options["augment"], square=square) if options["augment"] else None
-        cubes = pairs.Cubes(images, labels, options["cube"], options["batch"], options["steps"], held,
-                            transform, options["cores"], options["voxel_size"])
+        cubes = pairs.Cubes(
+            images,
+            labels,
+            options["cube"],
+            options["batch"],
+            options["steps"],
+            held,
+            transform,
+            options["cores"],
+            options["voxel_size"],
+        )
         loss = losses.CellLoss(options["loss"])
         validation = Validation(loss, cubes, folder)
-        meta = {"method": self.name, **self.network, **{name: options[name] for name in ("cube", "batch",
-                                                                                         "steps", "loss",
-                "augment", "share", "cores", "voxel_size")}, "start": self.started,
-                "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)]}
+        meta = {
+            "method": self.name,
+            **self.network,
+            **{
+                name: options[name]
+                for name in ("cube", "batch", "steps", "loss", "augment", "share", "cores", "voxel_size")
+            },
+            "start": self.started,
+            "data": [pairs.fingerprint(*pair) for pair in zip(images, labels)],
+        }
         history = loop.train(
-            self.model, loss, cubes, options["epochs"], learning_rate=options["learning_rate"],
-                                 schedule=options["schedule"],
-            average=options["average"], seed=options["seed"], device=self.device, folder=folder, meta=meta,
-            callbacks=[validation, *callbacks], progress=progress)
+            self.model,
+            loss,
+            cubes,
+            options["epochs"],
+            learning_rate=options["learning_rate"],
+            schedule=options["schedule"],
+            average=options["average"],
+            seed=options["seed"],
+            device=self.device,
+            folder=folder,
+            meta=meta,
+            callbacks=[validation, *callbacks],
+            progress=progress,
+        )
         self.last = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
         best = validation.weights()
         self.best = best["model"] if best else self.last
@@ -152,14 +214,21 @@ class SupervisedMethod:
         ``cores`` also that of being a core."""
         volume = np.asarray(volume)
         if volume.ndim != 3 or not np.isfinite(volume).all():
-            raise UserError(f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) "
-                            f"without NaN")
+            raise UserError(
+                f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) without NaN"
+            )
         self.model.eval().to(self._device())
         scaled = self._large_enough(augmentation.prepare(volume))
-        settings = dict(device=self.device, multiple=self.SIDES, window=self.training["cube"], overlap=0.5,
-                        bytes_per_voxel=self.MEMORY * next(iter(self.network.values())))
-        found = inference.predict(lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled,
-                                  **{**settings, **options})
+        settings = dict(
+            device=self.device,
+            multiple=self.SIDES,
+            window=self.training["cube"],
+            overlap=0.5,
+            bytes_per_voxel=self.MEMORY * next(iter(self.network.values())),
+        )
+        found = inference.predict(
+            lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **{**settings, **options}
+        )
         return np.ascontiguousarray(found[(slice(None), *(slice(side) for side in volume.shape))])
 
     def _large_enough(self, volume):
@@ -169,26 +238,37 @@ class SupervisedMethod:
         """Labels, (Z, Y, X) int32: one cell a spot, with outlines from the probability.
 
         ``probability`` is that from `predict`, or all `maps`; computed when it is not given.
-        ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability", the
-        "cores" (the default where the network knows them; computed anew when only the probability of being a cell
-        is given), or the "depth" in the outline together with the brightness, as `tuning.from_depth` has it.
+        ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability",
+        the "cores" (the default where the network knows them; computed anew when only the probability of
+        being a cell is given), or the "depth" in the outline together with the brightness, as
+        `tuning.from_depth` has it.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
         maps = probability if np.ndim(probability) == 4 else probability[None]
         voxel_size = self.training["voxel_size"] if voxel_size is None else voxel_size
         if self.spots == "cores":
-            return tuning.from_cores(maps[0], maps[1], self.threshold, self.core_threshold, self.spot_sigma,
-                                     self.min_size, voxel_size)
+            return tuning.from_cores(
+                maps[0],
+                maps[1],
+                self.threshold,
+                self.core_threshold,
+                self.spot_sigma,
+                self.min_size,
+                voxel_size,
+            )
         if self.spots == "depth":
-            return tuning.from_depth(maps[0], volume, self.threshold, self.spot_sigma, self.min_size, voxel_size)
+            return tuning.from_depth(
+                maps[0], volume, self.threshold, self.spot_sigma, self.min_size, voxel_size
+            )
         spots = volume if self.spots == "volume" else maps[0]
-        return tuning.voronoi(maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma,
-                              self.min_size, voxel_size)
+        return tuning.voronoi(
+            maps[0], spots, self.threshold, self.spot_sigma, self.outline_sigma, self.min_size, voxel_size
+        )
 
     def tune(self, images, labels, voxel_size=None):
-        """Choose, on *training* volumes, the threshold with the best Dice, then the spots and the smallest size
-        of a cell with the best F1@0.5.
+        """Choose, on *training* volumes, the threshold with the best Dice, then the spots and the smallest
+        size of a cell with the best F1@0.5.
 
         Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
         ``spots_tried``. A network knows its training volumes better than others, so expect less elsewhere.
@@ -197,26 +277,36 @@ class SupervisedMethod:
 
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image, progress=False) for image in images]
-        self.threshold, table = metrics.best_threshold(np.concatenate([one[0].ravel() for one in maps]),
-                                                       np.concatenate([label.ravel() > 0
-                                                                       for label in labels]))
+        self.threshold, table = metrics.best_threshold(
+            np.concatenate([one[0].ravel() for one in maps]),
+            np.concatenate([label.ravel() > 0 for label in labels]),
+        )
         blurs = [round(tuning.diameter(labels) * part, 2) for part in tuning.SPOTS]
-        candidates = tuning.combinations(spots=["volume", "probability", "depth"], spot_sigma=blurs,
-                                         core_threshold=[self.core_threshold])
+        candidates = tuning.combinations(
+            spots=["volume", "probability", "depth"], spot_sigma=blurs, core_threshold=[self.core_threshold]
+        )
         if self.training["cores"]:
-            candidates += tuning.combinations(spots=["cores"], spot_sigma=[0.0, *blurs[:3]],
-                                              core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-        self.spots_tried = tuning.choose(self, candidates, lambda i: self.segment(images[i], maps[i], voxel_size),
-                                         labels)
+            candidates += tuning.combinations(
+                spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+            )
+        self.spots_tried = tuning.choose(
+            self, candidates, lambda i: self.segment(images[i], maps[i], voxel_size), labels
+        )
         return table
 
     def save(self, folder):
         """Write ``<name>.pt`` (weights in use and settings) into a folder."""
         path = files.writable_folder(folder) / f"{self.name}.pt"
-        settings = {"network": self.network, **self.training, "threshold": self.threshold,
-                    "min_size": self.min_size,
-                    "spot_sigma": self.spot_sigma, "outline_sigma": self.outline_sigma, "spots": self.spots,
-                    "core_threshold": self.core_threshold}
+        settings = {
+            "network": self.network,
+            **self.training,
+            "threshold": self.threshold,
+            "min_size": self.min_size,
+            "spot_sigma": self.spot_sigma,
+            "outline_sigma": self.outline_sigma,
+            "spots": self.spots,
+            "core_threshold": self.core_threshold,
+        }
         with files.atomic(path) as beside:
             torch.save({"method": self.name, "settings": settings, "model": self.model.state_dict()}, beside)
         return path
@@ -237,8 +327,16 @@ class SegResNetMethod(SupervisedMethod):
 
     name = "segresnet"
     LAPTOP = dict(cube=32, batch=2, steps=10, epochs=20, learning_rate=2e-3, init_filters=8)
-    PAPER = dict(cube=64, batch=10, steps=20, epochs=50, learning_rate=1e-3, schedule="constant",
-                 init_filters=8, dropout_prob=0.3)
+    PAPER = dict(
+        cube=64,
+        batch=10,
+        steps=20,
+        epochs=50,
+        learning_rate=1e-3,
+        schedule="constant",
+        init_filters=8,
+        dropout_prob=0.3,
+    )
     SIDES, MEMORY = 8, 64
 
     def _build(self, maps, **widths):
@@ -254,10 +352,22 @@ class SwinUNETRMethod(SupervisedMethod):
     feature_size, window_size, ..."""
 
     name = "swinunetr"
-    LAPTOP = dict(cube=(64, 32, 32), batch=2, steps=10, epochs=10, learning_rate=1e-3, feature_size=12,
-                  window_size=4)  # attention within 64 voxels instead of 343: a third of the time
-    PAPER = dict(cube=64, batch=5, steps=40, epochs=50, learning_rate=1e-3, schedule="constant",
-                 feature_size=48, window_size=7, drop_rate=0.5, attn_drop_rate=0.5)
+    # attention within 64 voxels instead of 343: a third of the time
+    LAPTOP = dict(
+        cube=(64, 32, 32), batch=2, steps=10, epochs=10, learning_rate=1e-3, feature_size=12, window_size=4
+    )
+    PAPER = dict(
+        cube=64,
+        batch=5,
+        steps=40,
+        epochs=50,
+        learning_rate=1e-3,
+        schedule="constant",
+        feature_size=48,
+        window_size=7,
+        drop_rate=0.5,
+        attn_drop_rate=0.5,
+    )
     SIDES, MEMORY = 32, 128
 
     def _build(self, maps, **widths):
@@ -268,12 +378,17 @@ class SwinUNETRMethod(SupervisedMethod):
     def _cube(self, cube):
         cube = super()._cube(cube)
         if max(cube) == 32:
-            raise UserError("a training cube for swinunetr must have a side above 32 voxels, such as "
-                            "64,32,32: the network halves "
-                            "it five times, and a single voxel would be left")
+            raise UserError(
+                "a training cube for swinunetr must have a side above 32 voxels, such as "
+                "64,32,32: the network halves "
+                "it five times, and a single voxel would be left"
+            )
         return cube
 
     def _large_enough(self, volume):
         """At least one side of 64 after rounding up to 32, by mirroring, for the same reason."""
-        return np.pad(volume, ((0, max(0, 33 - volume.shape[0])), (0, 0), (0, 0)),
-                      "reflect") if max(volume.shape) <= 32 else volume
+        return (
+            np.pad(volume, ((0, max(0, 33 - volume.shape[0])), (0, 0), (0, 0)), "reflect")
+            if max(volume.shape) <= 32
+            else volume
+        )

@@ -1,5 +1,5 @@
-"""Parameters of the instance step chosen on labelled *training* volumes, by the same rule for every method.
-"""
+"""Parameters of the instance step chosen on labelled *training* volumes, by the same rule for every
+method."""
 
 import itertools
 
@@ -17,21 +17,26 @@ SMALLEST = (0.1, 0.25)  # sizes tried below which an object is no cell, as share
 
 
 def diameter(labels):
-    """Median diameter of the cells in voxels (of the ball with as many voxels), over a list of label volumes.
-    """
-    sizes = np.concatenate([counts[counts > 0] for counts in (np.bincount(label.ravel())[1:]
-                                                              for label in labels)])
+    """Median diameter of the cells in voxels (of the ball with as many voxels), over a list of label
+    volumes."""
+    sizes = np.concatenate(
+        [counts[counts > 0] for counts in (np.bincount(label.ravel())[1:] for label in labels)]
+    )
     return float(np.median(np.cbrt(6 * sizes / np.pi))) if len(sizes) else 1.0
 
 
 def f1(found, min_size=0):
-    """F1 at IoU 0.5 over several volumes, all cells counted alike, without objects of fewer than ``min_size`` voxels.
+    """F1 at IoU 0.5 over several volumes, all cells counted alike, without objects of fewer than ``min_size``
+    voxels.
 
-    ``found``: for each volume `metrics.quality`, and the voxels of each object. Dropping an object changes no match of
-    another one: of two halves of a cell, the only objects that could both match it at 0.5, either has as many voxels.
+    ``found``: for each volume `metrics.quality`, and the voxels of each object. Dropping an object changes no
+    match of another one: of two halves of a cell, the only objects that could both match it at 0.5, either
+    has as many voxels.
     """
-    tp, fp = (sum(int((sizes[getattr(quality, name)] >= min_size).sum()) for quality, sizes in found)
-              for name in ("matched_predicted", "invented"))
+    tp, fp = (
+        sum(int((sizes[getattr(quality, name)] >= min_size).sum()) for quality, sizes in found)
+        for name in ("matched_predicted", "invented")
+    )
     true = sum(len(quality.matched_true) + len(quality.missed) for quality, _ in found)
     return 2 * tp / (tp + fp + true) if tp else 0.0
 
@@ -44,8 +49,9 @@ def combinations(**values):
 def choose(method, candidates, segment, labels):
     """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first.
 
-    Each is tried with several sizes below which an object is no cell: the method's ``min_size``, and `SMALLEST`.
-    ``segment(i)`` gives the labels of volume i with the settings that the method has then. Returns the table tried.
+    Each is tried with several sizes below which an object is no cell: the method's ``min_size``, and
+    `SMALLEST`. ``segment(i)`` gives the labels of volume i with the settings that the method has then.
+    Returns the table tried.
     """
     import pandas
 
@@ -54,8 +60,10 @@ def choose(method, candidates, segment, labels):
     sizes = sorted({least, *(max(least, round(volume * part)) for part in SMALLEST)})
     for candidate in runtime.progress(candidates, desc="Tuning", unit="setting", leave=False):
         vars(method).update(candidate, min_size=least)
-        found = [(metrics.quality(truth, made), np.bincount(made.ravel()))
-                 for truth, made in ((truth, segment(i)) for i, truth in enumerate(labels))]
+        found = [
+            (metrics.quality(truth, made), np.bincount(made.ravel()))
+            for truth, made in ((truth, segment(i)) for i, truth in enumerate(labels))
+        ]
         rows += [{**candidate, "min_size": size, "f1": f1(found, size)} for size in sizes]
     best = max(rows, key=lambda row: row["f1"])
     vars(method).update({name: value for name, value in best.items() if name != "f1"})
@@ -64,8 +72,9 @@ def choose(method, candidates, segment, labels):
 
 def voronoi(outline, spots, threshold, spot_sigma, outline_sigma, min_size, voxel_size=None):
     """Voronoi-Otsu with a given threshold, small objects dropped."""
-    labels = instances.voronoi_otsu(outline, spot_sigma, outline_sigma, voxel_size, threshold=threshold,
-                                    spots=spots)
+    labels = instances.voronoi_otsu(
+        outline, spot_sigma, outline_sigma, voxel_size, threshold=threshold, spots=spots
+    )
     return instances.filter_size(labels, min_size)
 
 
@@ -86,8 +95,9 @@ def from_cores(outline, cores, threshold, core_threshold, sigma, min_size, voxel
 def from_depth(outline, volume, threshold, sigma, min_size, voxel_size=None):
     """One cell for each hill of brightness plus depth, blurred by ``sigma``; cells part in the valleys.
 
-    Brightness is the volume as the network sees it, 0..1; depth the distance to the background, 1 where only a
-    twentieth of the outline lies deeper. Bright speckles do not make a cell of their own so easily, nor do dents.
+    Brightness is the volume as the network sees it, 0..1; depth the distance to the background, 1 where only
+    a twentieth of the outline lies deeper. Bright speckles do not make a cell of their own so easily, nor do
+    dents.
     """
     from skimage.segmentation import watershed as flood
 
@@ -96,6 +106,8 @@ def from_depth(outline, volume, threshold, sigma, min_size, voxel_size=None):
     if not mask.any():
         return np.zeros(mask.shape, np.int32)
     depth = ndi.distance_transform_edt(mask, sampling=size)
-    hills = ndi.gaussian_filter(augmentation.prepare(volume) + depth / np.percentile(depth[mask], 95), sigma / size)
+    hills = ndi.gaussian_filter(
+        augmentation.prepare(volume) + depth / np.percentile(depth[mask], 95), sigma / size
+    )
     seeds = instances.connected((ndi.maximum_filter(hills, 3) == hills) & mask, 0)
     return instances.filter_size(flood(-hills, seeds, mask=mask).astype(np.int32), min_size)

@@ -1,4 +1,5 @@
-"""Trained networks: the released ones by name, anybody's from a file or the Hub, your own from a results folder.
+"""Trained networks: the released ones by name, anybody's from a file or the Hub, your own from a results
+folder.
 
 >>> find_cells = weights.load("wnet3d")      # or "results/00_quickstart", "my.pth", "somebody/some-model"
 >>> probability = find_cells(volume)
@@ -10,7 +11,6 @@ Released weights: Achard et al. 2024, repository C-Achard/cellseg3d on the Huggi
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,7 +25,11 @@ from cellseg_nb.learning import loop
 from cellseg_nb.networks import losses, monai_nets
 
 REPO = "C-Achard/cellseg3d"
-RELEASED = {"wnet3d": "wnet_latest.tar.gz", "swinunetr": "SwinUNetR_latest.tar.gz", "segresnet": "SegResNet_latest.tar.gz"}
+RELEASED = {
+    "wnet3d": "wnet_latest.tar.gz",
+    "swinunetr": "SwinUNetR_latest.tar.gz",
+    "segresnet": "SegResNet_latest.tar.gz",
+}
 THRESHOLDS = {"wnet3d": 0.6, "swinunetr": 0.4, "segresnet": 0.3}  # the defaults of the published software
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # left by training on several GPUs, and by torch.compile
@@ -36,9 +40,9 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
 class Predictor:
     """A trained network that knows how it wants its volumes: ``predictor(volume)`` gives a probability.
 
-    ``top`` is the scale it was trained on: WNet3D sees 0..100 from minimum to maximum; the supervised networks see
-    their 1st to 99th percentile as 0..``top``. ``foreground`` is the class of WNet3D that means cell; None: the class
-    that is brightest in the first volume it sees, since either may become the cells.
+    ``top`` is the scale it was trained on: WNet3D sees 0..100 from minimum to maximum; the supervised
+    networks see their 1st to 99th percentile as 0..``top``. ``foreground`` is the class of WNet3D that means
+    cell; None: the class that is brightest in the first volume it sees, since either may become the cells.
     """
 
     model: torch.nn.Module
@@ -51,17 +55,24 @@ class Predictor:
     def __call__(self, volume, **options):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1, of a (Z, Y, X) volume.
 
-        Options as in `cellseg_nb.cells.inference.predict`: memory=0 forces windows, flips=True averages over mirror images.
+        Options as in `cellseg_nb.cells.inference.predict`: memory=0 forces windows, flips=True averages over
+        mirror images.
         """
         volume = np.asarray(volume)
         if volume.ndim != 3 or 0 in volume.shape:
             raise UserError(f"the volume has shape {volume.shape}: three dimensions (Z, Y, X) are needed")
         device = next(self.model.parameters()).device
-        options = {"device": device.type if device.index is None else str(device), "bytes_per_voxel": self._memory(),
-                   "multiple": 32 if self.architecture == "swinunetr" else 8, **options}
+        options = {
+            "device": device.type if device.index is None else str(device),
+            "bytes_per_voxel": self._memory(),
+            "multiple": 32 if self.architecture == "swinunetr" else 8,
+            **options,
+        }
         if self.architecture != "wnet3d":
             scaled = _enlarge(volumes.remap(volume, 0, self.top, percentiles=(1, 99)), self.architecture)
-            found = inference.predict(lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **options)[0]
+            found = inference.predict(
+                lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **options
+            )[0]
             return np.ascontiguousarray(found[tuple(slice(side) for side in volume.shape)])
         classes = inference.predict(self.model.encoder, volumes.remap(volume, 0, self.top), **options)
         if self.foreground is None:
@@ -77,15 +88,19 @@ class Predictor:
 
 
 def _enlarge(volume, architecture):
-    """SwinUNETR halves five times and must not end with a single voxel: mirrored until one side is above 32."""
+    """SwinUNETR halves five times and must not end with a single voxel: mirrored until one side is above
+    32."""
     if architecture != "swinunetr" or max(volume.shape) > 32:
         return volume
-    return np.pad(volume, ((0, 33 - volume.shape[0]), (0, 0), (0, 0)), "reflect" if volume.shape[0] > 1 else "edge")
+    return np.pad(
+        volume, ((0, 33 - volume.shape[0]), (0, 0), (0, 0)), "reflect" if volume.shape[0] > 1 else "edge"
+    )
 
 
 def load_released(name_or_path, architecture=None, device="cpu", **where):
     """The network alone, in eval mode: see `load`. For WNet3D ``model.encoder(x)`` gives class probabilities
-    (N, K, Z, Y, X), ``model(x)`` these and the reconstruction; x is a (N, 1, Z, Y, X) float32 tensor scaled to 0..100."""
+    (N, K, Z, Y, X), ``model(x)`` these and the reconstruction; x is a (N, 1, Z, Y, X) float32 tensor scaled
+    to 0..100."""
     return load(name_or_path, architecture, device, **where).model
 
 
@@ -95,14 +110,14 @@ def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, to
     Parameters
     ----------
     name_or_path : str
-        "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors or .tar.gz file; the folder of a
-        training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
+        "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors or .tar.gz file; the folder
+        of a training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
     architecture : "wnet3d", "swinunetr", "segresnet" or None (found out from the weights)
     device : see `cellseg_nb.runtime.device`
     url, cache, token : see `cellseg_nb.data.hub.download`
 
-    Files are read as data only, and every entry must fit. Raises UserError in one line for weights that are missing,
-    damaged, unsafe or of another network.
+    Files are read as data only, and every entry must fit. Raises UserError in one line for weights that are
+    missing, damaged, unsafe or of another network.
     """
     device = runtime.device(device)
     if architecture not in (None, *RELEASED):
@@ -125,13 +140,21 @@ def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, to
 
 
 def predictor(model, architecture, threshold=None, foreground=None, top=100.0):
-    """A `Predictor` around a network you built or loaded yourself, with the published threshold unless you give one."""
+    """A `Predictor` around a network you built or loaded yourself, with the published threshold unless you
+    give one."""
     if architecture not in RELEASED:
         raise UserError(f"architecture must be one of {', '.join(RELEASED)}, not {architecture!r}")
-    return Predictor(model.eval(), architecture, THRESHOLDS[architecture] if threshold is None else threshold, foreground, top)
+    return Predictor(
+        model.eval(),
+        architecture,
+        THRESHOLDS[architecture] if threshold is None else threshold,
+        foreground,
+        top,
+    )
 
 
 # ---------------------------------------------------------------- where the file is
+
 
 def _locate(name, architecture, url, cache, token):
     """Path of the weights file, and whether it came from the Hub."""
@@ -144,32 +167,48 @@ def _locate(name, architecture, url, cache, token):
         repo, _, file = name.partition(":")
         return hub.download(repo, file or _only(repo, url, token), url, cache, token), True
     if not path.exists():
-        raise UserError(f"{name} is no file, no folder and no name of released weights: give one of {', '.join(RELEASED)}, a "
-                        "path, or a repository on the Hub as owner/name")
+        raise UserError(
+            f"{name} is no file, no folder and no name of released weights: give one of "
+            f"{', '.join(RELEASED)}, a "
+            "path, or a repository on the Hub as owner/name"
+        )
     return path, False
 
 
 def _in_folder(folder, architecture):
-    found = [folder / f"{name}.pt" for name in RELEASED
-             if (folder / f"{name}.pt").is_file() and architecture in (None, name)]
+    found = [
+        folder / f"{name}.pt"
+        for name in RELEASED
+        if (folder / f"{name}.pt").is_file() and architecture in (None, name)
+    ]
     if len(found) != 1:
-        words = f"several ({', '.join(p.name for p in found)}): name one" if found else (
-            f"no {architecture or 'wnet3d, segresnet or swinunetr'}.pt: is the training finished?")
+        words = (
+            f"several ({', '.join(p.name for p in found)}): name one"
+            if found
+            else (f"no {architecture or 'wnet3d, segresnet or swinunetr'}.pt: is the training finished?")
+        )
         raise UserError(f"{folder} holds {words}")
     return found[0]
 
 
 def _only(repo, url, token):
     try:
-        found = [name for name in hub.files(repo, url, token) if archives.is_weights(name) and "onnx" not in name.lower()]
+        found = [
+            name
+            for name in hub.files(repo, url, token)
+            if archives.is_weights(name) and "onnx" not in name.lower()
+        ]
     except UserError as error:
         raise UserError(f"there is no file or folder {repo} here, and on the Hub: {error}") from error
     if len(found) != 1:
-        raise UserError(f"the repository {repo} holds {', '.join(found) or 'no weights'}: name one file, as {repo}:file")
+        raise UserError(
+            f"the repository {repo} holds {', '.join(found) or 'no weights'}: name one file, as {repo}:file"
+        )
     return found[0]
 
 
 # ---------------------------------------------------------------- what the file holds
+
 
 def _own(state, path, architecture):
     """Weights that a method of this package saved: widths, threshold and foreground are in the file."""
@@ -179,7 +218,9 @@ def _own(state, path, architecture):
     if architecture not in (None, name):
         raise UserError(f"{path} holds weights of {name!r}, not of {architecture!r}")
     settings = dict(state["settings"]) if isinstance(state["settings"], dict) else {}
-    widths = settings.get("network") or {k: settings[k] for k in ("channels", "classes", "dropout") if k in settings}
+    widths = settings.get("network") or {
+        k: settings[k] for k in ("channels", "classes", "dropout") if k in settings
+    }
     try:
         model = methods.kind(name)(**widths, device="cpu").model
     except (TypeError, ValueError) as error:
@@ -194,11 +235,18 @@ def _bare(state, path, architecture):
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise UserError(f"{path} holds no state dict (names and tensors): save it with torch.save(model.state_dict(), ...)")
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(v, torch.Tensor) for v in state.values())
+    ):
+        raise UserError(
+            f"{path} holds no state dict (names and tensors): save it with torch.save(model.state_dict(), "
+            f"...)"
+        )
     for prefix in PREFIXES:
         if all(name.startswith(prefix) for name in state):
-            state = {name[len(prefix):]: value for name, value in state.items()}
+            state = {name[len(prefix) :]: value for name, value in state.items()}
     architecture = architecture or _guess(state, path)
     if architecture == "wnet3d":
         from cellseg_nb.networks.wnet3d import WNet3D
@@ -211,30 +259,43 @@ def _bare(state, path, architecture):
 
 
 def _guess(state, path):
-    for architecture, sign in (("wnet3d", "encoder.in_b."), ("swinunetr", "swinViT."), ("segresnet", "convInit.")):
+    for architecture, sign in (
+        ("wnet3d", "encoder.in_b."),
+        ("swinunetr", "swinViT."),
+        ("segresnet", "convInit."),
+    ):
         if any(name.startswith(sign) for name in state):
             return architecture
-    raise UserError(f"{path} is of an unknown network (its first entry is {next(iter(state))!r}): it must be one of "
-                    f"{', '.join(RELEASED)}")
+    raise UserError(
+        f"{path} is of an unknown network (its first entry is {next(iter(state))!r}): it must be one of "
+        f"{', '.join(RELEASED)}"
+    )
 
 
 def _fill(model, state, path):
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise UserError(f"{path} is damaged (it holds no tensors): train again, or download it again")
     loop.load_state(model, state, path)
-    bad = [name for name, value in model.state_dict().items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    bad = [
+        name
+        for name, value in model.state_dict().items()
+        if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
     if bad:
-        raise UserError(f"{path} holds NaN or infinite numbers in {bad[0]}: that training failed, use another")
+        raise UserError(
+            f"{path} holds NaN or infinite numbers in {bad[0]}: that training failed, use another"
+        )
 
 
 # ---------------------------------------------------------------- sharing
 
+
 def share(folder, repo, token=None, dry_run=True, url=None, private=True):
     """Put your own weights, with a model card, into a repository of yours on the Hub.
 
-    Only the weights file and the card leave your machine: no volumes, no paths. ``dry_run=True``, the default, works
-    offline and only tells what would be uploaded. Returns {file name: bytes}. Raises UserError for a folder without
-    weights, a name that is not "owner/name", or a server that refuses.
+    Only the weights file and the card leave your machine: no volumes, no paths. ``dry_run=True``, the
+    default, works offline and only tells what would be uploaded. Returns {file name: bytes}. Raises UserError
+    for a folder without weights, a name that is not "owner/name", or a server that refuses.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise UserError(f"repo must be owner/name, such as jane/cells-of-my-lab, not {repo!r}")
@@ -245,15 +306,20 @@ def share(folder, repo, token=None, dry_run=True, url=None, private=True):
     for name, size in sizes.items():
         print(f"{'would upload' if dry_run else 'uploading'} {name} ({size / 1e6:.3g} MB) to {repo}")
     if not dry_run:
-        print(hub.upload(repo, contents, f"{found.architecture} for 3D cell segmentation", url, token, private))
+        print(
+            hub.upload(repo, contents, f"{found.architecture} for 3D cell segmentation", url, token, private)
+        )
     return sizes
 
 
 def card(path, found, repo):
     """The model card (README.md) of own weights, as text: what it is, how it was trained, how to use it."""
     settings = archives.read(path)["settings"]
-    plain = {name: value for name, value in settings.items() if isinstance(value, (int, float, str, bool, list, tuple, dict))
-             and name != "start"}
+    plain = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, (int, float, str, bool, list, tuple, dict)) and name != "start"
+    }
     rows = "\n".join(f"| {name} | `{json.dumps(value)}` |" for name, value in plain.items())
     learned = "without labels" if found.architecture == "wnet3d" else "from labelled volumes"
     return f"""---

@@ -12,12 +12,12 @@ from cellseg_nb.errors import UserError
 WORDS = {
     "dice": "1 - Dice: overlap of the predicted and the true cells (Milletari et al. 2016)",
     "generalized_dice": "Dice with every class weighted by 1 / its size squared (Sudre et al. 2017); the "
-                        "paper's choice. "
-                        "With one class the weight cancels: it is Dice, except that a cube without cells "
-                        "teaches nothing",
+    "paper's choice. "
+    "With one class the weight cancels: it is Dice, except that a cube without cells "
+    "teaches nothing",
     "dice_ce": "Dice plus cross-entropy, which counts every voxel alike: smoother at the start (MONAI)",
     "tversky": "Dice with a price for each kind of error: here a missed voxel costs 0.7, an invented one 0.3 "
-               "(Salehi et al. 2017)",
+    "(Salehi et al. 2017)",
     "focal": "cross-entropy that looks away from voxels that are easy already (Lin et al. 2017)",
 }
 
@@ -31,11 +31,13 @@ def loss(name, **options):
     """
     from monai import losses
 
-    kinds = {"dice": (losses.DiceLoss, dict(sigmoid=True)),
-             "generalized_dice": (losses.GeneralizedDiceLoss, dict(sigmoid=True)),
-             "dice_ce": (losses.DiceCELoss, dict(sigmoid=True)),
-             "tversky": (losses.TverskyLoss, dict(sigmoid=True, alpha=0.3, beta=0.7)),
-             "focal": (losses.FocalLoss, dict(gamma=2.0))}
+    kinds = {
+        "dice": (losses.DiceLoss, dict(sigmoid=True)),
+        "generalized_dice": (losses.GeneralizedDiceLoss, dict(sigmoid=True)),
+        "dice_ce": (losses.DiceCELoss, dict(sigmoid=True)),
+        "tversky": (losses.TverskyLoss, dict(sigmoid=True, alpha=0.3, beta=0.7)),
+        "focal": (losses.FocalLoss, dict(gamma=2.0)),
+    }
     if name not in kinds:
         raise UserError(f"loss must be one of {', '.join(map(repr, kinds))}, not {name!r}")
     kind, defaults = kinds[name]
@@ -43,8 +45,8 @@ def loss(name, **options):
 
 
 class CellLoss(nn.Module):
-    """``loss(model, (image, target, valid))`` as `cellseg_nb.learning.loop.train` wants it; voxels not ``valid``
-    do not count."""
+    """``loss(model, (image, target, valid))`` as `cellseg_nb.learning.loop.train` wants it; voxels not
+    ``valid`` do not count."""
 
     NEVER = -30.0  # a logit whose probability is 0 in float32
 

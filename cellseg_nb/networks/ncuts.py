@@ -1,17 +1,18 @@
 """SoftNCuts: how badly a soft segmentation cuts through voxels that belong together.
 
-Shi & Malik 2000 cut a graph so that what is joined strongly stays together; Xia & Kulis 2017 (arXiv:1711.08506)
-made it soft, so that a network can learn from it:
+Shi & Malik 2000 cut a graph so that what is joined strongly stays together; Xia & Kulis 2017
+(arXiv:1711.08506) made it soft, so that a network can learn from it:
 
     loss = K - sum_k  assoc(k, k) / assoc(k, all)
 
-assoc(k, k) adds the edge weights inside class k, assoc(k, all) those from class k to everything. The loss is 0 when
-no strong edge leaves its class, and at most K. Two forms differ in what an edge weighs:
+assoc(k, k) adds the edge weights inside class k, assoc(k, all) those from class k to everything. The loss is
+0 when no strong edge leaves its class, and at most K. Two forms differ in what an edge weighs:
 
-* ``pairwise``, the formula of the papers: w(u, v) = exp(-(I_u - I_v)^2 / s_I^2) * g(u - v), for all pairs within
-  the radius. Computed by shifting the volume, one offset at a time.
-* ``class_mean``, what the released CellSeg3D code computes and what finds cells: the brightness part compares a
-  voxel with the mean of its class, w_k(v) = exp(-((I_v - mean_k)^2)^2 / s_I^2), and g is applied by a convolution.
+* ``pairwise``, the formula of the papers: w(u, v) = exp(-(I_u - I_v)^2 / s_I^2) * g(u - v), for all pairs
+  within the radius. Computed by shifting the volume, one offset at a time.
+* ``class_mean``, what the released CellSeg3D code computes and what finds cells: the brightness part compares
+  a voxel with the mean of its class, w_k(v) = exp(-((I_v - mean_k)^2)^2 / s_I^2), and g is applied by a
+  convolution.
 
 g(d) = exp(-|d|^2 / (2 s_X^2)), over a cube of side 2 r + 1 (class_mean) or a ball of radius r (pairwise).
 """
@@ -21,9 +22,10 @@ import torch.nn.functional as F
 
 
 def gaussian_line(radius, sigma, like):
-    """One axis of g: it is a product over the axes, so three short sums do the work of one (2r+1)^3 convolution."""
+    """One axis of g: it is a product over the axes, so three short sums do the work of one (2r+1)^3
+    convolution."""
     d = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
-    return torch.exp(-d**2 / (2 * sigma**2))
+    return torch.exp(-(d**2) / (2 * sigma**2))
 
 
 def _blur(x, line):
@@ -70,7 +72,7 @@ def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, ra
     p = probabilities
     sides = (2, 3, 4)
     mean = (volume * p).mean(sides, keepdim=True) / (p.mean(sides, keepdim=True) + 1e-5)
-    weight = torch.exp(-((volume - mean) ** 2) ** 2 / intensity_sigma**2)
+    weight = torch.exp(-(((volume - mean) ** 2) ** 2) / intensity_sigma**2)
     # sum(p * blur(w)) = sum(blur(p) * w), since blurring is self-adjoint: one blur a class serves both sums.
     near = _Blur.apply(p, gaussian_line(radius, spatial_sigma, p)) * weight
     inside = (near * p).sum(sides)
@@ -79,9 +81,12 @@ def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, ra
 
 
 def offsets(radius):
-    """Half of the neighbour offsets (dz, dy, dx) within ``radius`` voxels; the other half are their mirror images."""
+    """Half of the neighbour offsets (dz, dy, dx) within ``radius`` voxels; the other half are their mirror
+    images."""
     reach = range(-int(radius), int(radius) + 1)
-    inside = [(z, y, x) for z in reach for y in reach for x in reach if 0 < z * z + y * y + x * x <= radius**2]
+    inside = [
+        (z, y, x) for z in reach for y in reach for x in reach if 0 < z * z + y * y + x * x <= radius**2
+    ]
     return [d for d in inside if d > (0, 0, 0)]
 
 
@@ -96,7 +101,8 @@ def shifted(x, offset):
 
 
 def edge_weight(volume, offset, intensity_sigma=1.0, spatial_sigma=4.0):
-    """Pairwise weight between each voxel and the one at ``offset``: close by and equally bright is 1, else towards 0."""
+    """Pairwise weight between each voxel and the one at ``offset``: close by and equally bright is 1, else
+    towards 0."""
     a, b = shifted(volume, offset)
     distance = sum(d * d for d in offset)
     factor = float(torch.exp(torch.tensor(-distance / (2 * spatial_sigma**2), dtype=torch.float64)))
@@ -110,14 +116,14 @@ def pairwise(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, radi
     """
     p = probabilities
     sides = (2, 3, 4)
-    inside = (p * p).sum(sides)      # each voxel with itself: weight 1
+    inside = (p * p).sum(sides)  # each voxel with itself: weight 1
     everything = p.sum(sides)
     for offset in offsets(radius):
         if any(abs(d) >= side for d, side in zip(offset, p.shape[2:])):
             continue
         weight = edge_weight(volume, offset, intensity_sigma, spatial_sigma)
         a, b = shifted(p, offset)
-        inside = inside + 2 * (weight * a * b).sum(sides)      # u -> v and v -> u
+        inside = inside + 2 * (weight * a * b).sum(sides)  # u -> v and v -> u
         everything = everything + (weight * (a + b)).sum(sides)
     return p.shape[1] - (inside / (everything + 1e-6)).sum(1).mean()
 

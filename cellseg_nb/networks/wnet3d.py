@@ -1,9 +1,10 @@
-"""WNet3D: an encoder U-Net that sorts voxels into classes, a decoder U-Net that must rebuild the volume from them.
+"""WNet3D: an encoder U-Net that sorts voxels into classes, a decoder U-Net that must rebuild the volume from
+them.
 
     volume (N, 1, Z, Y, X) -> encoder -> probabilities (N, K, Z, Y, X) -> decoder -> volume (N, 1, Z, Y, X)
 
-Sources: Xia & Kulis 2017, "W-Net" (arXiv:1711.08506), for the idea in 2D; Achard et al. 2024, CellSeg3D, for the
-3D layout. With the default widths the parameter names and shapes are those of the released weights
+Sources: Xia & Kulis 2017, "W-Net" (arXiv:1711.08506), for the idea in 2D; Achard et al. 2024, CellSeg3D, for
+the 3D layout. With the default widths the parameter names and shapes are those of the released weights
 (`data/published/wnet3d_official_state_dict.json`), so these load with ``strict=True``.
 """
 
@@ -18,8 +19,8 @@ GROUPS = 4
 
 
 class _Dropout(nn.Dropout):
-    """`torch.nn.Dropout`. On a CPU the features to keep are drawn as uniform numbers, which torch does in a third of
-    the time that its Bernoulli numbers take: a training step is a tenth shorter."""
+    """`torch.nn.Dropout`. On a CPU the features to keep are drawn as uniform numbers, which torch does in a
+    third of the time that its Bernoulli numbers take: a training step is a tenth shorter."""
 
     def forward(self, x):
         if not self.training or self.p in (0, 1) or x.device.type != "cpu":
@@ -33,13 +34,16 @@ def _tail(channels, dropout):
 
 
 class _Ends(nn.Module):
-    """First and last block: two 3x3x3 convolutions; the last block adds a 1x1x1 convolution to the classes."""
+    """First and last block: two 3x3x3 convolutions; the last block adds a 1x1x1 convolution to the
+    classes."""
 
     def __init__(self, inputs, width, dropout, outputs=None):
         super().__init__()
         layers = [
-            nn.Conv3d(inputs, width, 3, padding=1), *_tail(width, dropout),
-            nn.Conv3d(width, width, 3, padding=1), *_tail(width, dropout),
+            nn.Conv3d(inputs, width, 3, padding=1),
+            *_tail(width, dropout),
+            nn.Conv3d(width, width, 3, padding=1),
+            *_tail(width, dropout),
         ]
         if outputs is not None:
             layers.append(nn.Conv3d(width, outputs, 1))
@@ -55,8 +59,12 @@ class _Block(nn.Module):
     def __init__(self, inputs, width, dropout):
         super().__init__()
         self.module = nn.Sequential(
-            nn.Conv3d(inputs, inputs, 3, padding=1), nn.Conv3d(inputs, width, 1), *_tail(width, dropout),
-            nn.Conv3d(width, width, 3, padding=1), nn.Conv3d(width, width, 1), *_tail(width, dropout),
+            nn.Conv3d(inputs, inputs, 3, padding=1),
+            nn.Conv3d(inputs, width, 1),
+            *_tail(width, dropout),
+            nn.Conv3d(width, width, 3, padding=1),
+            nn.Conv3d(width, width, 1),
+            *_tail(width, dropout),
         )
 
     def forward(self, x):
@@ -87,13 +95,13 @@ class UNet(nn.Module):
         self.softmax = softmax
 
     def forward(self, x):
-        fine = self.in_b(x)                                             # (N, a, Z, Y, X)
-        half = self.conv1(self.pool(fine))                              # (N, b, Z/2, ...)
-        quarter = self.conv2(self.pool(half))                           # (N, c, Z/4, ...)
-        x = self.bot(self.pool(quarter))                                # (N, d, Z/8, ...)
+        fine = self.in_b(x)  # (N, a, Z, Y, X)
+        half = self.conv1(self.pool(fine))  # (N, b, Z/2, ...)
+        quarter = self.conv2(self.pool(half))  # (N, c, Z/4, ...)
+        x = self.bot(self.pool(quarter))  # (N, d, Z/8, ...)
         x = self.deconv2(torch.cat([quarter, self.conv_trans2(x)], 1))  # (N, c, Z/4, ...)
-        x = self.deconv3(torch.cat([half, self.conv_trans3(x)], 1))     # (N, b, Z/2, ...)
-        x = self.out_b(torch.cat([fine, self.conv_trans_out(x)], 1))    # (N, outputs, Z, Y, X)
+        x = self.deconv3(torch.cat([half, self.conv_trans3(x)], 1))  # (N, b, Z/2, ...)
+        x = self.out_b(torch.cat([fine, self.conv_trans_out(x)], 1))  # (N, outputs, Z, Y, X)
         return x.softmax(1) if self.softmax else x
 
 
@@ -109,16 +117,18 @@ class WNet3D(nn.Module):
     dropout : float
         Chance for a feature to be dropped during training; the paper uses 0.65.
 
-    ``model.encoder(x)`` gives probabilities (N, K, Z, Y, X); ``model(x)`` gives (probabilities, reconstruction).
-    Raises UserError when a width is not divisible by the 4 groups of the normalisation.
+    ``model.encoder(x)`` gives probabilities (N, K, Z, Y, X); ``model(x)`` gives (probabilities,
+    reconstruction). Raises UserError when a width is not divisible by the 4 groups of the normalisation.
     """
 
     def __init__(self, classes=2, channels=PAPER_CHANNELS, dropout=0.65):
         super().__init__()
         channels = tuple(int(c) for c in channels)
         if len(channels) != 4 or any(c < GROUPS or c % GROUPS for c in channels):
-            raise UserError(f"channels must be four numbers divisible by {GROUPS}, not {channels}: "
-                            f"try {LAPTOP_CHANNELS} on a laptop, {PAPER_CHANNELS} as in the paper")
+            raise UserError(
+                f"channels must be four numbers divisible by {GROUPS}, not {channels}: "
+                f"try {LAPTOP_CHANNELS} on a laptop, {PAPER_CHANNELS} as in the paper"
+            )
         if classes < 2:
             raise UserError(f"classes must be 2 or more, not {classes}")
         self.encoder = UNet(1, classes, channels, dropout, softmax=True)

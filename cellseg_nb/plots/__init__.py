@@ -1,4 +1,5 @@
-"""Pictures by subject, of tables and arrays. Those that every notebook uses are offered here (``plots.orthogonal``)."""
+"""Pictures by subject, of tables and arrays. Those that every notebook uses are offered here
+(``plots.orthogonal``)."""
 
 from cellseg_nb.plots.basic import (
     BLUE,
@@ -18,5 +19,20 @@ from cellseg_nb.plots.basic import (
     sizes,
 )
 
-__all__ = ["BLUE", "GREEN", "ORANGE", "PURPLE", "RED", "SKY", "STYLE", "class_map", "curves", "histogram", "live",
-           "orthogonal", "projection", "random_colours", "sizes"]
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SKY",
+    "STYLE",
+    "class_map",
+    "curves",
+    "histogram",
+    "live",
+    "orthogonal",
+    "projection",
+    "random_colours",
+    "sizes",
+]

@@ -1,6 +1,7 @@
 """Figures. Every function draws on given axes or makes its own, and returns the matplotlib figure.
 
-Grey volumes, colours that colour-blind readers can tell apart (Okabe & Ito 2008), text that a projector can show.
+Grey volumes, colours that colour-blind readers can tell apart (Okabe & Ito 2008), text that a projector can
+show.
 """
 
 import matplotlib.pyplot as plt
@@ -9,8 +10,15 @@ from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
-STYLE = {"font.size": 12, "axes.titlesize": 13, "axes.spines.top": False, "axes.spines.right": False,
-         "figure.dpi": 80, "figure.constrained_layout.use": True, "image.interpolation": "nearest"}
+STYLE = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.dpi": 80,
+    "figure.constrained_layout.use": True,
+    "image.interpolation": "nearest",
+}
 
 
 def random_colours(labels, seed=1):
@@ -33,13 +41,17 @@ def _planes(volume, position):
 
 
 def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, limits=None):
-    """Three slices through a (Z, Y, X) volume that meet in one point, drawn to scale; labels as coloured outlines.
+    """Three slices through a (Z, Y, X) volume that meet in one point, drawn to scale; labels as coloured
+    outlines.
 
-    ``position`` is (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark, bright) of the grey.
+    ``position`` is (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark,
+    bright) of the grey.
     """
     from skimage.segmentation import find_boundaries
 
-    position = [int(np.clip(p, 0, s - 1)) for p, s in zip(position or [s // 2 for s in volume.shape], volume.shape)]
+    position = [
+        int(np.clip(p, 0, s - 1)) for p, s in zip(position or [s // 2 for s in volume.shape], volume.shape)
+    ]
     size = voxel_size or (1.0, 1.0, 1.0)
     unit = "µm" if voxel_size else "voxels"
     low, high = limits or _limits(volume)
@@ -56,8 +68,11 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
                 edges = np.where(find_boundaries(cut, mode="inner"), cut, 0)
                 ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extents[i])
             across = "zyx"[i]
-            ax.set(xlabel=f"{names[i][0]} ({unit})", ylabel=f"{names[i][1]} ({unit})",
-                   title=f"slice {across} = {position[i]}")
+            ax.set(
+                xlabel=f"{names[i][0]} ({unit})",
+                ylabel=f"{names[i][1]} ({unit})",
+                title=f"slice {across} = {position[i]}",
+            )
         if title:
             figure.suptitle(title, fontsize=14)
     return figure
@@ -70,14 +85,25 @@ def projection(volume, labels=None, voxel_size=None, title="Maximum projection a
     extent = (0, volume.shape[2] * size[2], volume.shape[1] * size[1], 0)
     low, high = _limits(volume.max(0))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 1 if labels is None else 2, figsize=(6 if labels is None else 11.5, 5.2),
-                                    squeeze=False, sharey=True)
+        figure, axes = plt.subplots(
+            1,
+            1 if labels is None else 2,
+            figsize=(6 if labels is None else 11.5, 5.2),
+            squeeze=False,
+            sharey=True,
+        )
         axes[0, 0].imshow(volume.max(0), cmap="gray", vmin=low, vmax=high, extent=extent)
         axes[0, 0].set(title=title, xlabel=f"x ({unit})", ylabel=f"y ({unit})")
         if labels is not None:
             axes[0, 1].imshow(volume.max(0), cmap="gray", vmin=low, vmax=high, extent=extent)
-            axes[0, 1].imshow(labels.max(0), cmap=random_colours(labels), vmin=0, vmax=max(1, labels.max()),
-                              extent=extent, alpha=0.75)
+            axes[0, 1].imshow(
+                labels.max(0),
+                cmap=random_colours(labels),
+                vmin=0,
+                vmax=max(1, labels.max()),
+                extent=extent,
+                alpha=0.75,
+            )
             axes[0, 1].set(title=f"{len(np.unique(labels)) - 1} cells, one colour each", xlabel=f"x ({unit})")
     return figure
 
@@ -127,28 +153,38 @@ def sizes(cells, unit="µm"):
     """Histogram of cell diameters and of volumes from a table of cells."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.6))
-        for ax, column, label in zip(axes, ("equivalent_diameter_um", "volume_um3"),
-                                     (f"diameter of a ball of the same volume ({unit})", f"volume ({unit}³)")):
+        for ax, column, label in zip(
+            axes,
+            ("equivalent_diameter_um", "volume_um3"),
+            (f"diameter of a ball of the same volume ({unit})", f"volume ({unit}³)"),
+        ):
             values = cells[column]
             ax.hist(values, bins=min(40, max(5, len(values) // 5)), color=GREEN, edgecolor="white")
             if len(values):
                 middle = values.median()
-                ax.axvline(middle, color="black", linestyle="--",
-                           label=f"median {middle:,.0f}" if middle >= 1000 else f"median {middle:.3g}")
+                ax.axvline(
+                    middle,
+                    color="black",
+                    linestyle="--",
+                    label=f"median {middle:,.0f}" if middle >= 1000 else f"median {middle:.3g}",
+                )
                 ax.legend(frameon=False)
             ax.set(xlabel=label, ylabel="cells")
     return figure
 
 
 def live(every=1):
-    """A ``show`` function for `cellseg_nb.learning.monitor.Watch`: curves and class maps in one place of the notebook, redrawn as they form."""
+    """A ``show`` function for `cellseg_nb.learning.monitor.Watch`: curves and class maps in one place of the
+    notebook, redrawn as they form."""
     from IPython.display import display
 
     places = {}
 
     def show(history, plane, classes):
-        figures = {"curves": curves(history),
-                   "classes": class_map(plane, classes, f"classes after epoch {history[-1]['epoch']}")}
+        figures = {
+            "curves": curves(history),
+            "classes": class_map(plane, classes, f"classes after epoch {history[-1]['epoch']}"),
+        }
         for name, figure in figures.items():
             if name in places:
                 places[name].update(figure)

@@ -1,5 +1,5 @@
-"""Figures of the comparison: scores against IoU, default against tuned, 3D against slice by slice, Dice, counts, times,
-outlines."""
+"""Figures of the comparison: scores against IoU, default against tuned, 3D against slice by slice, Dice,
+counts, times, outlines."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,8 +10,14 @@ from cellseg_nb.evaluation import metrics
 from cellseg_nb.plots import basic
 
 WORDS = {"f1": "F1", "precision": "precision", "recall": "recall", "panoptic_quality": "panoptic quality"}
-COLOURS = {"otsu": "#666666", "wnet3d": basic.BLUE, "segresnet": basic.GREEN, "swinunetr": basic.ORANGE,
-           "cellpose": basic.PURPLE, "stardist": basic.RED}
+COLOURS = {
+    "otsu": "#666666",
+    "wnet3d": basic.BLUE,
+    "segresnet": basic.GREEN,
+    "swinunetr": basic.ORANGE,
+    "cellpose": basic.PURPLE,
+    "stardist": basic.RED,
+}
 MARKERS = {"otsu": "x", "wnet3d": "o", "segresnet": "s", "swinunetr": "^", "cellpose": "D", "stardist": "*"}
 OTHERS = (basic.SKY, "#000000", "#8c564b")
 
@@ -20,13 +26,17 @@ def _style(table):
     """Colour and marker of each method of the table; methods of your own get what is left."""
     names = list(table.method.unique())
     own = [name for name in names if name not in COLOURS]
-    return {name: (COLOURS[name], MARKERS[name]) if name in COLOURS else (OTHERS[own.index(name) % len(OTHERS)], "P")
-            for name in names}
+    return {
+        name: (COLOURS[name], MARKERS[name])
+        if name in COLOURS
+        else (OTHERS[own.index(name) % len(OTHERS)], "P")
+        for name in names
+    }
 
 
 def against_iou(table, matching="3d", variant="tuned"):
-    """F1, precision, recall and panoptic quality against the IoU threshold, one line a method, after Fig. 1b. Mean of
-    folds and seeds; the band goes from the lowest to the highest."""
+    """F1, precision, recall and panoptic quality against the IoU threshold, one line a method, after Fig. 1b.
+    Mean of folds and seeds; the band goes from the lowest to the highest."""
     part = table[(table.matching == matching) & (table.variant == variant)]
     styles = _style(table)
     with plt.rc_context(basic.STYLE):
@@ -46,16 +56,20 @@ def _line(ax, part, column, **style):
     values = part.groupby("threshold")[column].agg(["mean", "min", "max"])
     ax.plot(values.index, values["mean"], markersize=6, linewidth=2, **style)
     if (values["max"] - values["min"]).max() > 0.005:
-        ax.fill_between(values.index, values["min"], values["max"], color=style["color"], alpha=0.12, linewidth=0)
+        ax.fill_between(
+            values.index, values["min"], values["max"], color=style["color"], alpha=0.12, linewidth=0
+        )
 
 
 def default_against_tuned(table):
-    """F1 against IoU, one panel a method: with default thresholds, and with those chosen on the training volumes."""
+    """F1 against IoU, one panel a method: with default thresholds, and with those chosen on the training
+    volumes."""
     return _panels(table[table.matching == "3d"], "variant", {"default": "--", "tuned": "-"})
 
 
 def matchings(table):
-    """F1 against IoU, one panel a method: cells matched in 3D, and slice by slice as in the published figure."""
+    """F1 against IoU, one panel a method: cells matched in 3D, and slice by slice as in the published
+    figure."""
     return _panels(table[table.variant == "tuned"], "matching", {"3d": "-", "slicewise": ":"})
 
 
@@ -64,9 +78,10 @@ def _panels(table, column, lines):
     columns = min(3, len(styles))
     rows = -(-len(styles) // columns)
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(3.9 * columns, 3.3 * rows + 0.6), sharex=True, sharey=True,
-                                    squeeze=False)
-        for ax in axes.flat[len(styles):]:
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(3.9 * columns, 3.3 * rows + 0.6), sharex=True, sharey=True, squeeze=False
+        )
+        for ax in axes.flat[len(styles) :]:
             ax.set_axis_off()
         for ax, (name, (colour, marker)) in zip(axes.flat, styles.items()):
             for value, line in lines.items():
@@ -76,38 +91,72 @@ def _panels(table, column, lines):
             ax.grid(alpha=0.3)
         for ax in axes[:, 0]:
             ax.set_ylabel("F1")
-        for ax in axes.flat[len(styles) - columns:len(styles)]:
+        for ax in axes.flat[len(styles) - columns : len(styles)]:
             ax.set_xlabel("IoU that a match must reach")
             ax.tick_params(labelbottom=True)
-        handles = [Line2D([], [], color="black", linestyle=line, linewidth=2, label={"3d": "in 3D", "slicewise":
-                   "slice by slice"}.get(value, value)) for value, line in lines.items()]
+        handles = [
+            Line2D(
+                [],
+                [],
+                color="black",
+                linestyle=line,
+                linewidth=2,
+                label={"3d": "in 3D", "slicewise": "slice by slice"}.get(value, value),
+            )
+            for value, line in lines.items()
+        ]
         figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
 def dice(table, published=None):
-    """Dice of each method on each held-out volume: hollow with default thresholds, filled when tuned. Grey bars: the
-    published values, for the rows of `comparison.published` that have a Dice of one's own beside them."""
+    """Dice of each method on each held-out volume: hollow with default thresholds, filled when tuned. Grey
+    bars: the published values, for the rows of `comparison.published` that have a Dice of one's own beside
+    them."""
     runs = table.drop_duplicates(["method", "fold", "seed", "variant"])
     styles, folds = _style(table), list(table.fold.unique())
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(1, len(folds), figsize=(max(7.0, 4.6 * len(folds)), 4.2), sharey=True,
-                                    squeeze=False)
+        figure, axes = plt.subplots(
+            1, len(folds), figsize=(max(7.0, 4.6 * len(folds)), 4.2), sharey=True, squeeze=False
+        )
         for ax, fold in zip(axes[0], folds):
             for place, (name, (colour, marker)) in enumerate(styles.items()):
                 for variant, shift in (("default", -0.16), ("tuned", 0.16)):
-                    values = runs[(runs.method == name) & (runs.fold == fold) & (runs.variant == variant)].dice
+                    values = runs[
+                        (runs.method == name) & (runs.fold == fold) & (runs.variant == variant)
+                    ].dice
                     face = colour if variant == "tuned" or marker == "x" else "white"
-                    ax.scatter([place + shift] * len(values), values, s=80, marker=marker, zorder=3, linewidths=1.8,
-                               **({"color": colour, "alpha": 1 if variant == "tuned" else 0.5} if marker == "x" else
-                                  {"edgecolors": colour, "facecolors": face}))
+                    ax.scatter(
+                        [place + shift] * len(values),
+                        values,
+                        s=80,
+                        marker=marker,
+                        zorder=3,
+                        linewidths=1.8,
+                        **(
+                            {"color": colour, "alpha": 1 if variant == "tuned" else 0.5}
+                            if marker == "x"
+                            else {"edgecolors": colour, "facecolors": face}
+                        ),
+                    )
                     _published(ax, published, name, fold, variant, place + shift)
             ax.set_xticks(range(len(styles)), styles, rotation=35, ha="right")
             ax.set(title=f"held out: {fold}", ylim=(0, 1.02))
             ax.grid(alpha=0.3, axis="y")
         axes[0, 0].set_ylabel("Dice of the cells' voxels")
-        handles = [Line2D([], [], color="black", marker="o", linestyle="", markersize=9, markerfacecolor=face,
-                          label=words) for words, face in (("default", "white"), ("tuned", "black"))]
+        handles = [
+            Line2D(
+                [],
+                [],
+                color="black",
+                marker="o",
+                linestyle="",
+                markersize=9,
+                markerfacecolor=face,
+                label=words,
+            )
+            for words, face in (("default", "white"), ("tuned", "black"))
+        ]
         if published is not None and published.dice.notna().any():
             handles.append(Line2D([], [], color="grey", linewidth=4, alpha=0.6, label="published"))
         figure.legend(handles=handles, loc="outside right center", frameon=False)
@@ -120,7 +169,14 @@ def _published(ax, published, name, fold, variant, place):
     rows = published[(published.method == name) & (published.variant == variant) & published.dice.notna()]
     for row in rows.itertuples():
         if row.fold in fold.lower():
-            ax.plot([place - 0.14, place + 0.14], [row.published] * 2, color="grey", linewidth=4, alpha=0.6, zorder=2)
+            ax.plot(
+                [place - 0.14, place + 0.14],
+                [row.published] * 2,
+                color="grey",
+                linewidth=4,
+                alpha=0.6,
+                zorder=2,
+            )
 
 
 def counts(table):
@@ -134,12 +190,21 @@ def counts(table):
             own = part[part.method == name]
             ax.plot(own.cells / own.n_true, [place] * len(own), marker, color=colour, markersize=10)
             for row in own.itertuples():
-                ax.annotate(f"{row.cells}", (row.cells / row.n_true, place), xytext=(9, 0), textcoords="offset points",
-                            va="center", fontsize=11)
+                ax.annotate(
+                    f"{row.cells}",
+                    (row.cells / row.n_true, place),
+                    xytext=(9, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=11,
+                )
         ax.axvline(1, color="black", linestyle=":", zorder=0)
         low, high = ax.get_xlim()
-        ax.set(xlim=(min(low, 0.9), max(high, 1.1)), ylim=(len(styles) - 0.4, -0.8),
-               xlabel="cells found / true cells  (the number beside a mark: cells found)")
+        ax.set(
+            xlim=(min(low, 0.9), max(high, 1.1)),
+            ylim=(len(styles) - 0.4, -0.8),
+            xlabel="cells found / true cells  (the number beside a mark: cells found)",
+        )
         ax.set_yticks(range(len(styles)), styles)
         ax.grid(alpha=0.3, axis="x")
     return figure
@@ -152,13 +217,21 @@ def times(table):
     with plt.rc_context(basic.STYLE):
         figure, ax = plt.subplots(figsize=(8.5, 0.5 * len(mean) + 1.3))
         start = np.zeros(len(mean))
-        for column, words, colour in (("fit_seconds", "training", basic.BLUE), ("tune_seconds", "tuning", basic.ORANGE),
-                                      ("segment_seconds", "one volume segmented", basic.GREEN)):
+        for column, words, colour in (
+            ("fit_seconds", "training", basic.BLUE),
+            ("tune_seconds", "tuning", basic.ORANGE),
+            ("segment_seconds", "one volume segmented", basic.GREEN),
+        ):
             ax.barh(range(len(mean)), mean[column], left=start, color=colour, label=words)
             start += mean[column].to_numpy()
         for place, total in enumerate(start):
-            ax.annotate(f"{total:.0f} s" if total >= 10 else f"{total:.1f} s", (total, place), xytext=(5, 0),
-                        textcoords="offset points", va="center")
+            ax.annotate(
+                f"{total:.0f} s" if total >= 10 else f"{total:.1f} s",
+                (total, place),
+                xytext=(5, 0),
+                textcoords="offset points",
+                va="center",
+            )
         ax.set_yticks(range(len(mean)), mean.index)
         ax.set(ylim=(len(mean) - 0.5, -0.5), xlim=(0, 1.12 * max(start.max(), 0.1)), xlabel="seconds")
         figure.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
@@ -166,17 +239,28 @@ def times(table):
 
 
 def slices(image, truth, found, position=None, voxel_size=None, threshold=0.5):
-    """Outlines in one slice, one panel a method, after Fig. 1c. ``found`` is {method: labels}; ids match at IoU 0.5."""
+    """Outlines in one slice, one panel a method, after Fig. 1c. ``found`` is {method: labels}; ids match at
+    IoU 0.5."""
     z = truth.shape[0] // 2 if position is None else int(position)
     size, unit = voxel_size or (1.0, 1.0, 1.0), "µm" if voxel_size else "voxels"
     extent = (0, truth.shape[2] * size[2], truth.shape[1] * size[1], 0)
     low, high = np.percentile(image, [1, 99.7])
     rows = -(-len(found) // 3)
-    outlines = (("right, as found", basic.SKY), ("missed, as labelled", basic.ORANGE), ("invented", basic.PURPLE))
+    outlines = (
+        ("right, as found", basic.SKY),
+        ("missed, as labelled", basic.ORANGE),
+        ("invented", basic.PURPLE),
+    )
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(rows, min(3, len(found)), figsize=(4.2 * min(3, len(found)), 4.5 * rows + 0.7),
-                                    squeeze=False, sharex=True, sharey=True)
-        for ax in axes.flat[len(found):]:
+        figure, axes = plt.subplots(
+            rows,
+            min(3, len(found)),
+            figsize=(4.2 * min(3, len(found)), 4.5 * rows + 0.7),
+            squeeze=False,
+            sharex=True,
+            sharey=True,
+        )
+        for ax in axes.flat[len(found) :]:
             ax.set_axis_off()
         for ax, (name, labels) in zip(axes.flat, found.items()):
             cells = metrics.quality(truth, labels, threshold)
@@ -184,14 +268,20 @@ def slices(image, truth, found, position=None, voxel_size=None, threshold=0.5):
             kinds = ((cells.matched_predicted, labels), (cells.missed, truth), (cells.invented, labels))
             for (ids, source), (_, colour) in zip(kinds, outlines):
                 _outline(ax, np.where(np.isin(source[z], ids), source[z], 0), extent, colour)
-            ax.set(title=f"{name}: {len(cells.matched_true)} right,\n{len(cells.missed)} missed, "
-                         f"{len(cells.invented)} invented")
+            ax.set(
+                title=f"{name}: {len(cells.matched_true)} right,\n{len(cells.missed)} missed, "
+                f"{len(cells.invented)} invented"
+            )
         for ax in axes[:, 0]:
             ax.set_ylabel(f"y ({unit})")
         for ax in axes[-1]:
             ax.set_xlabel(f"x ({unit})")
-        figure.legend(handles=[Line2D([], [], color=colour, linewidth=3, label=words) for words, colour in outlines],
-                      loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(
+            handles=[Line2D([], [], color=colour, linewidth=3, label=words) for words, colour in outlines],
+            loc="outside lower center",
+            ncols=3,
+            frameon=False,
+        )
         figure.suptitle(f"slice z = {z}; the numbers are of the whole volume")
     return figure
 
@@ -206,8 +296,9 @@ def _outline(ax, plane, extent, colour):
 
 
 def targets(image, labels, voxel_size=None):
-    """What Cellpose and StarDist are asked to learn from the labels, in the most crowded slice: an arrow towards the
-    middle of the cell (here: straight), and the distance to the surface (here: to the nearest point of it)."""
+    """What Cellpose and StarDist are asked to learn from the labels, in the most crowded slice: an arrow
+    towards the middle of the cell (here: straight), and the distance to the surface (here: to the nearest
+    point of it)."""
     from scipy import ndimage as ndi
 
     size, unit = voxel_size or (1.0, 1.0, 1.0), "µm" if voxel_size else "voxels"
@@ -226,10 +317,23 @@ def targets(image, labels, voxel_size=None):
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(12.5, 4.3), sharey=True)
         for ax in axes[:2]:
-            ax.imshow(plane, cmap="gray", vmin=np.percentile(plane, 1), vmax=np.percentile(plane, 99.7), extent=extent)
+            ax.imshow(
+                plane,
+                cmap="gray",
+                vmin=np.percentile(plane, 1),
+                vmax=np.percentile(plane, 99.7),
+                extent=extent,
+            )
             _outline(ax, cells, extent, basic.SKY)
-        axes[1].quiver((where[:, 1] + 0.5) * size[2], (where[:, 0] + 0.5) * size[1], arrows[:, 1], -arrows[:, 0],
-                       color=basic.ORANGE, scale=28, width=0.006)
+        axes[1].quiver(
+            (where[:, 1] + 0.5) * size[2],
+            (where[:, 0] + 0.5) * size[1],
+            arrows[:, 1],
+            -arrows[:, 0],
+            color=basic.ORANGE,
+            scale=28,
+            width=0.006,
+        )
         shown = axes[2].imshow(depth, cmap="viridis", extent=extent)
         figure.colorbar(shown, ax=axes[2], label=f"distance ({unit})", shrink=0.85)
         for ax, words in zip(axes, ("the labels of one slice", "Cellpose: arrows", "StarDist: distances")):

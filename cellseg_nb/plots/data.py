@@ -15,20 +15,22 @@ def histograms(found):
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=(4.2 * columns, 0.6 + 2.5 * rows), squeeze=False,
-                                    sharey=True)
+        figure, axes = plt.subplots(
+            rows, columns, figsize=(4.2 * columns, 0.6 + 2.5 * rows), squeeze=False, sharey=True
+        )
         for ax, name in zip(axes.flat, names):
             edges, background, inside = found.histograms[name]
             ax.stairs(background, edges, fill=True, color=GREY, label="background")
             if inside.any():
                 ax.stairs(inside, edges, color=BLUE, linewidth=2, label="inside cells")
             ax.set(title=name, yscale="log", ylim=(0.8, None))
-        for ax in axes.flat[len(names):]:
+        for ax in axes.flat[len(names) :]:
             ax.set_visible(False)
         figure.supxlabel("brightness (as in the file)", fontsize=12)
         figure.supylabel("voxels", fontsize=12)
-        figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2,
-                      frameon=False)
+        figure.legend(
+            *axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False
+        )
     return figure
 
 
@@ -61,20 +63,28 @@ def sizes(found):
     slanted = {"rotation": 30, "ha": "right"} if len(table) > 7 else {}
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(1, 2, figsize=(12, 3.9))
-        boxes = left.boxplot(parts, whis=(5, 95), showfliers=False, patch_artist=True,
-                             medianprops={"color": "black"})
+        boxes = left.boxplot(
+            parts, whis=(5, 95), showfliers=False, patch_artist=True, medianprops={"color": "black"}
+        )
         for box in boxes["boxes"]:
             box.set(facecolor=GREEN, alpha=0.6)
-        left.set(ylabel=f"diameter ({unit})", title="Size of cells", ylim=(0, None),
-                 xlim=(0.3, max(3.7, len(table) + 0.7)))
+        left.set(
+            ylabel=f"diameter ({unit})",
+            title="Size of cells",
+            ylim=(0, None),
+            xlim=(0.3, max(3.7, len(table) + 0.7)),
+        )
         left.set_xticklabels(table.volume, **slanted)
         places = np.arange(1, len(table) + 1)
         per_voxels = 1e5 * table.cells / (table.z * table.y * table.x)
         density = table.cells_per_mm3 / 1e3 if unit == "µm" else per_voxels
         right.bar(places, density.astype(float).fillna(0), 0.6, color=GREEN, alpha=0.8)
-        right.set(xticks=places, xlim=(0.3, max(3.7, len(table) + 0.7)), ylabel="1000 cells per mm³"
-                  if unit == "µm" else "cells per 100,000 voxels",
-                  title="Density of cells")
+        right.set(
+            xticks=places,
+            xlim=(0.3, max(3.7, len(table) + 0.7)),
+            ylabel="1000 cells per mm³" if unit == "µm" else "cells per 100,000 voxels",
+            title="Density of cells",
+        )
         right.set_xticklabels(table.volume, **slanted)
     return figure
 
@@ -89,11 +99,21 @@ def cubes(volume, table, title=None):
             seen = table[[CORNER[down], CORNER[across], SIDES[down], SIDES[across]]].drop_duplicates()
             for i, (top, left, height, width) in enumerate(seen.to_numpy()):
                 inset = 1 + i % 3  # cubes that overlap stay apart to the eye
-                ax.add_patch(plt.Rectangle((left + inset, top + inset), width - 2 * inset, height - 2 * inset,
-                                           fill=False,
-                                           edgecolor=(ORANGE, BLUE, GREEN)[i % 3], linewidth=2))
-            ax.set(xlabel="x (voxels)", ylabel=f"{'zyx'[down]} (voxels)",
-                   title=("seen from above", "seen from the side")[along])
+                ax.add_patch(
+                    plt.Rectangle(
+                        (left + inset, top + inset),
+                        width - 2 * inset,
+                        height - 2 * inset,
+                        fill=False,
+                        edgecolor=(ORANGE, BLUE, GREEN)[i % 3],
+                        linewidth=2,
+                    )
+                )
+            ax.set(
+                xlabel="x (voxels)",
+                ylabel=f"{'zyx'[down]} (voxels)",
+                title=("seen from above", "seen from the side")[along],
+            )
         if title:
             figure.suptitle(title, fontsize=14)
     return figure
@@ -107,11 +127,17 @@ def splits(table):
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(len(folds), 1, figsize=(12, 0.7 + 1.9 * len(folds)), squeeze=False)
         for ax, (_, fold) in zip(axes[:, 0], folds):
-            grid = fold.pivot_table(index="percentage", columns=["volume", "cube"], values="role",
-                                    aggfunc="first")
-            ax.pcolormesh(grid.eq("training").to_numpy(),
-                          cmap=plt.matplotlib.colors.ListedColormap([GREY, BLUE]), vmin=0,
-                          vmax=1, edgecolor="white", linewidth=1)
+            grid = fold.pivot_table(
+                index="percentage", columns=["volume", "cube"], values="role", aggfunc="first"
+            )
+            ax.pcolormesh(
+                grid.eq("training").to_numpy(),
+                cmap=plt.matplotlib.colors.ListedColormap([GREY, BLUE]),
+                vmin=0,
+                vmax=1,
+                edgecolor="white",
+                linewidth=1,
+            )
             names = grid.columns.get_level_values("volume")
             starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
             for start in starts[1:]:
@@ -122,6 +148,7 @@ def splits(table):
             ax.tick_params(length=0)
             ax.set_title(f"held out: {fold.held_out.iloc[0]}")
         handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (BLUE, GREY)]
-        figure.legend(handles, ["for learning", "for validation"], loc="outside upper center", ncols=2,
-                      frameon=False)
+        figure.legend(
+            handles, ["for learning", "for validation"], loc="outside upper center", ncols=2, frameon=False
+        )
     return figure

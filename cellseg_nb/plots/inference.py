@@ -1,4 +1,5 @@
-"""Figures of notebook 04: probabilities compared, methods side by side, before and after, cells in numbers, a turntable."""
+"""Figures of notebook 04: probabilities compared, methods side by side, before and after, cells in numbers, a
+turntable."""
 
 import base64
 import io
@@ -51,11 +52,15 @@ def differences(one, other, names, z=None):
 
 
 def thresholds(table, used):
-    """How much of the volume is above each threshold, in how many pieces it falls, and Dice where there is a truth."""
+    """How much of the volume is above each threshold, in how many pieces it falls, and Dice where there is a
+    truth."""
     known = table.dice.notna().all()
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 2 + known, figsize=(13, 3.4))
-        panels = [("share", "share of the volume (%)", basic.BLUE, 100), ("pieces", "connected pieces", basic.ORANGE, 1)]
+        panels = [
+            ("share", "share of the volume (%)", basic.BLUE, 100),
+            ("pieces", "connected pieces", basic.ORANGE, 1),
+        ]
         panels += [("dice", "Dice with the truth", basic.GREEN, 1)] if known else []
         for ax, (column, words, colour, factor) in zip(axes, panels):
             ax.plot(table.threshold, factor * table[column], color=colour, marker="o", markersize=4)
@@ -80,7 +85,8 @@ def side_by_side(volume, found, z=None):
 
 
 def along_z(volume, before, after):
-    """A slice from the side with cells kept and cells dropped, and cells per slice before and after a filter."""
+    """A slice from the side with cells kept and cells dropped, and cells per slice before and after a
+    filter."""
     y = volume.image.shape[1] // 2
     size = volume.voxel_size or (1.0, 1.0, 1.0)
     extent, unit = _extent(volume.image[:, y].shape, (None, size[0], size[2]) if volume.voxel_size else None)
@@ -91,10 +97,24 @@ def along_z(volume, before, after):
         _outlines(axes[0], np.where(after[:, y] > 0, 0, before[:, y]), extent, basic.RED)
         _outlines(axes[0], after[:, y], extent, basic.SKY)
         axes[0].set(title="from the side: blue kept, red dropped", xlabel=f"x ({unit})", ylabel=f"z ({unit})")
-        for labels, name, colour, style in ((before, "before", basic.RED, "--"), (after, "after", basic.BLUE, "-")):
-            axes[1].plot([len(np.unique(plane[plane > 0])) for plane in labels], style, color=colour, linewidth=2, label=name)
+        for labels, name, colour, style in (
+            (before, "before", basic.RED, "--"),
+            (after, "after", basic.BLUE, "-"),
+        ):
+            axes[1].plot(
+                [len(np.unique(plane[plane > 0])) for plane in labels],
+                style,
+                color=colour,
+                linewidth=2,
+                label=name,
+            )
         if volume.truth is not None:
-            axes[1].plot([len(np.unique(plane[plane > 0])) for plane in volume.truth], ":", color="black", label="truth")
+            axes[1].plot(
+                [len(np.unique(plane[plane > 0])) for plane in volume.truth],
+                ":",
+                color="black",
+                label="truth",
+            )
         axes[1].set(xlabel="slice z", ylabel="cells cut by the slice", ylim=(0, None))
         figure.legend(*axes[1].get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
@@ -104,9 +124,11 @@ def numbers(table, unit="µm"):
     """Where cells are along z, how large and how bright, one dot a cell."""
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 3, figsize=(13, 3.6))
-        pairs = (("z", "mean_intensity", "slice z", "mean brightness"),
-                 ("equivalent_diameter_um", "mean_intensity", f"diameter ({unit})", "mean brightness"),
-                 ("equivalent_diameter_um", "sphericity", f"diameter ({unit})", "sphericity (1: a ball)"))
+        pairs = (
+            ("z", "mean_intensity", "slice z", "mean brightness"),
+            ("equivalent_diameter_um", "mean_intensity", f"diameter ({unit})", "mean brightness"),
+            ("equivalent_diameter_um", "sphericity", f"diameter ({unit})", "sphericity (1: a ball)"),
+        )
         for ax, (x, y, across, up), colour in zip(axes, pairs, (basic.BLUE, basic.ORANGE, basic.GREEN)):
             ax.scatter(table[x], table[y], s=22, color=colour, alpha=0.7, edgecolor="white", linewidth=0.5)
             ax.set(xlabel=across, ylabel=up)
@@ -115,16 +137,19 @@ def numbers(table, unit="µm"):
 
 
 def gallery(many, found):
-    """The middle slice of several volumes with what was found in them; green: the truth, where there is one."""
+    """The middle slice of several volumes with what was found in them; green: the truth, where there is
+    one."""
     columns = min(3, len(many))
     lines = -(-len(many) // columns)
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(lines, columns, figsize=(4.3 * columns, 4.4 * lines), squeeze=False)
-        for ax in axes.flat[len(many):]:
+        for ax in axes.flat[len(many) :]:
             ax.axis("off")
         for ax, volume, labels in zip(axes.flat, many, found):
             z = len(volume.image) // 2
-            extent, unit = _grey(ax, volume.image[z], f"{volume.name}\n{labels.max()} cells found", volume.voxel_size)
+            extent, unit = _grey(
+                ax, volume.image[z], f"{volume.name}\n{labels.max()} cells found", volume.voxel_size
+            )
             ax.set_ylabel(f"y ({unit})")
             if volume.truth is not None:
                 _outlines(ax, volume.truth[z], extent, basic.GREEN)
@@ -134,11 +159,13 @@ def gallery(many, found):
 
 # ---------------------------------------------------------------- turntable
 
-def turntable(volume, labels, path, frames=36, side=96, zoom=4, pause=110):
-    """Cells on a turntable: they spin about the z axis, nearer ones brighter. An animated GIF, no script, so it plays
-    in Colab, Jupyter and saved reports. Writes ``path`` and returns the picture to be shown.
 
-    ``side``: longest side in voxels after shrinking to cubic voxels; ``zoom``: screen pixels a voxel; ``pause`` in ms.
+def turntable(volume, labels, path, frames=36, side=96, zoom=4, pause=110):
+    """Cells on a turntable: they spin about the z axis, nearer ones brighter. An animated GIF, no script, so
+    it plays in Colab, Jupyter and saved reports. Writes ``path`` and returns the picture to be shown.
+
+    ``side``: longest side in voxels after shrinking to cubic voxels; ``zoom``: screen pixels a voxel;
+    ``pause`` in ms.
     """
     from IPython.display import HTML
     from PIL import Image
@@ -149,7 +176,9 @@ def turntable(volume, labels, path, frames=36, side=96, zoom=4, pause=110):
     low, high = basic._limits(image)
     bright = np.clip((image - low) / (high - low), 0, 1)
     pictures = [_frame(bright, cells, palette, 360 * i / frames, zoom) for i in range(frames)]
-    shared = Image.fromarray(np.concatenate([np.asarray(p) for p in pictures[:: max(1, frames // 4)]])).quantize(128)
+    shared = Image.fromarray(
+        np.concatenate([np.asarray(p) for p in pictures[:: max(1, frames // 4)]])
+    ).quantize(128)
     pictures = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
     held = io.BytesIO()
     pictures[0].save(held, "GIF", save_all=True, append_images=pictures[1:], duration=pause, loop=0)
@@ -166,8 +195,10 @@ def _cubic(volume, labels, side):
     size = np.asarray(volume.voxel_size or (1.0, 1.0, 1.0))
     extent = size * volume.image.shape
     factor = size / max(size.min(), extent.max() / side)
-    return (ndi.zoom(volume.image.astype(np.float32), factor, order=1, grid_mode=True, mode="nearest"),
-            ndi.zoom(labels, factor, order=0, grid_mode=True, mode="nearest"))
+    return (
+        ndi.zoom(volume.image.astype(np.float32), factor, order=1, grid_mode=True, mode="nearest"),
+        ndi.zoom(labels, factor, order=0, grid_mode=True, mode="nearest"),
+    )
 
 
 def _frame(bright, cells, palette, angle, zoom):
@@ -185,4 +216,6 @@ def _frame(bright, cells, palette, angle, zoom):
     value = np.take_along_axis(seen, nearest, 1)[:, 0]
     name = np.take_along_axis(names, nearest, 1)[:, 0]
     picture = (255 * np.clip(palette[name] * value[..., None] * 1.3, 0, 1)).astype(np.uint8)
-    return Image.fromarray(picture).resize((picture.shape[1] * zoom, picture.shape[0] * zoom), Image.Resampling.BILINEAR)
+    return Image.fromarray(picture).resize(
+        (picture.shape[1] * zoom, picture.shape[0] * zoom), Image.Resampling.BILINEAR
+    )

@@ -22,8 +22,16 @@ def heatmap(posthoc, title="Which pairs differ? p-values (Conover-Iman, Holm)"):
                 continue
             small = p[i, j] < 0.05
             text = "<0.001*" if p[i, j] < 0.001 else f"{p[i, j]:.3f}" + ("*" if small else "")
-            ax.text(j, i, text, ha="center", va="center", fontsize=11.5,
-                    color="white" if shade[i, j] == 1 else "black", fontweight="bold" if small else "normal")
+            ax.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize=11.5,
+                color="white" if shade[i, j] == 1 else "black",
+                fontweight="bold" if small else "normal",
+            )
         ax.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
         ax.set_yticks(range(len(names)), names)
         ax.set_xticks(np.arange(0.5, len(names) - 1), minor=True)
@@ -42,14 +50,24 @@ def boxes(table, value, group):
     rng = np.random.default_rng(0)
     with plt.rc_context(STYLE):
         figure, ax = plt.subplots(figsize=(max(5, 1.1 * len(names) + 1.5), 4.6))
-        ax.boxplot(parts, widths=0.6, showfliers=False, patch_artist=True,
-                   boxprops={"facecolor": "#D6E6F2", "edgecolor": BLUE},
-                   medianprops={"color": "black", "lw": 2})
+        ax.boxplot(
+            parts,
+            widths=0.6,
+            showfliers=False,
+            patch_artist=True,
+            boxprops={"facecolor": "#D6E6F2", "edgecolor": BLUE},
+            medianprops={"color": "black", "lw": 2},
+        )
         for i, part in enumerate(parts, 1):
             across = i + rng.uniform(-0.16, 0.16, len(part))
             ax.plot(across, part, "o", color=ORANGE, mec="black", markersize=5)
-        ax.set_xticks(range(1, len(names) + 1), [f"{name} ({len(part)})" for name, part in zip(names, parts)],
-                      rotation=25, ha="right", rotation_mode="anchor")
+        ax.set_xticks(
+            range(1, len(names) + 1),
+            [f"{name} ({len(part)})" for name, part in zip(names, parts)],
+            rotation=25,
+            ha="right",
+            rotation_mode="anchor",
+        )
         ax.set(ylabel=value, title=f"{value} of each {group} (number of values); black line: median")
     return figure
 
@@ -59,8 +77,9 @@ def forest(effects, group):
 
     ``effects`` is that of `statistics.compare`. Raises UserError when the group is not in it.
     """
-    turned = effects[effects.b == group].rename(columns={"a": "b", "b": "a", "delta_low": "delta_high",
-                                                         "delta_high": "delta_low"})
+    turned = effects[effects.b == group].rename(
+        columns={"a": "b", "b": "a", "delta_low": "delta_high", "delta_high": "delta_low"}
+    )
     turned = turned.assign(**{name: -turned[name] for name in ("delta", "delta_low", "delta_high")})
     rows = pandas.concat([effects[effects.a == group], turned]).sort_values("delta", kind="stable")
     if rows.empty:
@@ -72,8 +91,12 @@ def forest(effects, group):
             ax.plot(row.delta, i, "o", markersize=9, color=BLUE, mfc=BLUE if row.p < 0.05 else "white")
         ax.axvline(0, color="black", linewidth=1)
         ax.set_yticks(range(len(rows)), rows.b.map(str))
-        ax.set(xlim=(-1.05, 1.05), ylim=(-0.6, len(rows) - 0.4), title=f"How far is {group} from the others?",
-               xlabel=f"← {group} is lower        Cliff's delta        {group} is higher →")
+        ax.set(
+            xlim=(-1.05, 1.05),
+            ylim=(-0.6, len(rows) - 0.4),
+            title=f"How far is {group} from the others?",
+            xlabel=f"← {group} is lower        Cliff's delta        {group} is higher →",
+        )
     return figure
 
 
@@ -88,14 +111,16 @@ def residuals(mixed):
         (expected, found), (slope, start, _) = scipy.stats.probplot(rest)
         axes[0].plot(expected, found, "o", color=ORANGE, mec="black", markersize=5)
         axes[0].plot(expected, slope * expected + start, color="black")
-        axes[0].set(xlabel="expected of a normal distribution", ylabel="residual",
-                    title="Dots should follow the line")
+        axes[0].set(
+            xlabel="expected of a normal distribution", ylabel="residual", title="Dots should follow the line"
+        )
         names = list(mixed.residuals.group.unique())
         for i, name in enumerate(names):
             part = rest[mixed.residuals.group == name]
             axes[1].plot(np.full(len(part), i), part, "o", color=BLUE, alpha=0.6)
         axes[1].axhline(0, color="black", linewidth=1)
-        axes[1].set_xticks(range(len(names)), map(str, names), rotation=25, ha="right",
-                           rotation_mode="anchor")
+        axes[1].set_xticks(
+            range(len(names)), map(str, names), rotation=25, ha="right", rotation_mode="anchor"
+        )
         axes[1].set(ylabel="residual", title="Columns should be equally tall")
     return figure

@@ -20,19 +20,26 @@ def loss_shapes(side=24, radius=6):
     distance = torch.from_numpy(np.sqrt((grid**2).sum(0))).float()[None, None]
     target = (distance <= radius).float()
     radii = np.linspace(3, 9, 25)
-    styles = zip(losses.WORDS, (basic.BLUE, basic.ORANGE, basic.GREEN, basic.RED, basic.PURPLE),
-                 ("-", "--", "-", "-", "-"))
+    styles = zip(
+        losses.WORDS,
+        (basic.BLUE, basic.ORANGE, basic.GREEN, basic.RED, basic.PURPLE),
+        ("-", "--", "-", "-", "-"),
+    )
     with plt.rc_context(basic.STYLE):
         figure, ax = plt.subplots(figsize=(9, 3.8))
         for name, colour, line in styles:
             term = losses.loss(name)
             values = np.array([float(term(4 * (r - distance).clamp(-1, 1), target)) for r in radii])
-            ax.plot(radii, values / values.max(), line, color=colour, linewidth=2,
-                    label=name.replace("_", " "))
+            ax.plot(
+                radii, values / values.max(), line, color=colour, linewidth=2, label=name.replace("_", " ")
+            )
         ax.axvline(radius, color="black", linewidth=1, linestyle=":")
         ax.annotate("true radius", (radius, 1.0), xytext=(4, 0), textcoords="offset points", va="top")
-        ax.set(xlabel="radius of the cell that the network found (voxels)   too small < > too large",
-               ylabel="loss (share of its largest)", ylim=(0, 1.03))
+        ax.set(
+            xlabel="radius of the cell that the network found (voxels)   too small < > too large",
+            ylabel="loss (share of its largest)",
+            ylim=(0, 1.03),
+        )
         ax.grid(alpha=0.3)
         figure.legend(*ax.get_legend_handles_labels(), loc="outside right center", frameon=False)
     return figure
@@ -48,9 +55,11 @@ def cubes(table):
         for ax, (draw, part) in zip(axes, table.groupby("draw", sort=False)):
             ax.hist(100 * part.share, 100 * bins, color=colours[draw], edgecolor="white")
             none = (part.groupby("batch").share.max() == 0).mean()
-            ax.set(title=f"{draw}: {100 * (part.share == 0).mean():.0f} % of cubes, {100 * none:.0f} % of "
-                         f"batches empty",
-                   xlabel="voxels of the cube that are cell (%)")
+            ax.set(
+                title=f"{draw}: {100 * (part.share == 0).mean():.0f} % of cubes, {100 * none:.0f} % of "
+                f"batches empty",
+                xlabel="voxels of the cube that are cell (%)",
+            )
         axes[0].set_ylabel("cubes")
     return figure
 
@@ -61,20 +70,32 @@ def curves(history, title=None):
     validated = [row for row in history if "val_dice" in row]
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(11, 3.6))
-        axes[0].plot(epochs, [row["loss"] for row in history], "o-", markersize=3, color=basic.BLUE,
-                     label="training")
+        axes[0].plot(
+            epochs, [row["loss"] for row in history], "o-", markersize=3, color=basic.BLUE, label="training"
+        )
         axes[0].set(xlabel="epoch", ylabel="loss")
         axes[1].set(xlabel="epoch", ylabel="Dice of the validation cubes", ylim=(0, 1.03))
         if validated:
             at = [row["epoch"] for row in validated]
-            axes[0].plot(at, [row["val_loss"] for row in validated], "s--", markersize=3, color=basic.ORANGE,
-                         label="validation")
+            axes[0].plot(
+                at,
+                [row["val_loss"] for row in validated],
+                "s--",
+                markersize=3,
+                color=basic.ORANGE,
+                label="validation",
+            )
             axes[1].plot(at, [row["val_dice"] for row in validated], "s--", markersize=3, color=basic.ORANGE)
             best = max(validated, key=lambda row: row["val_dice"])
             axes[1].plot(best["epoch"], best["val_dice"], "*", markersize=16, color=basic.RED)
-            axes[1].annotate(f"best: {best['val_dice']:.3f}\nin epoch {best['epoch']}",
-                             (best["epoch"], best["val_dice"]),
-                             xytext=(-8, -14), textcoords="offset points", ha="right", va="top")
+            axes[1].annotate(
+                f"best: {best['val_dice']:.3f}\nin epoch {best['epoch']}",
+                (best["epoch"], best["val_dice"]),
+                xytext=(-8, -14),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+            )
         for ax in axes:
             ax.grid(alpha=0.3)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -110,8 +131,14 @@ def threshold_search(table, chosen, title="Threshold search on the training data
         ax.plot(table.threshold, table.dice, "o-", color=basic.BLUE)
         top = float(table.dice.max())
         ax.plot(chosen, top, "*", markersize=16, color=basic.RED)
-        ax.annotate(f"{chosen:.2f}: Dice {top:.3f}", (chosen, top), xytext=(0, -16),
-                    textcoords="offset points", ha="center", va="top")
+        ax.annotate(
+            f"{chosen:.2f}: Dice {top:.3f}",
+            (chosen, top),
+            xytext=(0, -16),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+        )
         ax.set(xlabel="threshold on the probability", ylabel="Dice", title=title, xlim=(0, 1))
         ax.set_ylim(top=min(1.01, top + 0.05))
         ax.grid(alpha=0.3)
@@ -134,22 +161,32 @@ def quality(image, truth, found, position=None, voxel_size=None, threshold=0.5):
     low, high = np.percentile(image, [1, 99.7])
     with plt.rc_context(basic.STYLE):
         high_as_wide = extent[2] / extent[1]
-        figure, axes = plt.subplots(1, len(found), figsize=(4.7 * len(found), 4.4 * high_as_wide + 1.5), squeeze=False,
-                                    sharey=True)
+        figure, axes = plt.subplots(
+            1, len(found), figsize=(4.7 * len(found), 4.4 * high_as_wide + 1.5), squeeze=False, sharey=True
+        )
         for ax, (name, labels) in zip(axes[0], found.items()):
             found_cells = metrics.quality(truth, labels, threshold)
             ax.imshow(image[z], cmap="gray", vmin=low, vmax=high, extent=extent)
-            for ids, source, colour, line in ((found_cells.matched_true, truth, basic.SKY, "-"),
-                                              (found_cells.missed, truth, basic.ORANGE, "-"),
-                                              (found_cells.invented, labels, basic.PURPLE, "--")):
+            for ids, source, colour, line in (
+                (found_cells.matched_true, truth, basic.SKY, "-"),
+                (found_cells.missed, truth, basic.ORANGE, "-"),
+                (found_cells.invented, labels, basic.PURPLE, "--"),
+            ):
                 _outlines(ax, source[z], ids, size, colour, line)
-            ax.set(title=f"{name}\n{len(found_cells.matched_true)} right, {len(found_cells.missed)} missed, "
-                         f"{len(found_cells.invented)} invented", xlabel=f"x ({unit})")
+            ax.set(
+                title=f"{name}\n{len(found_cells.matched_true)} right, {len(found_cells.missed)} missed, "
+                f"{len(found_cells.invented)} invented",
+                xlabel=f"x ({unit})",
+            )
         axes[0, 0].set_ylabel(f"y ({unit})")
-        handles = [Line2D([], [], color=colour, linestyle=line, linewidth=2, label=words) for words, colour,
-                   line in
-                   (("true cell, found", basic.SKY, "-"), ("true cell, missed", basic.ORANGE, "-"),
-                    ("invented", basic.PURPLE, "--"))]
+        handles = [
+            Line2D([], [], color=colour, linestyle=line, linewidth=2, label=words)
+            for words, colour, line in (
+                ("true cell, found", basic.SKY, "-"),
+                ("true cell, missed", basic.ORANGE, "-"),
+                ("invented", basic.PURPLE, "--"),
+            )
+        ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(f"slice z = {z}; the numbers are of the whole volume")
     return figure
@@ -168,16 +205,22 @@ def preview(image, labels, seed=0, cube=(32, 64, 64), strength=1.0):
     rng = np.random.default_rng(seed)
     cube = [min(side, whole) for side, whole in zip(cube, image.shape)]
     box = augmentation.centred_box(rng, image.shape, np.argwhere(labels > 0), cube)
-    image, target = (torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None]
-                     for part in (augmentation.prepare(image)[box], labels[box] > 0))
+    image, target = (
+        torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))[None]
+        for part in (augmentation.prepare(image)[box], labels[box] > 0)
+    )
     shown = [("as it is", image, target)]
-    for name, steps in [(step, (step,)) for step in augmentation.STEPS] + [("all together", augmentation.STEPS)]:
+    for name, steps in [(step, (step,)) for step in augmentation.STEPS] + [
+        ("all together", augmentation.STEPS)
+    ]:
         transform = augmentation.pipeline(steps, strength, square=cube[1] == cube[2])
         for part in transform.transforms:  # always, so that there is something to see
             part.prob = 1.0
             if hasattr(part, "rand_affine"):
                 part.rand_affine.prob = 1.0
-        shown.append((name, *augmentation.augment(transform, image, target, torch.ones_like(target), seed)[:2]))
+        shown.append(
+            (name, *augmentation.augment(transform, image, target, torch.ones_like(target), seed)[:2])
+        )
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, len(shown), figsize=(2.35 * len(shown), 2.9))
         for ax, (name, cube_image, cube_target) in zip(axes, shown):

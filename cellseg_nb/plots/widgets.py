@@ -1,4 +1,5 @@
-"""What a notebook shows and asks: slices with sliders, upload, download. Only core ipywidgets, so Colab works too."""
+"""What a notebook shows and asks: slices with sliders, upload, download. Only core ipywidgets, so Colab works
+too."""
 
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from cellseg_nb.plots import basic
 
 
 def slices(volume, labels=None, voxel_size=None, **options):
-    """Three slices through a volume, with a slider for each axis; a still picture in batch runs and reports."""
+    """Three slices through a volume, with a slider for each axis; a still picture in batch runs and
+    reports."""
     if runtime.in_batch():
         basic.orthogonal(volume, labels, voxel_size=voxel_size, **options)
         return plt.show()
     from ipywidgets import IntSlider, interact
 
-    sliders = {axis: IntSlider(side // 2, 0, side - 1, description=f"slice {axis}", continuous_update=False)
-               for axis, side in zip("zyx", volume.shape)}
+    sliders = {
+        axis: IntSlider(side // 2, 0, side - 1, description=f"slice {axis}", continuous_update=False)
+        for axis, side in zip("zyx", volume.shape)
+    }
 
     def show(z, y, x):
         basic.orthogonal(volume, labels, (z, y, x), voxel_size, **options)
@@ -27,10 +31,15 @@ def slices(volume, labels=None, voxel_size=None, **options):
 
 
 def choose(images):
-    """The path behind the parameter ``images``: ``upload`` asks for a file in Colab, a Drive path mounts the Drive."""
+    """The path behind the parameter ``images``: ``upload`` asks for a file in Colab, a Drive path mounts the
+    Drive."""
     if images == "upload":
         return _upload()
-    if images.startswith("/content/drive") and runtime.in_colab() and not Path("/content/drive/MyDrive").exists():
+    if (
+        images.startswith("/content/drive")
+        and runtime.in_colab()
+        and not Path("/content/drive/MyDrive").exists()
+    ):
         from google.colab import drive
 
         drive.mount("/content/drive")
@@ -39,7 +48,9 @@ def choose(images):
 
 def _upload():
     if not runtime.in_colab():
-        raise UserError("images = 'upload' works in Colab only: here, give the path of a TIFF or of a folder of TIFFs")
+        raise UserError(
+            "images = 'upload' works in Colab only: here, give the path of a TIFF or of a folder of TIFFs"
+        )
     from google.colab import files
 
     names = list(files.upload())
@@ -63,4 +74,6 @@ def download(folder):
         return files.download(archive)
     from IPython.display import FileLink
 
-    return FileLink(Path(archive).relative_to(Path.cwd()) if Path(archive).is_relative_to(Path.cwd()) else archive)
+    return FileLink(
+        Path(archive).relative_to(Path.cwd()) if Path(archive).is_relative_to(Path.cwd()) else archive
+    )

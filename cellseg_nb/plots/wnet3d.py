@@ -1,5 +1,5 @@
-"""Figures of notebook 02: edge weights in numbers, what trainings found side by side, reconstructions, the grid of
-parameters, curves and class maps over time."""
+"""Figures of notebook 02: edge weights in numbers, what trainings found side by side, reconstructions, the
+grid of parameters, curves and class maps over time."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,11 +16,13 @@ MAP = dict(cmap="viridis", vmin=0, vmax=1)
 
 # ---------------------------------------------------------------- edge weights
 
-def rim(volume, half=2):
-    """A voxel (z, y, x) just outside a cell, so that a small patch around it shows the cell and the background.
 
-    Of the voxels of the middle slice with an ordinary brightness (30th to 60th percentile), the one that has the
-    brightest voxel of all within ``half`` voxels.
+def rim(volume, half=2):
+    """A voxel (z, y, x) just outside a cell, so that a small patch around it shows the cell and the
+    background.
+
+    Of the voxels of the middle slice with an ordinary brightness (30th to 60th percentile), the one that has
+    the brightest voxel of all within ``half`` voxels.
     """
     from scipy import ndimage
 
@@ -34,18 +36,21 @@ def rim(volume, half=2):
 
 
 def edge_weights(volume, place=None, half=2, intensity_sigma=1.0, spatial_sigma=4.0):
-    """One voxel, its neighbours in the slice, and the weight of the edge to each: brightness part, distance part,
-    and their product, as numbers."""
+    """One voxel, its neighbours in the slice, and the weight of the edge to each: brightness part, distance
+    part, and their product, as numbers."""
     import torch
 
     z, y, x = place or rim(volume, half)
-    patch = volumes.remap(volume)[z, y - half:y + half + 1, x - half:x + half + 1]
+    patch = volumes.remap(volume)[z, y - half : y + half + 1, x - half : x + half + 1]
     bright = np.exp(-((patch - patch[half, half]) ** 2) / intensity_sigma**2)
     line = ncuts.gaussian_line(half, spatial_sigma, torch.zeros((), dtype=torch.float64)).numpy()
     near = np.outer(line, line)
-    panels = (("brightness (0 to 100)", patch, "gray", None, "{:.1f}"),
-              ("equally bright?", bright, "viridis", 1, "{:.2f}"), ("close by?", near, "viridis", 1, "{:.2f}"),
-              ("edge weight: the product", bright * near, "viridis", 1, "{:.2f}"))
+    panels = (
+        ("brightness (0 to 100)", patch, "gray", None, "{:.1f}"),
+        ("equally bright?", bright, "viridis", 1, "{:.2f}"),
+        ("close by?", near, "viridis", 1, "{:.2f}"),
+        ("edge weight: the product", bright * near, "viridis", 1, "{:.2f}"),
+    )
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 4, figsize=(15, 4.3))
         for ax, (title, values, colours, top, words) in zip(axes, panels):
@@ -54,7 +59,9 @@ def edge_weights(volume, place=None, half=2, intensity_sigma=1.0, spatial_sigma=
             for (i, j), value in np.ndenumerate(values):
                 ink = "black" if value > low + 0.6 * (high - low) else "white"
                 ax.text(j, i, words.format(value), ha="center", va="center", color=ink, fontsize=14)
-            ax.add_patch(plt.Rectangle((half - 0.5, half - 0.5), 1, 1, fill=False, edgecolor=basic.RED, linewidth=3))
+            ax.add_patch(
+                plt.Rectangle((half - 0.5, half - 0.5), 1, 1, fill=False, edgecolor=basic.RED, linewidth=3)
+            )
             ax.set(title=title, xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
         figure.suptitle(f"the voxel framed in red (z {z}, y {y}, x {x}) and its neighbours in the slice")
@@ -66,16 +73,30 @@ def weight_curves(intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
     gap, distance = np.linspace(0, 3, 200), np.linspace(0, 6, 200)
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(12, 3.6))
-        axes[0].plot(gap, np.exp(-gap**2 / intensity_sigma**2), color=basic.BLUE, linewidth=2,
-                     label="pairwise: two voxels")
-        axes[0].plot(gap, np.exp(-(gap**2) ** 2 / intensity_sigma**2), "--", color=basic.ORANGE, linewidth=2,
-                     label="class mean: a voxel and its class")
+        axes[0].plot(
+            gap,
+            np.exp(-(gap**2) / intensity_sigma**2),
+            color=basic.BLUE,
+            linewidth=2,
+            label="pairwise: two voxels",
+        )
+        axes[0].plot(
+            gap,
+            np.exp(-((gap**2) ** 2) / intensity_sigma**2),
+            "--",
+            color=basic.ORANGE,
+            linewidth=2,
+            label="class mean: a voxel and its class",
+        )
         axes[0].set(xlabel="difference in brightness (of 100)", ylabel="weight", ylim=(0, 1.05))
         axes[0].legend(frameon=False)
-        axes[1].plot(distance, np.exp(-distance**2 / (2 * spatial_sigma**2)), color=basic.GREEN, linewidth=2)
+        axes[1].plot(
+            distance, np.exp(-(distance**2) / (2 * spatial_sigma**2)), color=basic.GREEN, linewidth=2
+        )
         axes[1].axvline(radius, color="black", linestyle=":")
-        axes[1].annotate(f"radius {radius}: beyond it,\nno edge", (radius, 0.25), xytext=(6, 0),
-                         textcoords="offset points")
+        axes[1].annotate(
+            f"radius {radius}: beyond it,\nno edge", (radius, 0.25), xytext=(6, 0), textcoords="offset points"
+        )
         axes[1].set(xlabel="distance (voxels)", ylabel="weight", ylim=(0, 1.05))
         for ax in axes:
             ax.grid(alpha=0.3)
@@ -83,6 +104,7 @@ def weight_curves(intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
 
 
 # ---------------------------------------------------------------- what trainings found
+
 
 def _grey(ax, plane, title):
     low, high = basic._limits(plane)
@@ -100,12 +122,15 @@ def _percent(share):
 
 
 def side_by_side(lessons, titles, truth=None, z=None):
-    """One slice, the true cells where they are known, and the probability of being a cell after each training."""
+    """One slice, the true cells where they are known, and the probability of being a cell after each
+    training."""
     image = lessons[0].image
     z = len(image) // 2 if z is None else z
     extra = 1 if truth is None else 2
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(1, extra + len(lessons), figsize=(4.1 * (extra + len(lessons)), 4.3), sharey=True)
+        figure, axes = plt.subplots(
+            1, extra + len(lessons), figsize=(4.1 * (extra + len(lessons)), 4.3), sharey=True
+        )
         _grey(axes[0], image[z], f"slice z = {z}")
         axes[0].set_ylabel("y (voxels)")
         if truth is not None:
@@ -124,8 +149,9 @@ def decoder(lessons, titles, rebuilt, z=None):
     z = len(image) // 2 if z is None else z
     low, high = basic._limits(image)
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(len(lessons), 3, figsize=(13, 4.1 * len(lessons)), squeeze=False, sharex=True,
-                                    sharey=True)
+        figure, axes = plt.subplots(
+            len(lessons), 3, figsize=(13, 4.1 * len(lessons)), squeeze=False, sharex=True, sharey=True
+        )
         for row, lesson, title, again in zip(axes, lessons, titles, rebuilt):
             grey = row[0].imshow(image[z], cmap="gray", vmin=low, vmax=high)
             shown = row[1].imshow(lesson.probability[z], **MAP)
@@ -141,12 +167,18 @@ def decoder(lessons, titles, rebuilt, z=None):
 
 
 def grid(lessons, z=None):
-    """Probability of being a cell for each learning rate (rows) and reconstruction weight (columns), as given by
-    `wnet3d_training_lessons.over_grid`; above each, SoftNCuts and the share of foreground."""
+    """Probability of being a cell for each learning rate (rows) and reconstruction weight (columns), as given
+    by `wnet3d_training_lessons.over_grid`; above each, SoftNCuts and the share of foreground."""
     rates, weights = (list(dict.fromkeys(key[i] for key in lessons)) for i in (0, 1))
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(len(rates), len(weights), figsize=(4.3 * len(weights) + 1, 4.1 * len(rates)),
-                                    sharex=True, sharey=True, squeeze=False)
+        figure, axes = plt.subplots(
+            len(rates),
+            len(weights),
+            figsize=(4.3 * len(weights) + 1, 4.1 * len(rates)),
+            sharex=True,
+            sharey=True,
+            squeeze=False,
+        )
         for (rate, weight), lesson in lessons.items():
             i, j = rates.index(rate), weights.index(weight)
             ax = axes[i, j]
@@ -163,13 +195,19 @@ def grid(lessons, z=None):
 
 
 def falling(lessons, titles):
-    """SoftNCuts over the epochs of several trainings, and the value below which the classes follow the cells."""
+    """SoftNCuts over the epochs of several trainings, and the value below which the classes follow the
+    cells."""
     with plt.rc_context(basic.STYLE):
         figure, ax = plt.subplots(figsize=(9, 3.8))
         colours = (basic.BLUE, basic.GREEN, basic.ORANGE, basic.RED)
         for lesson, title, colour, mark in zip(lessons, titles, colours, "os^D"):
-            ax.plot([row["epoch"] for row in lesson.history], [row["n_cuts"] for row in lesson.history], color=colour,
-                    marker=mark, label=title)
+            ax.plot(
+                [row["epoch"] for row in lesson.history],
+                [row["n_cuts"] for row in lesson.history],
+                color=colour,
+                marker=mark,
+                label=title,
+            )
         ax.axhline(ARRIVED, color="black", linestyle=":", label=f"arrived: {ARRIVED:g}")
         ax.set(xlabel="epoch", ylabel="SoftNCuts", yscale="log")
         ax.grid(alpha=0.3)
@@ -186,7 +224,9 @@ def classes(image, found, titles, z=None):
     z = len(image) // 2 if z is None else z
     columns = 1 + max(len(one) for one in found)
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(len(found), columns, figsize=(4.1 * columns, 4.2 * len(found)), squeeze=False)
+        figure, axes = plt.subplots(
+            len(found), columns, figsize=(4.1 * columns, 4.2 * len(found)), squeeze=False
+        )
         for row, one, title in zip(axes, found, titles):
             _grey(row[0], image[z], f"{title}: slice z = {z}")
             row[0].set_ylabel("y (voxels)")
@@ -204,19 +244,29 @@ def classes(image, found, titles, z=None):
 
 # ---------------------------------------------------------------- the real training
 
+
 def curves(history, title=None):
     """SoftNCuts, reconstruction loss and, where there are labels, validation Dice over the epochs."""
     epochs = [row["epoch"] for row in history]
     validated = [row for row in history if "val_dice" in row]
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 3 if validated else 2, figsize=(13, 3.6))
-        for ax, term, words, colour in zip(axes, ("n_cuts", "reconstruction"), ("SoftNCuts", "reconstruction loss"),
-                                           (basic.BLUE, basic.ORANGE)):
+        for ax, term, words, colour in zip(
+            axes,
+            ("n_cuts", "reconstruction"),
+            ("SoftNCuts", "reconstruction loss"),
+            (basic.BLUE, basic.ORANGE),
+        ):
             ax.plot(epochs, [row[term] for row in history], "o-", markersize=3, color=colour)
             ax.set(ylabel=words, yscale="log" if term == "n_cuts" else "linear")
         if validated:
-            axes[2].plot([row["epoch"] for row in validated], [row["val_dice"] for row in validated], "s-",
-                         markersize=4, color=basic.GREEN)
+            axes[2].plot(
+                [row["epoch"] for row in validated],
+                [row["val_dice"] for row in validated],
+                "s-",
+                markersize=4,
+                color=basic.GREEN,
+            )
             axes[2].set(ylabel="Dice with the labels", ylim=(0, 1.03))
         for ax in axes:
             ax.set_xlabel("epoch")
@@ -228,7 +278,8 @@ def curves(history, title=None):
 
 
 def live():
-    """A ``show`` function for `monitor.Watch`: curves and class maps in one place of the notebook, redrawn in place."""
+    """A ``show`` function for `monitor.Watch`: curves and class maps in one place of the notebook, redrawn in
+    place."""
     from IPython.display import display
 
     places = {}
@@ -253,13 +304,14 @@ def over_time(plane, pictures, foreground):
     columns = min(4, 1 + len(pictures))
     lines = -(-(1 + len(pictures)) // columns)
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(lines, columns, figsize=(4.0 * columns + 1, 4.3 * lines), squeeze=False,
-                                    sharex=True, sharey=True)
+        figure, axes = plt.subplots(
+            lines, columns, figsize=(4.0 * columns + 1, 4.3 * lines), squeeze=False, sharex=True, sharey=True
+        )
         _grey(axes.flat[0], plane, "the slice")
         for ax, (epoch, found) in zip(axes.flat[1:], pictures.items()):
             shown = ax.imshow(found[foreground], **MAP)
             ax.set(title=f"after epoch {epoch}", xlabel="x (voxels)")
-        for ax in axes.flat[1 + len(pictures):]:
+        for ax in axes.flat[1 + len(pictures) :]:
             ax.set_axis_off()
         for ax in axes[:, 0]:
             ax.set_ylabel("y (voxels)")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cellseg_nb.cells import inference
 from cellseg_nb.errors import UserError
@@ -20,7 +19,9 @@ def twins(x):
 @given(shape=st.tuples(*[st.integers(1, 40)] * 3), memory=st.sampled_from([0, 10**9]), flips=st.booleans())
 def test_any_size(shape, memory, flips):
     volume = np.random.default_rng(0).random(shape, dtype=np.float32)
-    found = inference.predict(twins, volume, memory=memory, window=16, flips=flips, device="cpu", progress=False)
+    found = inference.predict(
+        twins, volume, memory=memory, window=16, flips=flips, device="cpu", progress=False
+    )
     assert found.shape == (2, *shape) and found.dtype == np.float32
     assert np.allclose(found[0], volume, atol=1e-5) and np.allclose(found[1], 1 - volume, atol=1e-5)
 
@@ -43,10 +44,14 @@ def test_the_memory_budget_decides():
         return twins(x)
 
     volume = np.zeros((32, 32, 32), np.float32)
-    inference.predict(spy, volume, memory=32**3 * 10, bytes_per_voxel=10, window=16, device="cpu", progress=False)
+    inference.predict(
+        spy, volume, memory=32**3 * 10, bytes_per_voxel=10, window=16, device="cpu", progress=False
+    )
     assert seen == [(32, 32, 32)]
     seen.clear()
-    inference.predict(spy, volume, memory=32**3 * 10 - 1, bytes_per_voxel=10, window=16, device="cpu", progress=False)
+    inference.predict(
+        spy, volume, memory=32**3 * 10 - 1, bytes_per_voxel=10, window=16, device="cpu", progress=False
+    )
     assert set(seen) == {(16, 16, 16)}
 
 

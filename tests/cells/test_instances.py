@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import ndimage as ndi
 
 from cellseg_nb.cells import instances
@@ -15,14 +14,19 @@ from cellseg_nb.evaluation import metrics
 def balls(centres, radius=5, shape=(24, 32, 48), size=(1, 1, 1)):
     """Probability 1 inside the balls; centres in voxels, radius and voxel size in the same unit."""
     grid = np.ogrid[tuple(slice(s) for s in shape)]
-    inside = [sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, size)) <= radius**2 for centre in centres]
+    inside = [
+        sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, size)) <= radius**2 for centre in centres
+    ]
     return np.any(inside, axis=0).astype(np.float32)
 
 
 APART = [(12, 10, 10), (12, 20, 36)]
 TOUCHING = [(12, 16, 15), (12, 16, 24)]
-METHODS = {"connected": instances.connected, "watershed": instances.watershed,
-           "voronoi_otsu": lambda p: instances.voronoi_otsu(p, 2.0, 0.5, threshold=0.5)}
+METHODS = {
+    "connected": instances.connected,
+    "watershed": instances.watershed,
+    "voronoi_otsu": lambda p: instances.voronoi_otsu(p, 2.0, 0.5, threshold=0.5),
+}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -62,7 +66,8 @@ def test_spots_from_another_volume():
 
 
 def test_anisotropy_is_seen():
-    """Two cells above each other, 4 voxels apart along a coarse z: apart in µm, and one blob to who ignores it."""
+    """Two cells above each other, 4 voxels apart along a coarse z: apart in µm, and one blob to who ignores
+    it."""
     size = (4, 1, 1)
     p = balls([(6, 16, 16), (9, 16, 16)], radius=7, shape=(16, 32, 32), size=size)
     assert instances.watershed(p, voxel_size=size).max() == 2
@@ -115,7 +120,8 @@ def test_what_hardly_rises_above_the_noise_is_dropped():
     kept = instances.filter_contrast(labels, image, 6)
     assert kept.dtype == np.int32 and kept.max() == 1 and np.array_equal(kept > 0, bright)
     assert instances.filter_contrast(labels, image, 0).max() == 2
-    assert np.array_equal(instances.filter_contrast(labels, 1000 * image + 7, 6), kept)  # no unit of brightness
+    # no unit of brightness
+    assert np.array_equal(instances.filter_contrast(labels, 1000 * image + 7, 6), kept)
     assert instances.filter_contrast(np.zeros_like(labels), image).max() == 0
 
 
@@ -134,7 +140,11 @@ def test_table_of_a_known_ball():
     image = np.where(labels, 7.0, 1.0)
     row = instances.table(labels, image, size).iloc[0]
     assert (row.z, row.y, row.x) == pytest.approx((12, 30, 40)) and row.mean_intensity == 7
-    assert row.volume_um3 == pytest.approx(row.volume_voxels * 0.5) == pytest.approx(4 / 3 * np.pi * 1000, rel=0.03)
+    assert (
+        row.volume_um3
+        == pytest.approx(row.volume_voxels * 0.5)
+        == pytest.approx(4 / 3 * np.pi * 1000, rel=0.03)
+    )
     assert row.equivalent_diameter_um == pytest.approx(20, rel=0.02)
     assert 0.8 < row.sphericity <= 1  # the surface of a ball made of boxes is larger than the ball's
 
@@ -149,9 +159,15 @@ def test_table_columns_rods_and_single_voxels():
     assert list(empty.columns) == instances.COLUMNS and len(empty) == 0
 
 
-@pytest.mark.parametrize("call", [lambda: instances.connected(np.zeros((4, 4))), lambda: instances.table(np.zeros((4, 4), int)),
-                                  lambda: instances.voronoi_otsu(np.zeros((4, 4, 4)), voxel_size=(1, 2)),
-                                  lambda: instances.table(np.ones((4, 4, 4), int), np.ones((4, 4, 5)))])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: instances.connected(np.zeros((4, 4))),
+        lambda: instances.table(np.zeros((4, 4), int)),
+        lambda: instances.voronoi_otsu(np.zeros((4, 4, 4)), voxel_size=(1, 2)),
+        lambda: instances.table(np.ones((4, 4, 4), int), np.ones((4, 4, 5))),
+    ],
+)
 def test_bad_input(call):
     with pytest.raises(UserError):
         call()

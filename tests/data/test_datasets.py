@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from servers import Server
 
 from cellseg_nb.data import datasets, download, splitting
@@ -90,12 +89,21 @@ def set_up(server, archive, tmp_path):
     """(server, get): the archive on the server, and the call that a user makes."""
     server.zenodo("11095111", "DATASET_WITH_GT.zip", archive)
     book = tmp_path / "registry.json"
-    book.write_text(json.dumps({"cellseg3d": {
-        "title": "t", "url": f"https://zenodo.org{ZENODO}?download=1",
-                                              "sha256": hashlib.sha256(archive).hexdigest(),
-        "voxel_size": [5, 5, 5]}}))
-    return server, lambda **k: datasets.fetch("cellseg3d", tmp_path / "cache",
-                                              **{"base_url": server.url, "registry_file": book} | k)
+    book.write_text(
+        json.dumps(
+            {
+                "cellseg3d": {
+                    "title": "t",
+                    "url": f"https://zenodo.org{ZENODO}?download=1",
+                    "sha256": hashlib.sha256(archive).hexdigest(),
+                    "voxel_size": [5, 5, 5],
+                }
+            }
+        )
+    )
+    return server, lambda **k: datasets.fetch(
+        "cellseg3d", tmp_path / "cache", **{"base_url": server.url, "registry_file": book} | k
+    )
 
 
 def held(cache):
@@ -112,6 +120,7 @@ def whole(folder, archive):
 
 
 # ---------------------------------------------------------------- download
+
 
 def test_the_registry_is_that_of_the_publishers():
     known = datasets.registry()
@@ -312,12 +321,26 @@ def test_disk_full(server, tmp_path, where):
     content = zipped({"DATASET_WITH_GT/a.tif": bytes(3_000_000) + os.urandom(60_000)})
     server.zenodo("11095111", "DATASET_WITH_GT.zip", content)
     book = tmp_path / "registry.json"
-    book.write_text(json.dumps({"cellseg3d": {"title": "", "url": f"https://zenodo.org{ZENODO}",
-                                              "voxel_size": [1, 1, 1],
-                                              "sha256": hashlib.sha256(content).hexdigest()}}))
+    book.write_text(
+        json.dumps(
+            {
+                "cellseg3d": {
+                    "title": "",
+                    "url": f"https://zenodo.org{ZENODO}",
+                    "voxel_size": [1, 1, 1],
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                }
+            }
+        )
+    )
     limit = 30_000 if where == "download" else 1_000_000
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path / "cache", server.url, book, str(limit)],
-                          capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, tmp_path / "cache", server.url, book, str(limit)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("UserError") and done.stdout.count("\n") == 1, done.stdout
     assert "could not be written" in done.stdout and "free some space" in done.stdout
@@ -335,6 +358,7 @@ def test_too_little_space_is_told_before_anything_is_written(set_up, tmp_path, m
 
 # ---------------------------------------------------------------- archives
 
+
 def linked():
     held_in = io.BytesIO()
     with zipfile.ZipFile(held_in, "w") as archive:
@@ -344,11 +368,19 @@ def linked():
     return held_in.getvalue()
 
 
-@pytest.mark.parametrize("content, word", [
-    (zipped({"ok.tif": b"1", "../evil.tif": b"2"}), "outside"), (zipped({"/evil.tif": b"2"}), "outside"),
-    (zipped({"a/../../evil.tif": b"2"}), "outside"), (zipped({"C:/evil.tif": b"2"}), "outside"),
-    (zipped({"..\\evil.tif": b"2"}), "outside"), (linked(), "link"), (b"PK\x03\x04 no zip", "damaged"),
-                                           (b"", "damaged")])
+@pytest.mark.parametrize(
+    "content, word",
+    [
+        (zipped({"ok.tif": b"1", "../evil.tif": b"2"}), "outside"),
+        (zipped({"/evil.tif": b"2"}), "outside"),
+        (zipped({"a/../../evil.tif": b"2"}), "outside"),
+        (zipped({"C:/evil.tif": b"2"}), "outside"),
+        (zipped({"..\\evil.tif": b"2"}), "outside"),
+        (linked(), "link"),
+        (b"PK\x03\x04 no zip", "damaged"),
+        (b"", "damaged"),
+    ],
+)
 def test_bad_archives_leave_nothing(tmp_path, content, word):
     archive = tmp_path / "in" / "x.zip"
     archive.parent.mkdir()
@@ -367,15 +399,18 @@ def test_a_damaged_member_leaves_nothing(tmp_path):
 
 # ---------------------------------------------------------------- pairs
 
+
 @pytest.fixture
 def lay(tmp_path):
     """lay({"c1.tif": volume, ...}): write TIFFs as others would."""
+
     def write(files):
         for name, array in files.items():
             path = tmp_path / "set" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             tifffile.imwrite(path, array)
         return tmp_path / "set"
+
     return write
 
 
@@ -383,8 +418,13 @@ LABELS = (volume() > 500).astype(np.uint16)
 
 
 def test_embedseg_layout(lay):
-    folder = lay({f"Mouse-Skull-Nuclei-CBG/{part}/{kind}/X{n}.tif": LABELS if kind == "masks" else volume(n)
-                  for part, n in (("train", 1), ("train", 2), ("test", 1)) for kind in ("images", "masks")})
+    folder = lay(
+        {
+            f"Mouse-Skull-Nuclei-CBG/{part}/{kind}/X{n}.tif": LABELS if kind == "masks" else volume(n)
+            for part, n in (("train", 1), ("train", 2), ("test", 1))
+            for kind in ("images", "masks")
+        }
+    )
     found = datasets.pairs(folder)
     assert [p.name for p in found] == ["test/X1", "train/X1", "train/X2"]
     assert all(p.labels.parent.name == "masks" and p.labels.name == p.image.name for p in found)
@@ -392,12 +432,16 @@ def test_embedseg_layout(lay):
     assert image.dtype == np.float32 and labels.dtype == np.int32 and size == (5, 1, 1)
 
 
-@pytest.mark.parametrize("files", [
-    ["images/c10.tif", "images/c2.tif", "labels/c2.tif", "labels/c10.tif"],
-    ["c2.tif", "c10.tif", "Labels/c2_labels.tif", "Labels/c10_labels.tif"],
-    ["c2_image.tif", "c10_image.tif", "c2_labels.tif", "c10_labels.tif"],
-                                   ["c2.tif", "c10.tif", "c2_mask.tif", "c10_mask.tif"],
-    ["x/raw/c2.tif", "x/raw/c10.tif", "x/gt/some.tif", "x/gt/thing.tif"]])
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["images/c10.tif", "images/c2.tif", "labels/c2.tif", "labels/c10.tif"],
+        ["c2.tif", "c10.tif", "Labels/c2_labels.tif", "Labels/c10_labels.tif"],
+        ["c2_image.tif", "c10_image.tif", "c2_labels.tif", "c10_labels.tif"],
+        ["c2.tif", "c10.tif", "c2_mask.tif", "c10_mask.tif"],
+        ["x/raw/c2.tif", "x/raw/c10.tif", "x/gt/some.tif", "x/gt/thing.tif"],
+    ],
+)
 def test_own_folders(lay, files):
     found = datasets.pairs(lay({f: volume() for f in files}))
     assert [p.name for p in found] == ["c2", "c10"] and all(p.labels is not None for p in found)
@@ -413,23 +457,34 @@ def test_images_alone(lay):
     assert datasets.load(collection.pairs[0])[1] is None
 
 
-@pytest.mark.parametrize("files, words", [
-    ({}, ["holds no volume"]),
-    ({"images/a.tif": volume(), "images/b.tif": volume(), "labels/a.tif": LABELS},
-     ["2 volumes", "1 label", "look at b"]),
-    ({"a.tif": volume(), "b.tif": volume(), "a_labels.tif": LABELS}, ["b.tif has no labels"]),
-    ({"a.tif": volume(), "z_labels.tif": LABELS, "a_labels.tif": LABELS},
-     ["z_labels.tif belongs to no volume"]),
-    ({"images/a.tif": volume(), "labels/a.tif": LABELS[1:]}, ["a.tif has shape (17, 20, 22)",
-                                                              "(18, 20, 22)"]),
-    ({"images/a.tif": volume(), "labels/a.tif": volume() / 7}, ["not whole"]),
-    ({"images/a.tif": volume(), "labels/a.tif": volume().astype(np.int16) - 5}, ["negative"]),
-    ({"x/a.tif": volume(), "y/a.tif": volume()}, ["same name"])])
+@pytest.mark.parametrize(
+    "files, words",
+    [
+        ({}, ["holds no volume"]),
+        (
+            {"images/a.tif": volume(), "images/b.tif": volume(), "labels/a.tif": LABELS},
+            ["2 volumes", "1 label", "look at b"],
+        ),
+        ({"a.tif": volume(), "b.tif": volume(), "a_labels.tif": LABELS}, ["b.tif has no labels"]),
+        (
+            {"a.tif": volume(), "z_labels.tif": LABELS, "a_labels.tif": LABELS},
+            ["z_labels.tif belongs to no volume"],
+        ),
+        (
+            {"images/a.tif": volume(), "labels/a.tif": LABELS[1:]},
+            ["a.tif has shape (17, 20, 22)", "(18, 20, 22)"],
+        ),
+        ({"images/a.tif": volume(), "labels/a.tif": volume() / 7}, ["not whole"]),
+        ({"images/a.tif": volume(), "labels/a.tif": volume().astype(np.int16) - 5}, ["negative"]),
+        ({"x/a.tif": volume(), "y/a.tif": volume()}, ["same name"]),
+    ],
+)
 def test_folders_that_do_not_fit(lay, tmp_path, files, words):
     (tmp_path / "set").mkdir()
 
     def all_of_it():
         return [datasets.load(pair) for pair in datasets.pairs(lay(files))]
+
     refused(all_of_it, *words)
 
 
@@ -444,6 +499,7 @@ def test_a_file_or_nothing_is_no_folder(tmp_path):
 
 # ---------------------------------------------------------------- simulated
 
+
 def test_simulated_reads_like_the_real_ones(tmp_path):
     collection = datasets.collect("simulated", tmp_path, scale=0.25)
     assert sorted(p.name for p in collection.pairs) == ["c1", "c2", "c3", "c4", "c5", "visual"]
@@ -457,6 +513,7 @@ def test_simulated_reads_like_the_real_ones(tmp_path):
 
 
 # ---------------------------------------------------------------- the data card
+
 
 def test_survey_counts_what_is_there(tmp_path):
     folder = tmp_path / "own"
@@ -484,11 +541,15 @@ def test_figures_of_images_alone_and_of_all(tmp_path):
     found = data.survey(datasets.collect("simulated", tmp_path / "sim", scale=0.25))
     table = splitting.cube_table({r.volume: (r.z, r.y, r.x) for r in found.volumes.itertuples()}, 16)
     split = splitting.splits(table)
-    figures = {"counts": data_figures.counts(found), "sizes": data_figures.sizes(found),
-               "splits": data_figures.splits(split),
-               "cubes": data_figures.cubes(volume(), table)}
-    out = common.save(tmp_path / "out", {"seed": 0}, {"volumes": found.volumes, "splits": split}, figures,
-                        "a line")
+    figures = {
+        "counts": data_figures.counts(found),
+        "sizes": data_figures.sizes(found),
+        "splits": data_figures.splits(split),
+        "cubes": data_figures.cubes(volume(), table),
+    }
+    out = common.save(
+        tmp_path / "out", {"seed": 0}, {"volumes": found.volumes, "splits": split}, figures, "a line"
+    )
     written = {p.name for p in out.iterdir()}
     assert {"config.json", "volumes.csv", "splits.csv", "summary.json", "counts.png"} <= written
     assert pd.read_csv(out / "splits.csv").equals(split)
@@ -516,12 +577,16 @@ def test_a_single_volume_has_no_folds(tmp_path, capsys):
 
 # ---------------------------------------------------------------- folds and splits
 
+
 def test_folds():
     table = splitting.folds(["c1", "c2", "c3", "c4", "c5", "visual"])
     assert table.held_out.tolist() == ["visual", "c3", "c5"] and table.training[0] == "c1, c2, c3, c4, c5"
     assert splitting.folds(["a", "b"]).held_out.tolist() == ["a", "b"]
-    assert splitting.folds(["c3_crop", "visual_cortex", "c5x", "c1"]).held_out.tolist() == ["visual_cortex",
-                                                                                           "c3_crop", "c5x"]
+    assert splitting.folds(["c3_crop", "visual_cortex", "c5x", "c1"]).held_out.tolist() == [
+        "visual_cortex",
+        "c3_crop",
+        "c5x",
+    ]
     assert splitting.folds(["a", "b", "ab"], ["a"]).training[0] == "b, ab"
     refused(lambda: splitting.folds(["a"]), "two volumes")
     refused(lambda: splitting.folds(["a", "b"], ["q"]), "no volume", "a, b")
@@ -539,8 +604,9 @@ def test_cubes_are_those_of_the_volumes_module():
 @settings(max_examples=40, deadline=None)
 @given(counts=st.lists(st.integers(1, 12), min_size=2, max_size=6), seed=st.integers(0, 2**31))
 def test_splits_are_nested_seeded_and_apart(counts, seed):
-    cubes = pd.DataFrame([(f"v{v}", c) for v, n in enumerate(counts) for c in range(n)],
-                         columns=["volume", "cube"])
+    cubes = pd.DataFrame(
+        [(f"v{v}", c) for v, n in enumerate(counts) for c in range(n)], columns=["volume", "cube"]
+    )
     table = splitting.splits(cubes, seed=seed)
     pd.testing.assert_frame_equal(table, splitting.splits(cubes, seed=seed))
     for held_out, fold in table.groupby("held_out"):
@@ -565,10 +631,13 @@ def test_splits_of_names_seeds_and_refusals():
 
 
 def test_shared_counts_the_voxels_of_overlapping_cubes():
-    apart = splitting.splits(splitting.cube_table({"a": (128, 64, 64), "b": (128, 64, 64)}), (50,),
-                            held_out=["a"])
+    apart = splitting.splits(
+        splitting.cube_table({"a": (128, 64, 64), "b": (128, 64, 64)}), (50,), held_out=["a"]
+    )
     assert splitting.shared(apart).shared.tolist() == [0]
-    over = splitting.splits(splitting.cube_table({"a": (96, 64, 64), "b": (96, 64, 64)}), (50,), held_out=["a"])
+    over = splitting.splits(
+        splitting.cube_table({"a": (96, 64, 64), "b": (96, 64, 64)}), (50,), held_out=["a"]
+    )
     assert splitting.shared(over).shared.tolist() == [0.5]
 
 

@@ -4,8 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cellseg_nb.data import bundled, simulate
 from cellseg_nb.errors import UserError
@@ -78,6 +77,8 @@ def test_the_bundled_sample_is_what_its_readme_says():
     call = re.search(r"simulate\.volume\((.*?)\)`", text).group(1)
     image, labels = eval(f"simulate.volume({call})", {"simulate": simulate})
     for name, array in (("image", image), ("labels", labels)):
-        stored = (volumes.read if name == "image" else volumes.read_labels)(bundled.path(f"sample/sample_{name}.tif"))
+        stored = (volumes.read if name == "image" else volumes.read_labels)(
+            bundled.path(f"sample/sample_{name}.tif")
+        )
         assert np.array_equal(stored[0], array) and stored[1] == (5, 5, 5)
     assert sum(p.stat().st_size for p in bundled.path("sample").iterdir()) < 1.5e6

@@ -26,7 +26,10 @@ def done(context):
 def test_finished_runs_are_not_run_again(tmp_path):
     context = {"log": tmp_path / "log", "add": 1}
     first = grid.run(JOBS[:3], work, context, tmp_path / "runs", {"size": 3})
-    assert list(first.columns) == ["method", "fold", "seed", "threshold", "f1", "process", "seconds"] and len(first) == 6
+    assert (
+        list(first.columns) == ["method", "fold", "seed", "threshold", "f1", "process", "seconds"]
+        and len(first) == 6
+    )
     second = grid.run(JOBS, work, context, tmp_path / "runs", {"size": 3})
     assert done(context) == ["ac3", "ac5", "bc3", "bc5"] and len(second) == 8
     pandas.testing.assert_frame_equal(second[:6], first)

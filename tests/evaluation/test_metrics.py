@@ -1,11 +1,11 @@
-"""Dice and matching against slow, obvious implementations of the formulas (and StarDist's own, where it is installed)."""
+"""Dice and matching against slow, obvious implementations of the formulas (and StarDist's own, where it is
+installed)."""
 
 import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
@@ -14,7 +14,8 @@ COUNTS = ["fp", "tp", "fn", "n_true", "n_pred"]
 
 
 def random_pair(seed, shape=(6, 7, 8), cells=6):
-    """Boxes as true cells; predictions are the same boxes moved, lost, split or merged. Ids are not consecutive."""
+    """Boxes as true cells; predictions are the same boxes moved, lost, split or merged. Ids are not
+    consecutive."""
     rng = np.random.default_rng(seed)
     truth, prediction = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     for number in range(1, cells + 1):
@@ -23,15 +24,24 @@ def random_pair(seed, shape=(6, 7, 8), cells=6):
         truth[tuple(slice(c, c + s) for c, s in zip(corner, size))] = 3 * number
         moved = [max(0, c + int(rng.integers(-1, 2))) for c in corner]
         if rng.random() < 0.85:
-            prediction[tuple(slice(c, c + s) for c, s in zip(moved, size))] = int(rng.integers(1, cells + 3)) * 5
+            prediction[tuple(slice(c, c + s) for c, s in zip(moved, size))] = (
+                int(rng.integers(1, cells + 3)) * 5
+            )
     return truth, prediction
 
 
 def slow_match(truth, prediction, threshold):
     """Try every one-to-one matching: most matched pairs, then the largest sum of IoUs (StarDist's costs)."""
     true, predicted = ([i for i in np.unique(x) if i] for x in (truth, prediction))
-    iou = np.array([[((truth == t) & (prediction == p)).sum() / ((truth == t) | (prediction == p)).sum() for p in predicted]
-                    for t in true]).reshape(len(true), len(predicted))
+    iou = np.array(
+        [
+            [
+                ((truth == t) & (prediction == p)).sum() / ((truth == t) | (prediction == p)).sum()
+                for p in predicted
+            ]
+            for t in true
+        ]
+    ).reshape(len(true), len(predicted))
     if len(true) > len(predicted):
         iou = iou.T
     best, kept = -1.0, []
@@ -44,9 +54,20 @@ def slow_match(truth, prediction, threshold):
     tp, score = len(kept), float(np.sum(kept))
     fp, fn = len(predicted) - tp, len(true) - tp
     ratio = lambda a, b: a / b if b else 0.0
-    return dict(fp=fp, tp=tp, fn=fn, precision=ratio(tp, tp + fp), recall=ratio(tp, tp + fn), accuracy=ratio(tp, tp + fp + fn),
-                f1=ratio(2 * tp, 2 * tp + fp + fn), n_true=len(true), n_pred=len(predicted), mean_true_score=ratio(score, len(true)),
-                mean_matched_score=ratio(score, tp), panoptic_quality=ratio(score, tp + fp / 2 + fn / 2))
+    return dict(
+        fp=fp,
+        tp=tp,
+        fn=fn,
+        precision=ratio(tp, tp + fp),
+        recall=ratio(tp, tp + fn),
+        accuracy=ratio(tp, tp + fp + fn),
+        f1=ratio(2 * tp, 2 * tp + fp + fn),
+        n_true=len(true),
+        n_pred=len(predicted),
+        mean_true_score=ratio(score, len(true)),
+        mean_matched_score=ratio(score, tp),
+        panoptic_quality=ratio(score, tp + fp / 2 + fn / 2),
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,12 +89,16 @@ def test_equals_stardist_on_200_random_pairs(slicewise):
         ours = metrics.match(truth, prediction, slicewise=slicewise)
         for _, row in ours.iterrows():
             if slicewise:
-                theirs = matching.matching_dataset(truth, prediction, thresh=row.thresh, by_image=False, show_progress=False)
+                theirs = matching.matching_dataset(
+                    truth, prediction, thresh=row.thresh, by_image=False, show_progress=False
+                )
             else:
                 theirs = matching.matching(truth, prediction, thresh=row.thresh)
             for name in ours.columns:
                 expected = getattr(theirs, name)
-                assert row[name] == (expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-6)), (seed, name)
+                assert row[name] == (
+                    expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-6)
+                ), (seed, name)
 
 
 def test_a_perfect_match():
@@ -90,7 +115,9 @@ def test_two_halves_at_exactly_one_half():
     assert (row.tp, row.fp, row.fn) == (1, 1, 0) and row.mean_matched_score == 0.5
 
 
-@pytest.mark.parametrize("truth, prediction, expected", [(0, 0, (0, 0, 0)), (1, 0, (0, 0, 1)), (0, 1, (0, 1, 0))])
+@pytest.mark.parametrize(
+    "truth, prediction, expected", [(0, 0, (0, 0, 0)), (1, 0, (0, 0, 1)), (0, 1, (0, 1, 0))]
+)
 def test_no_cells_are_defined_values(truth, prediction, expected):
     a, b = (np.full((4, 4, 4), value, np.int32) for value in (truth, prediction))
     table = metrics.match(a, b)
@@ -133,8 +160,15 @@ def test_best_threshold():
     assert 0.3 <= best < 0.6 and table.dice.max() == 1 and len(table) == 19
 
 
-@pytest.mark.parametrize("wrong, word", [(np.zeros((2, 2, 2)), "whole numbers"), (-np.ones((2, 2, 2), int), "negative"),
-                                         (np.zeros((2, 2, 2), bool), "mask"), (np.zeros((2, 2, 3), int), "shape")])
+@pytest.mark.parametrize(
+    "wrong, word",
+    [
+        (np.zeros((2, 2, 2)), "whole numbers"),
+        (-np.ones((2, 2, 2), int), "negative"),
+        (np.zeros((2, 2, 2), bool), "mask"),
+        (np.zeros((2, 2, 3), int), "shape"),
+    ],
+)
 def test_wrong_labels(wrong, word):
     with pytest.raises(UserError, match=word):
         metrics.match(np.zeros((2, 2, 2), int), wrong)

@@ -7,8 +7,7 @@ import numpy as np
 import pandas
 import pytest
 import scipy.stats
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from cellseg_nb.data import bundled
 from cellseg_nb.errors import UserError
@@ -19,7 +18,8 @@ PRETRAINED = "WNet3D - Pretrained"
 
 @pytest.fixture(scope="module", autouse=True)
 def little_to_collect():
-    """statsmodels collects garbage at every call: half a second each, where other tests have loaded large libraries."""
+    """statsmodels collects garbage at every call: half a second each, where other tests have loaded large
+    libraries."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -41,6 +41,7 @@ def digits(number):
 
 # ---------------------------------------------------------------- the published numbers
 
+
 def test_kruskal_as_published_on_87_rows(once):
     found = statistics.compare(once, "dice", "model", resamples=10).kruskal
     assert len(once) == 87 and found.n == dict.fromkeys(once.model.unique(), 12) | {PRETRAINED: 3}
@@ -48,11 +49,31 @@ def test_kruskal_as_published_on_87_rows(once):
     assert digits(found.p) == digits(2.0617114022093387e-08)
 
 
-@pytest.mark.parametrize("rows, expected", [
-    (90, {"SwinUNetR": "1.000000", "Cellpose": "0.211321", "SegResNet": "0.076427", "StarDist": "0.056048",
-          "StarDist - default": "0.000103", "Cellpose - default": "0.000001"}),
-    (87, {"SwinUNetR": "1.000000", "Cellpose": "0.117605", "SegResNet": "0.042509", "StarDist": "0.033056"}),
-])
+@pytest.mark.parametrize(
+    "rows, expected",
+    [
+        (
+            90,
+            {
+                "SwinUNetR": "1.000000",
+                "Cellpose": "0.211321",
+                "SegResNet": "0.076427",
+                "StarDist": "0.056048",
+                "StarDist - default": "0.000103",
+                "Cellpose - default": "0.000001",
+            },
+        ),
+        (
+            87,
+            {
+                "SwinUNetR": "1.000000",
+                "Cellpose": "0.117605",
+                "SegResNet": "0.042509",
+                "StarDist": "0.033056",
+            },
+        ),
+    ],
+)
 def test_posthoc_on_all_rows_as_published_and_on_each_once(published, once, rows, expected):
     table = {90: published, 87: once}[rows]
     assert len(table) == rows
@@ -60,18 +81,26 @@ def test_posthoc_on_all_rows_as_published_and_on_each_once(published, once, rows
     assert {name: f"{posthoc.loc[PRETRAINED, name]:.6f}" for name in expected} == expected
 
 
-@pytest.mark.parametrize("model, mean, sd", [
-    ("SwinUNetR", 0.829685, 0.002778), ("Cellpose", 0.760962, 0.034985), ("SegResNet", 0.746871, 0.069419),
-    ("StarDist", 0.716169, 0.068885), ("StarDist - default", 0.605878, 0.073826),
-    ("Cellpose - default", 0.437450, 0.088021)])
+@pytest.mark.parametrize(
+    "model, mean, sd",
+    [
+        ("SwinUNetR", 0.829685, 0.002778),
+        ("Cellpose", 0.760962, 0.034985),
+        ("SegResNet", 0.746871, 0.069419),
+        ("StarDist", 0.716169, 0.068885),
+        ("StarDist - default", 0.605878, 0.073826),
+        ("Cellpose - default", 0.437450, 0.088021),
+    ],
+)
 def test_means_and_sd_at_80_percent(published, model, mean, sd):
     rows = tables.select(published, "training_percent=80")
     groups = statistics.compare(rows, "dice", "model", resamples=10).groups
     assert (round(groups["mean"][model], 6), round(groups.sd[model], 6)) == (mean, sd)
 
 
-@pytest.mark.parametrize("artifacts, mean, sd", [
-    ("included", 0.736588, 0.127254), ("excluded", 0.812688, 0.004744)])
+@pytest.mark.parametrize(
+    "artifacts, mean, sd", [("included", 0.736588, 0.127254), ("excluded", 0.812688, 0.004744)]
+)
 def test_means_and_sd_of_the_pretrained(published, artifacts, mean, sd):
     rows = tables.select(published, f"model={PRETRAINED}, artifacts={artifacts}")
     assert (round(rows.dice.mean(), 6), round(rows.dice.std(), 6)) == (mean, sd)
@@ -98,6 +127,7 @@ def test_the_two_known_facts_about_the_table(published):
 
 
 # ---------------------------------------------------------------- formulas written out
+
 
 def own_kruskal(values, groups):
     """Kruskal & Wallis 1952, with the correction for ties."""
@@ -172,6 +202,7 @@ def test_friedman_by_its_formula():
 
 # ---------------------------------------------------------------- effects, mixed model, words
 
+
 def test_effects_find_a_known_shift_and_are_seeded():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0, 1, 60), rng.normal(2, 1, 60)
@@ -187,8 +218,12 @@ def test_effects_find_a_known_shift_and_are_seeded():
 def test_mixed_model_finds_shifts_of_groups_and_blocks():
     rng = np.random.default_rng(1)
     block = rng.normal(0, 2, 30)
-    rows = [{"m": g, "fold": b, "v": block[b] + {"x": 0, "y": 1, "z": 3}[g] + rng.normal(0, 0.5)}
-            for b in range(30) for g in "xyz" for _ in range(2)]
+    rows = [
+        {"m": g, "fold": b, "v": block[b] + {"x": 0, "y": 1, "z": 3}[g] + rng.normal(0, 0.5)}
+        for b in range(30)
+        for g in "xyz"
+        for _ in range(2)
+    ]
     found = statistics.mixed(pandas.DataFrame(rows), "v", "m", "fold", reference="x")
     assert list(found.differences.group) == ["y", "z"]
     for row, truth in zip(found.differences.itertuples(), (1, 3)):
@@ -222,27 +257,31 @@ def test_save_and_groups_that_are_numbers(tmp_path):
 
 # ---------------------------------------------------------------- refused with a clear line
 
+
 def table_of(values, groups="aabb"):
     return pandas.DataFrame({"g": list(groups), "v": values})
 
 
-@pytest.mark.parametrize("table, words", [
-    (table_of([1, 2, 3, 4], "aaaa"), "only the group 'a'"),
-    (table_of([1, 2, 3, 4], "aaab"), "group 'b' of 'g' has a single value"),
-    (table_of([1, 2, np.nan, 4]), "empty (NaN) or infinite in 1 of 4 rows, first in row 3"),
-    (table_of([1, np.inf, 2, 4]), "infinite in 1 of 4 rows, first in row 2"),
-    (table_of([2, 2, 2, 2]), "all values of 'v' are 2"),
-    (table_of([1, 1, 2, 2]), "within each group"),
-    (table_of([1, 2, "n/a", 4]), "must hold numbers, not 'n/a' (row 3)"),
-    (table_of(["0,5", "0,6", "0,7", "0,8"]), "must hold numbers, not '0,5' (row 1)"),
-    (table_of([True, False, True, False]), "must hold numbers, not"),
-    (table_of([1, 2, 3, 4], ["a", "a", None, "b"]), "'g' is empty (NaN)"),
-    (table_of(pandas.array([1, 2, None, 4], "Int64")), "first in row 3"),
-    (table_of([1, 2, 3, 4]).rename(columns={"v": "w"}), "no column 'v': it has g, w"),
-    (table_of([1, 2, 3, 4]).rename(columns={"g": "h"}), "no column 'g': it has h, v"),
-    (pandas.DataFrame([[1, 2, "a"]], columns=["v", "v", "g"]), "2 columns 'v'"),
-    (table_of([1, 2, 3, 4])[:0], "no rows"),
-])
+@pytest.mark.parametrize(
+    "table, words",
+    [
+        (table_of([1, 2, 3, 4], "aaaa"), "only the group 'a'"),
+        (table_of([1, 2, 3, 4], "aaab"), "group 'b' of 'g' has a single value"),
+        (table_of([1, 2, np.nan, 4]), "empty (NaN) or infinite in 1 of 4 rows, first in row 3"),
+        (table_of([1, np.inf, 2, 4]), "infinite in 1 of 4 rows, first in row 2"),
+        (table_of([2, 2, 2, 2]), "all values of 'v' are 2"),
+        (table_of([1, 1, 2, 2]), "within each group"),
+        (table_of([1, 2, "n/a", 4]), "must hold numbers, not 'n/a' (row 3)"),
+        (table_of(["0,5", "0,6", "0,7", "0,8"]), "must hold numbers, not '0,5' (row 1)"),
+        (table_of([True, False, True, False]), "must hold numbers, not"),
+        (table_of([1, 2, 3, 4], ["a", "a", None, "b"]), "'g' is empty (NaN)"),
+        (table_of(pandas.array([1, 2, None, 4], "Int64")), "first in row 3"),
+        (table_of([1, 2, 3, 4]).rename(columns={"v": "w"}), "no column 'v': it has g, w"),
+        (table_of([1, 2, 3, 4]).rename(columns={"g": "h"}), "no column 'g': it has h, v"),
+        (pandas.DataFrame([[1, 2, "a"]], columns=["v", "v", "g"]), "2 columns 'v'"),
+        (table_of([1, 2, 3, 4])[:0], "no rows"),
+    ],
+)
 def test_bad_tables_are_refused_in_one_line(table, words):
     table.attrs["source"] = "my.csv"
     with pytest.raises(UserError) as caught:
@@ -250,23 +289,31 @@ def test_bad_tables_are_refused_in_one_line(table, words):
     assert words in str(caught.value) and "my.csv" in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("rows, words", [
-    ([("a", 1, 1), ("a", 1, 2), ("b", 1, 1), ("c", 1, 3)], "group 'a' has 2 values in block '1'"),
-    ([("a", 1, 1), ("b", 1, 2), ("c", 1, 1), ("a", 2, 3), ("b", 2, 5)],
-     "group 'c' has 0 values in block '2'"),
-    ([("a", 1, 1), ("b", 1, 2), ("a", 2, 3), ("b", 2, 5)], "3 groups and 2 blocks or more, not 2 and 2"),
-    ([(g, b, b) for g in "abc" for b in (1, 2)], "nothing to rank"),
-])
+@pytest.mark.parametrize(
+    "rows, words",
+    [
+        ([("a", 1, 1), ("a", 1, 2), ("b", 1, 1), ("c", 1, 3)], "group 'a' has 2 values in block '1'"),
+        (
+            [("a", 1, 1), ("b", 1, 2), ("c", 1, 1), ("a", 2, 3), ("b", 2, 5)],
+            "group 'c' has 0 values in block '2'",
+        ),
+        ([("a", 1, 1), ("b", 1, 2), ("a", 2, 3), ("b", 2, 5)], "3 groups and 2 blocks or more, not 2 and 2"),
+        ([(g, b, b) for g in "abc" for b in (1, 2)], "nothing to rank"),
+    ],
+)
 def test_friedman_refuses_incomplete_blocks(rows, words):
     with pytest.raises(UserError) as caught:
         statistics.friedman(pandas.DataFrame(rows, columns=["g", "b", "v"]), "v", "g", "b")
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("rows", [
-    [("a", 1, 1.0), ("b", 1, 2.0), ("a", 1, 3.0), ("b", 1, 2.5), ("b", 1, 0.0)],  # one block
-    [("a", 1, 1.0), ("b", 2, 2.0), ("a", 1, 3.0), ("b", 2, 2.5)],  # too few values
-])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("a", 1, 1.0), ("b", 1, 2.0), ("a", 1, 3.0), ("b", 1, 2.5), ("b", 1, 0.0)],  # one block
+        [("a", 1, 1.0), ("b", 2, 2.0), ("a", 1, 3.0), ("b", 2, 2.5)],  # too few values
+    ],
+)
 def test_mixed_refuses_what_it_cannot_fit(rows):
     with pytest.raises(UserError, match="a mixed model needs"):
         statistics.mixed(pandas.DataFrame(rows, columns=["g", "b", "v"]), "v", "g", "b")
@@ -274,9 +321,17 @@ def test_mixed_refuses_what_it_cannot_fit(rows):
 
 # ---------------------------------------------------------------- tables and files
 
-@pytest.mark.parametrize("content, words", [
-    (None, "there is no table"), (b"", "no readable CSV"), (b"a;b\n1,5;2\n", "not separated by commas"),
-    (b"a,b\n1,2\n1,2,3\n", "no readable CSV"), (b"PK\x03\x04\xff\xfe", "no readable CSV")])
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (None, "there is no table"),
+        (b"", "no readable CSV"),
+        (b"a;b\n1,5;2\n", "not separated by commas"),
+        (b"a,b\n1,2\n1,2,3\n", "no readable CSV"),
+        (b"PK\x03\x04\xff\xfe", "no readable CSV"),
+    ],
+)
 def test_files_that_are_no_tables(tmp_path, content, words):
     path = tmp_path / "t.csv"
     if content is not None:
@@ -295,8 +350,12 @@ def test_select():
     assert list(tables.select(table, "t=0.5, m=y").index) == [1]
     assert list(tables.select(table, "t = 0.3").index) == [3]
     assert list(tables.select(table, "m!=x").index) == [1, 2]
-    for keep, words in (("t>0.5", "no condition"), ("q=1", "no column 'q'"), ("t=high", "holds numbers"),
-                        ("m=z", "no row is left after 'm=z'")):
+    for keep, words in (
+        ("t>0.5", "no condition"),
+        ("q=1", "no column 'q'"),
+        ("t=high", "holds numbers"),
+        ("m=z", "no row is left after 'm=z'"),
+    ):
         with pytest.raises(UserError, match=words):
             tables.select(table, keep)
 
@@ -315,6 +374,7 @@ def test_data_path(tmp_path, monkeypatch):
 
 
 # ---------------------------------------------------------------- figures
+
 
 def test_figures_say_what_they_should(once):
     import matplotlib

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
@@ -42,14 +41,17 @@ def refused(call, *words, path=None):
 @pytest.fixture
 def tif(tmp_path):
     """tif(array, **options): write a TIFF as others would, return its path."""
+
     def make(array, name="c5.tif", **options):
         path = tmp_path / name
         tifffile.imwrite(path, array, **options)
         return path
+
     return make
 
 
 # ---------------------------------------------------------------- find
+
 
 def test_find_sorts_naturally_and_skips_what_is_no_tiff(tmp_path):
     for name in ("c10.tif", "c2.TIFF", "c1.tif", "1²2.tif", "notes.txt", "._c1.tif", ".c3.tif"):
@@ -70,18 +72,26 @@ def test_find_refuses(tmp_path):
 
 # ---------------------------------------------------------------- read: what is accepted
 
+
 @settings(max_examples=40, deadline=None)
-@given(dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8", "?"]),
-       order=st.sampled_from("<>"),
-       shape=st.tuples(*[st.integers(2, 9)] * 3),
-       kind=st.sampled_from(["plain", "big", "lzw", "zlib", "ome"]),
-       seed=st.integers(0, 99))
+@given(
+    dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8", "?"]),
+    order=st.sampled_from("<>"),
+    shape=st.tuples(*[st.integers(2, 9)] * 3),
+    kind=st.sampled_from(["plain", "big", "lzw", "zlib", "ome"]),
+    seed=st.integers(0, 99),
+)
 def test_read_any_type_order_and_kind(dtype, order, shape, kind, seed):
     assume((dtype, kind) != ("f2", "ome"))  # OME knows no float16
     array = (np.random.default_rng(seed).random(shape) * 100).astype(dtype)
     array[0, 0, 0], array[-1, -1, -1] = 0, 1
-    options = {"plain": {}, "big": {"bigtiff": True}, "lzw": {"compression": "lzw"},
-               "zlib": {"compression": "zlib"}, "ome": {"ome": True, "metadata": {"axes": "ZYX"}}}[kind]
+    options = {
+        "plain": {},
+        "big": {"bigtiff": True},
+        "lzw": {"compression": "lzw"},
+        "zlib": {"compression": "zlib"},
+        "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
+    }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "volume.tif"
         tifffile.imwrite(path, array, byteorder=order, photometric="minisblack", **options)
@@ -106,20 +116,33 @@ def test_read_multi_page_files(tif, tmp_path):
         np.testing.assert_array_equal(volumes.read(path)[0], array)
 
 
-@pytest.mark.parametrize("array, options", [
-    (ramp()[None], {}), (ramp()[:, None], {"imagej": True, "metadata": {"axes": "ZCYX"}}),
-    (ramp()[None, None], {"ome": True, "metadata": {"axes": "TCZYX"}}), (ramp()[..., None], {}),
-])
+@pytest.mark.parametrize(
+    "array, options",
+    [
+        (ramp()[None], {}),
+        (ramp()[:, None], {"imagej": True, "metadata": {"axes": "ZCYX"}}),
+        (ramp()[None, None], {"ome": True, "metadata": {"axes": "TCZYX"}}),
+        (ramp()[..., None], {}),
+    ],
+)
 def test_read_drops_axes_of_length_one(tif, array, options):
     path = tif(array, photometric="minisblack", **options)
     np.testing.assert_array_equal(volumes.read(path)[0], ramp())
     np.testing.assert_array_equal(volumes.read(path, channel=0)[0], ramp())
 
 
-@pytest.mark.parametrize("axes, options", [
-    ("CZYX", {"ome": True}), ("ZCYX", {"ome": True}), ("ZCYX", {"imagej": True}),
-    ("CZYX", {}), ("ZCYX", {}), ("CZYX", {"named": False}), ("ZCYX", {"named": False}),
-])
+@pytest.mark.parametrize(
+    "axes, options",
+    [
+        ("CZYX", {"ome": True}),
+        ("ZCYX", {"ome": True}),
+        ("ZCYX", {"imagej": True}),
+        ("CZYX", {}),
+        ("ZCYX", {}),
+        ("CZYX", {"named": False}),
+        ("ZCYX", {"named": False}),
+    ],
+)
 def test_read_one_channel_of_several(tif, axes, options):
     options = dict(options)
     metadata = {"metadata": {"axes": axes}} if options.pop("named", True) else {}
@@ -145,10 +168,15 @@ def test_read_four_axes_without_names_and_without_clear_channels(tif):
 
 # ---------------------------------------------------------------- read: voxel size
 
+
 def test_voxel_size_from_imagej(tif):
     for unit, factor in (("micron", 1), ("\\u00B5m", 1), ("um", 1), ("nm", 1e-3), ("mm", 1e3)):
-        path = tif(ramp(), imagej=True, resolution=(1 / 0.4, 1 / 0.8),
-                   metadata={"axes": "ZYX", "spacing": 1.75, "unit": unit})
+        path = tif(
+            ramp(),
+            imagej=True,
+            resolution=(1 / 0.4, 1 / 0.8),
+            metadata={"axes": "ZYX", "spacing": 1.75, "unit": unit},
+        )
         assert volumes.read(path)[1] == pytest.approx((1.75 * factor, 0.8 * factor, 0.4 * factor), rel=1e-6)
     path = tif(ramp(), imagej=True, resolution=(2, 2), metadata={"axes": "ZYX", "unit": "um"})
     assert volumes.read(path)[1] == pytest.approx((1, 0.5, 0.5))  # ImageJ writes no spacing of 1
@@ -166,8 +194,9 @@ def test_voxel_size_from_ome(tif):
     assert volumes.read(tif(ramp(), ome=True, metadata={"axes": "ZYX", **sizes}))[1] is None
 
 
-@pytest.mark.parametrize("wrong", [5, (1, 2), (1, 2, 0), (1, 2, -3), (1, 2, "x"), "123", (1, 2, float("nan")),
-                                   (1, 2, np.inf)])
+@pytest.mark.parametrize(
+    "wrong", [5, (1, 2), (1, 2, 0), (1, 2, -3), (1, 2, "x"), "123", (1, 2, float("nan")), (1, 2, np.inf)]
+)
 def test_voxel_size_that_is_none(tif, wrong):
     path = tif(ramp())
     refused(lambda: volumes.read(path, voxel_size=wrong), "three positive numbers", "µm")
@@ -175,23 +204,31 @@ def test_voxel_size_that_is_none(tif, wrong):
 
 # ---------------------------------------------------------------- read: what is refused
 
-@pytest.mark.parametrize("array, options, words", [
-    (ramp()[0], {}, ["2D"]),
-    (ramp()[0, 0], {}, ["2D"]),
-    (ramp((20, 22, 3), np.uint8), {"photometric": "rgb"}, ["RGB", "grey"]),
-    (ramp((20, 22, 4), np.uint8), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, ["RGB", "grey"]),
-    (ramp((18, 20, 22, 3), np.uint8), {"photometric": "rgb"}, ["RGB", "channel=0"]),
-    (ramp((3, 20, 22)), {"imagej": True, "metadata": {"axes": "CYX"}}, ["2D with 3 channels"]),
-    (ramp((3, *SHAPE)), {"imagej": True, "metadata": {"axes": "TZYX"}}, ["time series of 3"]),
-    (ramp((2, 18, 3, 20, 22)), {"imagej": True, "metadata": {"axes": "TZCYX"}}, ["5D hyperstack"]),
-    (ramp((2, 3, *SHAPE)), {"photometric": "minisblack"}, ["5D hyperstack"]),
-    (np.where(ramp() == 7, np.nan, ramp()), {}, ["NaN or infinite", "(0, 0, 7)"]),
-    (np.where(ramp() == 250, -np.inf, ramp()).astype("f4"), {}, ["NaN or infinite", "(0, 11, 8)"]),
-    (ramp().astype("f8") * 1e300, {}, ["too large for float32"]),
-    (np.full(SHAPE, 7, np.uint16), {}, ["same value (7)"]),
-    (ramp((15, 40, 40)), {}, ["smaller than one cube", "16"]),
-    (ramp().astype(np.complex64), {}, ["complex64"]),
-])
+
+@pytest.mark.parametrize(
+    "array, options, words",
+    [
+        (ramp()[0], {}, ["2D"]),
+        (ramp()[0, 0], {}, ["2D"]),
+        (ramp((20, 22, 3), np.uint8), {"photometric": "rgb"}, ["RGB", "grey"]),
+        (
+            ramp((20, 22, 4), np.uint8),
+            {"photometric": "rgb", "extrasamples": ["unassalpha"]},
+            ["RGB", "grey"],
+        ),
+        (ramp((18, 20, 22, 3), np.uint8), {"photometric": "rgb"}, ["RGB", "channel=0"]),
+        (ramp((3, 20, 22)), {"imagej": True, "metadata": {"axes": "CYX"}}, ["2D with 3 channels"]),
+        (ramp((3, *SHAPE)), {"imagej": True, "metadata": {"axes": "TZYX"}}, ["time series of 3"]),
+        (ramp((2, 18, 3, 20, 22)), {"imagej": True, "metadata": {"axes": "TZCYX"}}, ["5D hyperstack"]),
+        (ramp((2, 3, *SHAPE)), {"photometric": "minisblack"}, ["5D hyperstack"]),
+        (np.where(ramp() == 7, np.nan, ramp()), {}, ["NaN or infinite", "(0, 0, 7)"]),
+        (np.where(ramp() == 250, -np.inf, ramp()).astype("f4"), {}, ["NaN or infinite", "(0, 11, 8)"]),
+        (ramp().astype("f8") * 1e300, {}, ["too large for float32"]),
+        (np.full(SHAPE, 7, np.uint16), {}, ["same value (7)"]),
+        (ramp((15, 40, 40)), {}, ["smaller than one cube", "16"]),
+        (ramp().astype(np.complex64), {}, ["complex64"]),
+    ],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_read_refuses(tif, array, options, words):
     path = tif(array, **options)
@@ -206,12 +243,19 @@ def test_check_counts_the_bad_voxels():
     refused(lambda: volumes.check(array, "tissue"), "2 voxels", "(3, 4, 5)", path="tissue")
 
 
-@pytest.mark.parametrize("array, word", [
-    (ramp((20, 20)), "2D"), (ramp((2, *SHAPE)), "4D"), (ramp((2, 2, *SHAPE)), "5D"),
-    (ramp((1, 20, 20)), "2D"),
-    (ramp((20, 20, 3)), "RGB"), (np.array("text"), "real numbers"), (np.zeros((0, 20, 20)), "empty"),
-    (np.array([[[None]]]), "real numbers"),
-])
+@pytest.mark.parametrize(
+    "array, word",
+    [
+        (ramp((20, 20)), "2D"),
+        (ramp((2, *SHAPE)), "4D"),
+        (ramp((2, 2, *SHAPE)), "5D"),
+        (ramp((1, 20, 20)), "2D"),
+        (ramp((20, 20, 3)), "RGB"),
+        (np.array("text"), "real numbers"),
+        (np.zeros((0, 20, 20)), "empty"),
+        (np.array([[[None]]]), "real numbers"),
+    ],
+)
 def test_check_refuses(array, word):
     refused(lambda: volumes.check(array), word)
 
@@ -246,12 +290,16 @@ def test_read_refuses_truncated_files(tmp_path, kind, part, capfd):
             for plane in noise:
                 writer.write(plane, metadata=None, contiguous=False)
     else:
-        options = {"plain": {}, "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
-                   "big": {"bigtiff": True},
-                   "ome": {"ome": True, "metadata": {"axes": "ZYX"}}, "zlib": {"compression": "zlib"}}
+        options = {
+            "plain": {},
+            "imagej": {"imagej": True, "metadata": {"axes": "ZYX"}},
+            "big": {"bigtiff": True},
+            "ome": {"ome": True, "metadata": {"axes": "ZYX"}},
+            "zlib": {"compression": "zlib"},
+        }
         tifffile.imwrite(path, noise, **options[kind])
     whole = path.read_bytes()
-    path.write_bytes(whole[:int(len(whole) * part)])
+    path.write_bytes(whole[: int(len(whole) * part)])
     if (kind, part) == ("imagej", 0.99):  # only headers that ImageJ never reads were cut, no voxel
         np.testing.assert_array_equal(volumes.read(path)[0], noise)
         return
@@ -261,14 +309,22 @@ def test_read_refuses_truncated_files(tmp_path, kind, part, capfd):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kind=st.sampled_from([{}, {"compression": "zlib"}, {"imagej": True, "metadata": {"axes": "ZYX"}},
-                             {"ome": True, "metadata": {"axes": "ZYX"}, "compression": "lzw"}]),
-       cut=st.floats(0.001, 1))
+@given(
+    kind=st.sampled_from(
+        [
+            {},
+            {"compression": "zlib"},
+            {"imagej": True, "metadata": {"axes": "ZYX"}},
+            {"ome": True, "metadata": {"axes": "ZYX"}, "compression": "lzw"},
+        ]
+    ),
+    cut=st.floats(0.001, 1),
+)
 def test_a_cut_file_never_gives_wrong_voxels(tmp_path, kind, cut):
     path = tmp_path / "cut.tif"
     tifffile.imwrite(path, ramp(), **kind)
     content = path.read_bytes()
-    path.write_bytes(content[:max(1, int(cut * len(content)))])
+    path.write_bytes(content[: max(1, int(cut * len(content)))])
     try:
         np.testing.assert_array_equal(volumes.read(path)[0], ramp())
     except UserError as error:
@@ -276,16 +332,26 @@ def test_a_cut_file_never_gives_wrong_voxels(tmp_path, kind, cut):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(kind=st.sampled_from([{}, {"compression": "zlib"}, {"imagej": True, "metadata": {"axes": "ZYX"}},
-                             {"bigtiff": True, "compression": "lzw"}]),
-       place=st.floats(0, 1), byte=st.integers(0, 255), cut=st.floats(0.001, 1))
+@given(
+    kind=st.sampled_from(
+        [
+            {},
+            {"compression": "zlib"},
+            {"imagej": True, "metadata": {"axes": "ZYX"}},
+            {"bigtiff": True, "compression": "lzw"},
+        ]
+    ),
+    place=st.floats(0, 1),
+    byte=st.integers(0, 255),
+    cut=st.floats(0.001, 1),
+)
 def test_a_damaged_file_gives_a_line_or_a_volume(tmp_path, kind, place, byte, cut):
     """Whatever byte is wrong and wherever the file ends: UserError in one line, or a volume; nothing else."""
     path = tmp_path / "damaged.tif"
     tifffile.imwrite(path, ramp(), **kind)
     content = bytearray(path.read_bytes())
     content[int(place * min(600, len(content) - 1))] = byte
-    path.write_bytes(content[:max(1, int(cut * len(content)))])
+    path.write_bytes(content[: max(1, int(cut * len(content)))])
     try:
         volume, _ = volumes.read(path)
         assert volume.ndim == 3
@@ -295,30 +361,47 @@ def test_a_damaged_file_gives_a_line_or_a_volume(tmp_path, kind, place, byte, cu
 
 def bigtiff_header(side, compression, content, count=None):
     """A BigTIFF that declares one plane of ``side`` x ``side`` float32 and holds ``content``."""
-    tags = [(256, 4, side), (257, 4, side), (258, 3, 32), (259, 3, compression), (262, 3, 1), (273, 16, 400),
-            (277, 3, 1), (278, 4, side), (279, 16, len(content) if count is None else count), (339, 3, 3)]
+    tags = [
+        (256, 4, side),
+        (257, 4, side),
+        (258, 3, 32),
+        (259, 3, compression),
+        (262, 3, 1),
+        (273, 16, 400),
+        (277, 3, 1),
+        (278, 4, side),
+        (279, 16, len(content) if count is None else count),
+        (339, 3, 3),
+    ]
     body = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(tags))
     for code, kind, value in tags:
         body += struct.pack("<HHQQ", code, kind, 1, value)
     return (body + bytes(8)).ljust(400, b"\0") + content
 
 
-@pytest.mark.parametrize("compression, content, count", [
-    (1, b"little", None), (1, b"little", 4 * 32768**2), (8, zlib.compress(bytes(5000)), None),
-    (5, b"x" * 50, None),
-    (50000, b"little", None),
-])
+@pytest.mark.parametrize(
+    "compression, content, count",
+    [
+        (1, b"little", None),
+        (1, b"little", 4 * 32768**2),
+        (8, zlib.compress(bytes(5000)), None),
+        (5, b"x" * 50, None),
+        (50000, b"little", None),
+    ],
+)
 def test_read_refuses_4_gb_headers_before_allocating(tmp_path, compression, content, count):
     path = tmp_path / "header.tif"
     path.write_bytes(bigtiff_header(32768, compression, content, count))
     with tifffile.TiffFile(path) as file:
         assert file.is_bigtiff and file.series[0].nbytes == 2**32
-    limited = ("import resource, sys; from cellseg_nb import volumes, errors; "
-               "import tifffile, psutil, imagecodecs\n"
-               "used = psutil.Process().memory_info().vms\n"
-               "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2)\n"
-               "try: volumes.read(sys.argv[1])\n"
-               "except errors.UserError as error: print(error)")
+    limited = (
+        "import resource, sys; from cellseg_nb import volumes, errors; "
+        "import tifffile, psutil, imagecodecs\n"
+        "used = psutil.Process().memory_info().vms\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + 2**30,) * 2)\n"
+        "try: volumes.read(sys.argv[1])\n"
+        "except errors.UserError as error: print(error)"
+    )
     out = subprocess.run([sys.executable, "-c", limited, path], capture_output=True, text=True, check=True)
     assert "truncated" in out.stdout and str(path) in out.stdout and out.stdout.count("\n") == 1
 
@@ -379,8 +462,9 @@ def test_permissions(as_nobody):
     locked.mkdir()
     (locked / "old.json").write_text("old")
     locked.chmod(0o500)
-    refused(lambda: files.write_json(locked / "old.json", {}), "Permission denied", "another folder",
-            path=locked)
+    refused(
+        lambda: files.write_json(locked / "old.json", {}), "Permission denied", "another folder", path=locked
+    )
     refused(lambda: files.writable_folder(locked), "Permission denied", path=locked)
     refused(lambda: files.writable_folder(locked / "new"), "Permission denied", path=locked)
     locked.chmod(0)
@@ -391,6 +475,7 @@ def test_permissions(as_nobody):
 
 
 # ---------------------------------------------------------------- labels
+
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", ">u2", "i4", "u4", "i8", "f4", ">f8"])
 def test_read_labels(tif, dtype):
@@ -403,12 +488,19 @@ def test_read_labels_small_or_empty_is_fine(tif):
     assert volumes.read_labels(tif(np.zeros((2, 5, 6), np.uint8)))[0].max() == 0
 
 
-@pytest.mark.parametrize("array, word", [
-    (ramp() / 7, "not whole"), (np.where(ramp() == 3, np.nan, ramp()), "not whole"),
-    (-ramp().astype("i4"), "negative"),
-    (ramp().astype("u4") + 2**31, "2147483647"), (ramp().astype("f4") - 1, "negative"), (ramp()[0], "2D"),
-    (ramp().astype("f8") * 1e300, "2147483647"), (ramp().astype("c8"), "complex64"),
-])
+@pytest.mark.parametrize(
+    "array, word",
+    [
+        (ramp() / 7, "not whole"),
+        (np.where(ramp() == 3, np.nan, ramp()), "not whole"),
+        (-ramp().astype("i4"), "negative"),
+        (ramp().astype("u4") + 2**31, "2147483647"),
+        (ramp().astype("f4") - 1, "negative"),
+        (ramp()[0], "2D"),
+        (ramp().astype("f8") * 1e300, "2147483647"),
+        (ramp().astype("c8"), "complex64"),
+    ],
+)
 def test_read_labels_refuses(tif, array, word):
     path = tif(array)
     refused(lambda: volumes.read_labels(path), word, path=path)
@@ -429,10 +521,15 @@ def test_more_cells_than_16_bits_hold(tmp_path, compress):
 
 # ---------------------------------------------------------------- write
 
+
 @settings(max_examples=40, deadline=None)
-@given(dtype=st.sampled_from(["?", "u1", "i1", "u2", ">u2", "i4", "i8", "f2", "f4", ">f4", "f8"]),
-       shape=st.tuples(*[st.integers(2, 7)] * 3), seed=st.integers(0, 99), compress=st.booleans(),
-       voxel_size=st.none() | st.tuples(*[st.floats(0.01, 100)] * 3))
+@given(
+    dtype=st.sampled_from(["?", "u1", "i1", "u2", ">u2", "i4", "i8", "f2", "f4", ">f4", "f8"]),
+    shape=st.tuples(*[st.integers(2, 7)] * 3),
+    seed=st.integers(0, 99),
+    compress=st.booleans(),
+    voxel_size=st.none() | st.tuples(*[st.floats(0.01, 100)] * 3),
+)
 def test_write_and_read_again(dtype, shape, seed, compress, voxel_size):
     array = np.random.default_rng(seed).integers(0, 120, shape).astype(dtype)
     array[0, 0, 0], array[-1, -1, -1] = 0, 1
@@ -472,9 +569,18 @@ def test_negative_whole_numbers_become_float(tmp_path):
     np.testing.assert_array_equal(volumes.read(tmp_path / "a.tif")[0], ramp().astype(int) - 100)
 
 
-@pytest.mark.parametrize("array", [
-    ramp()[0], ramp((1, 2, *SHAPE)), ramp().astype(complex), np.zeros((0, 3, 3)), np.full((2, 2, 2), 2**33),
-    np.full((2, 2, 2), -(2**25)), np.array([[["text"]]])])
+@pytest.mark.parametrize(
+    "array",
+    [
+        ramp()[0],
+        ramp((1, 2, *SHAPE)),
+        ramp().astype(complex),
+        np.zeros((0, 3, 3)),
+        np.full((2, 2, 2), 2**33),
+        np.full((2, 2, 2), -(2**25)),
+        np.array([[["text"]]]),
+    ],
+)
 def test_write_refuses(tmp_path, array):
     path = tmp_path / "out.tif"
     path.write_bytes(b"older")
@@ -486,10 +592,10 @@ def test_write_refuses(tmp_path, array):
 def test_files_in_the_way(tmp_path):
     (tmp_path / "file").write_text("here")
     refused(lambda: files.writable_folder(tmp_path / "file"), "file is in the way", path=tmp_path / "file")
-    refused(lambda: files.writable_folder(tmp_path / "file" / "in"), "file is in the way",
-            path=tmp_path / "file")
-    refused(lambda: files.write_json(tmp_path / "file" / "a.json", 1), "could not be written",
-            path=tmp_path)
+    refused(
+        lambda: files.writable_folder(tmp_path / "file" / "in"), "file is in the way", path=tmp_path / "file"
+    )
+    refused(lambda: files.write_json(tmp_path / "file" / "a.json", 1), "could not be written", path=tmp_path)
     refused(lambda: files.write_json(tmp_path, 1), "is a folder", path=tmp_path)
     assert files.writable_folder(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b"
     assert files.writable_folder(tmp_path / "a" / "b").is_dir()
@@ -559,8 +665,9 @@ def test_disk_full_in_the_middle_of_a_write(tmp_path):
     names = ["a.tif", "b.tif", "c.tif", "d.json", "e.csv", "f.pt", "g.safetensors"]
     for name in names:
         (tmp_path / name).write_text("older")
-    out = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True,
-                         check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=True
+    )
     said = json.loads(out.stdout)
     assert list(said) == names
     for name, line in said.items():
@@ -571,11 +678,21 @@ def test_disk_full_in_the_middle_of_a_write(tmp_path):
 
 
 def test_write_json_and_table(tmp_path):
-    values = {"cells": np.int64(3), "dice": np.float32(0.5), "shape": np.arange(3), "from": tmp_path,
-              "µm": None}
+    values = {
+        "cells": np.int64(3),
+        "dice": np.float32(0.5),
+        "shape": np.arange(3),
+        "from": tmp_path,
+        "µm": None,
+    }
     files.write_json(tmp_path / "a.json", values)
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {
-        "cells": 3, "dice": 0.5, "shape": [0, 1, 2], "from": str(tmp_path), "µm": None}
+        "cells": 3,
+        "dice": 0.5,
+        "shape": [0, 1, 2],
+        "from": str(tmp_path),
+        "µm": None,
+    }
     with pytest.raises(TypeError):
         files.write_json(tmp_path / "a.json", object())
     table = pd.DataFrame({"cell": [1, 2], "volume": [0.5, 1.5]}, index=["x", "y"])
@@ -661,8 +778,10 @@ def test_rescale():
 
 # ---------------------------------------------------------------- real volumes
 
-@pytest.mark.skipif("CELLSEG_NB_REAL_DATA" not in os.environ,
-                    reason="set CELLSEG_NB_REAL_DATA to the real volumes")
+
+@pytest.mark.skipif(
+    "CELLSEG_NB_REAL_DATA" not in os.environ, reason="set CELLSEG_NB_REAL_DATA to the real volumes"
+)
 def test_real_volumes():
     folder = Path(os.environ["CELLSEG_NB_REAL_DATA"])
     volume, voxel_size = volumes.read(folder / "mesospim" / "c5_image.tif")

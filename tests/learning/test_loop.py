@@ -1,11 +1,11 @@
-"""The loop: exact resume (also after SIGKILL), atomic checkpoints, clear refusals, balance, early warnings."""
+"""The loop: exact resume (also after SIGKILL), atomic checkpoints, clear refusals, balance, early
+warnings."""
 
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 import numpy as np
 import pytest
@@ -34,7 +34,10 @@ def fit(folder=None, callbacks=(), **changes):
 
 
 def same(a, b):
-    return all(torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y)
+        for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+    )
 
 
 def test_seeded_and_deterministic():
@@ -92,8 +95,15 @@ def test_no_temporary_files_left(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [loop.CHECKPOINT]
 
 
-@pytest.mark.parametrize("change, word", [(dict(channels=(8, 8, 8, 8)), "channels"), (dict(seed=5), "seed"),
-                                          (dict(share=0.5), "share"), (dict(epochs=9), "epochs")])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (dict(channels=(8, 8, 8, 8)), "channels"),
+        (dict(seed=5), "seed"),
+        (dict(share=0.5), "share"),
+        (dict(epochs=9), "epochs"),
+    ],
+)
 def test_checkpoint_of_another_run(tmp_path, change, word):
     fit(tmp_path)
     before = (tmp_path / loop.CHECKPOINT).read_bytes()
@@ -102,7 +112,9 @@ def test_checkpoint_of_another_run(tmp_path, change, word):
     assert (tmp_path / loop.CHECKPOINT).read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not a checkpoint at all"])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b"not a checkpoint at all"]
+)
 def test_damaged_checkpoint(tmp_path, damage):
     fit(tmp_path)
     path = tmp_path / loop.CHECKPOINT
@@ -161,7 +173,9 @@ def test_load_of_another_method_or_nothing(tmp_path):
 
 def test_load_state_names_what_is_wrong():
     model = torch.nn.Linear(2, 3)
-    with pytest.raises(UserError, match="missing 1 .bias.; surplus 1 .other.; misshapen 1 .weight: .5, 5. instead of .3, 2."):
+    with pytest.raises(
+        UserError, match="missing 1 .bias.; surplus 1 .other.; misshapen 1 .weight: .5, 5. instead of .3, 2."
+    ):
         loop.load_state(model, {"weight": torch.zeros(5, 5), "other": torch.zeros(1)}, "file.pth")
 
 
@@ -184,7 +198,9 @@ def test_balance_keeps_the_pulls_comparable():
     p, _ = model(x)
     p = p.detach().requires_grad_()
     cut = torch.autograd.grad(loss.n_cuts_weight * loss.cut(p, x, **loss.sigmas), p)[0].norm()
-    rec = torch.autograd.grad(loss.rec_weight * torch.nn.functional.mse_loss(model.decoder(p), x), p)[0].norm()
+    rec = torch.autograd.grad(loss.rec_weight * torch.nn.functional.mse_loss(model.decoder(p), x), p)[
+        0
+    ].norm()
     assert float(rec / cut) == pytest.approx(0.1, rel=1e-3)
     fixed = WNetLoss(balance="fixed", rec_weight=0.25)
     fixed.start_epoch(model, x)
@@ -199,7 +215,9 @@ def test_both_forms_both_reconstructions_three_classes(form, reconstruction):
     assert method.classes(blobs(), progress=False).shape == (3, 24, 24, 24)
 
 
-@pytest.mark.parametrize("wrong", [dict(form="x"), dict(reconstruction="l1"), dict(balance="by hand"), dict(cube=20)])
+@pytest.mark.parametrize(
+    "wrong", [dict(form="x"), dict(reconstruction="l1"), dict(balance="by hand"), dict(cube=20)]
+)
 def test_wrong_options(wrong):
     with pytest.raises(UserError):
         fit(**wrong)
@@ -221,7 +239,9 @@ def test_early_warnings():
 
 def test_watch_records_shares_and_draws():
     drawn = []
-    watch = monitor.Watch(blobs(), show=lambda history, plane, classes: drawn.append((plane.shape, classes.shape)), every=2)
+    watch = monitor.Watch(
+        blobs(), show=lambda history, plane, classes: drawn.append((plane.shape, classes.shape)), every=2
+    )
     _, history = fit(callbacks=[watch])
     assert all(sum(row["shares"]) == pytest.approx(1, abs=1e-4) for row in history)
     assert drawn == [((24, 24), (2, 24, 24))] * 3
@@ -237,13 +257,16 @@ def test_enough_is_enough():
 
 
 def test_another_start_where_one_led_to_broad_regions(monkeypatch, capsys, tmp_path):
-    """Killed in its second start, the run resumes there, and ends with the same bits as one that nobody disturbed."""
+    """Killed in its second start, the run resumes there, and ends with the same bits as one that nobody
+    disturbed."""
     monkeypatch.setattr(monitor, "SOON", 2)
     monkeypatch.setattr(monitor, "STUCK", 0.0)  # every start is an unlucky one
     seen = []
 
     def run(folder, *callbacks):
-        return fit(tmp_path / folder, [*callbacks, lambda history, model: seen.append(len(history))], restarts=2)
+        return fit(
+            tmp_path / folder, [*callbacks, lambda history, model: seen.append(len(history))], restarts=2
+        )
 
     def killed(history, model):
         if len(seen) == 8 + 3:
@@ -256,7 +279,7 @@ def test_another_start_where_one_led_to_broad_regions(monkeypatch, capsys, tmp_p
     with pytest.raises(KeyboardInterrupt):
         run("two", killed)
     resumed, again = run("two")
-    assert seen[8 + 3:] == [2, 1, 2, 3, 4]  # of the second start, only what was not saved
+    assert seen[8 + 3 :] == [2, 1, 2, 3, 4]  # of the second start, only what was not saved
     assert same(undisturbed, resumed) and [row["loss"] for row in again] == [row["loss"] for row in history]
 
 

@@ -1,5 +1,5 @@
-"""The comparison: who is given what, what is run again, the tidy table, bad input. With small methods that need no
-training; those with networks are in test_rivals.py and test_notebook_05.py."""
+"""The comparison: who is given what, what is run again, the tidy table, bad input. With small methods that
+need no training; those with networks are in test_rivals.py and test_notebook_05.py."""
 
 import json
 import sys
@@ -19,9 +19,30 @@ from cellseg_nb.lessons import comparison
 from cellseg_nb.methods.otsu import OtsuMethod
 from cellseg_nb.plots import comparison as figures
 
-COLUMNS = ["method", "fold", "seed", "variant", "matching", "threshold", "f1", "precision", "recall",
-           "panoptic_quality", "tp", "fp", "fn", "n_true", "n_pred", "dice", "cells", "chosen", "fit_seconds",
-           "tune_seconds", "segment_seconds", "seconds"]
+COLUMNS = [
+    "method",
+    "fold",
+    "seed",
+    "variant",
+    "matching",
+    "threshold",
+    "f1",
+    "precision",
+    "recall",
+    "panoptic_quality",
+    "tp",
+    "fp",
+    "fn",
+    "n_true",
+    "n_pred",
+    "dice",
+    "cells",
+    "chosen",
+    "fit_seconds",
+    "tune_seconds",
+    "segment_seconds",
+    "seconds",
+]
 
 
 class Spy:
@@ -79,13 +100,30 @@ def spy(monkeypatch):
 
 
 def choice(tmp_path, names="spy", **changes):
-    given = {**dict(dataset="simulated", method_names=names, folds="auto", seeds="0", voxel_size="auto", profile="demo",
-                    epochs=0, processes=1, device="cpu", out=tmp_path / "out"), **changes}
+    given = {
+        **dict(
+            dataset="simulated",
+            method_names=names,
+            folds="auto",
+            seeds="0",
+            voxel_size="auto",
+            profile="demo",
+            epochs=0,
+            processes=1,
+            device="cpu",
+            out=tmp_path / "out",
+        ),
+        **changes,
+    }
     return comparison.check(**given)
 
 
 def prints(data, *names):
-    return [pairs.fingerprint(side[data.names.index(name)]) for side in (data.images, data.labels) for name in names]
+    return [
+        pairs.fingerprint(side[data.names.index(name)])
+        for side in (data.images, data.labels)
+        for name in names
+    ]
 
 
 def test_the_held_out_volume_is_never_given_to_fit_or_tune(spy, data, tmp_path):
@@ -114,13 +152,20 @@ def test_every_method_is_given_the_same_and_the_untaught_no_labels(spy, data, tm
 
 
 def test_changing_the_held_out_volume_changes_no_choice(data, tmp_path):
-    other = data._replace(images=[*data.images[:2], data.images[2][::-1]], labels=[*data.labels[:2], data.labels[0]])
+    other = data._replace(
+        images=[*data.images[:2], data.images[2][::-1]], labels=[*data.labels[:2], data.labels[0]]
+    )
     found = []
     for number, volumes_ in enumerate((data, other)):
         settings = choice(tmp_path / str(number), "otsu")
         table = comparison.run(settings, volumes_, ["c"])
-        found.append((OtsuMethod.load(tmp_path / str(number) / "out" / "models" / "otsu_c_0"), set(table.chosen),
-                      float(table.dice.iloc[-1])))
+        found.append(
+            (
+                OtsuMethod.load(tmp_path / str(number) / "out" / "models" / "otsu_c_0"),
+                set(table.chosen),
+                float(table.dice.iloc[-1]),
+            )
+        )
     (first, chosen, dice), (second, again, other_dice) = found
     assert vars(first) == vars(second) and chosen == again and dice != other_dice
 
@@ -137,8 +182,13 @@ def test_the_table_is_tidy_and_right(data, tmp_path):
     assert size == (2, 1, 1)
     truth = data.labels[2]
     for matching in ("3d", "slicewise"):
-        row = table[(table.fold == "c") & (table.seed == 1) & (table.variant == "tuned") & (table.matching == matching)
-                    & (table.threshold == 0.5)].iloc[0]
+        row = table[
+            (table.fold == "c")
+            & (table.seed == 1)
+            & (table.variant == "tuned")
+            & (table.matching == matching)
+            & (table.threshold == 0.5)
+        ].iloc[0]
         expected = metrics.match(truth, labels, (0.5,), slicewise=matching == "slicewise").iloc[0]
         for name in ("f1", "precision", "recall", "panoptic_quality", "tp", "fp", "fn", "n_true", "n_pred"):
             assert row[name] == pytest.approx(expected[name])
@@ -192,8 +242,11 @@ def test_a_failure_leaves_the_other_methods(spy, data, tmp_path, capsys):
 
 
 def test_nothing_found_is_a_result(spy, data, tmp_path):
-    table = comparison.run(choice(tmp_path), data._replace(labels=[label * 0 + (n != 1) for n, label in
-                                                                   enumerate(data.labels)]), ["b"])
+    table = comparison.run(
+        choice(tmp_path),
+        data._replace(labels=[label * 0 + (n != 1) for n, label in enumerate(data.labels)]),
+        ["b"],
+    )
     assert (table.n_true[table.matching == "3d"] == 0).all() and (table.f1 == 0).all()
     for figure in (figures.against_iou, figures.dice, figures.times):
         assert figure(table).axes
@@ -203,7 +256,11 @@ def test_missing_libraries_are_named_and_the_others_run(monkeypatch, tmp_path, c
     monkeypatch.setattr(comparison, "LIBRARIES", {"cellpose": ("no_such_library",)})
     assert choice(tmp_path, "otsu, cellpose")["methods"] == ["otsu"]
     said = capsys.readouterr().out.strip()
-    assert "\n" not in said and said.startswith("cellpose is left out") and 'pip install "cellseg-nb[rivals]"' in said
+    assert (
+        "\n" not in said
+        and said.startswith("cellpose is left out")
+        and 'pip install "cellseg-nb[rivals]"' in said
+    )
     with pytest.raises(UserError, match="no_such_library is not installed"):
         choice(tmp_path, "cellpose")
 
@@ -211,18 +268,28 @@ def test_missing_libraries_are_named_and_the_others_run(monkeypatch, tmp_path, c
 def test_importing_the_comparison_imports_no_rival():
     import subprocess
 
-    code = ("import sys, cellseg_nb.lessons.comparison; "
-            "print([m for m in ('tensorflow', 'cellpose', 'stardist') if m in sys.modules])")
+    code = (
+        "import sys, cellseg_nb.lessons.comparison; "
+        "print([m for m in ('tensorflow', 'cellpose', 'stardist') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("changes, message", [
-    (dict(method_names="otus"), "there is no method 'otus': choose among otsu"),
-    (dict(method_names=" , "), "methods is empty"), (dict(seeds="one"), "seeds must be a whole number, not 'one'"),
-    (dict(seeds="-1"), "seeds must be between"), (dict(profile="quick"), "profile must be one of"),
-    (dict(processes=0), "processes must be between"), (dict(voxel_size="5,1"), "voxel_size must be three"),
-    (dict(epochs=1.5), "epochs must be a whole number"), (dict(device="gpu9"), "device 'gpu9' is not available")])
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(method_names="otus"), "there is no method 'otus': choose among otsu"),
+        (dict(method_names=" , "), "methods is empty"),
+        (dict(seeds="one"), "seeds must be a whole number, not 'one'"),
+        (dict(seeds="-1"), "seeds must be between"),
+        (dict(profile="quick"), "profile must be one of"),
+        (dict(processes=0), "processes must be between"),
+        (dict(voxel_size="5,1"), "voxel_size must be three"),
+        (dict(epochs=1.5), "epochs must be a whole number"),
+        (dict(device="gpu9"), "device 'gpu9' is not available"),
+    ],
+)
 def test_bad_parameters(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         choice(tmp_path, **{"method_names": "otsu", **changes})
@@ -232,7 +299,10 @@ def test_settings_of_a_profile_and_ones_own():
     demo, paper = ({"profile": profile, "epochs": epochs} for profile, epochs in (("demo", 3), ("paper", 0)))
     assert comparison.options(demo, "otsu") == {} and comparison.options(demo, "segresnet")["epochs"] == 3
     assert comparison.options(demo, "segresnet", {"epochs": 4})["epochs"] == 4
-    assert comparison.options(paper, "stardist")["rays"] == 96 and comparison.options(paper, "wnet3d")["cube"] == 64
+    assert (
+        comparison.options(paper, "stardist")["rays"] == 96
+        and comparison.options(paper, "wnet3d")["cube"] == 64
+    )
     for name in ("otsu", "wnet3d", "segresnet", "cellpose", "stardist"):
         assert methods.get(name, **comparison.options(demo, name))
 

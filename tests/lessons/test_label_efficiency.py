@@ -1,4 +1,5 @@
-"""The label-efficiency grid: who learns from what, what is never touched, what is kept, and what bad input is told."""
+"""The label-efficiency grid: who learns from what, what is never touched, what is kept, and what bad input is
+told."""
 
 import json
 
@@ -88,7 +89,7 @@ def test_only_training_cubes_are_learned_from_and_tuned_on(folder, tmp_path, spy
     table = label_efficiency.run(choice, data)
     assert [kind for kind, *_ in spy] == ["fit", "tune", "segment"] * 4
     for number, job in enumerate(label_efficiency.jobs(choice, data)):
-        fit, tune, segment = spy[3 * number: 3 * number + 3]
+        fit, tune, segment = spy[3 * number : 3 * number + 3]
         images, labels, _ = label_efficiency.training_cubes(data, job, choice["held_out"])
         for _, seen, seen_labels in (fit, tune):
             assert all(np.array_equal(a, b) for a, b in zip(seen, images, strict=True))
@@ -109,8 +110,23 @@ def test_the_table_says_what_the_files_say(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, artefact_from="v1:18")
     table = label_efficiency.run(choice, data)
     assert list(table.columns) == [
-        "method", "fold", "volume", "training_percent", "seed", "cubes", "cells", "dice",
-        "dice_without_artefact", "f1", "precision", "recall", "n_true", "n_pred", "probability_threshold", "seconds"]
+        "method",
+        "fold",
+        "volume",
+        "training_percent",
+        "seed",
+        "cubes",
+        "cells",
+        "dice",
+        "dice_without_artefact",
+        "f1",
+        "precision",
+        "recall",
+        "n_true",
+        "n_pred",
+        "probability_threshold",
+        "seconds",
+    ]
     for row in table.to_dict("records"):
         found, size = volumes.read_labels(label_efficiency.labels_file(choice, row))
         truth = data.labels[row["volume"]]
@@ -119,11 +135,14 @@ def test_the_table_says_what_the_files_say(folder, tmp_path):
         if row["volume"] == "v1":  # cut off before the artefact, then segmented
             model = methods.get("otsu")
             model.fit(*label_efficiency.training_cubes(data, row, choice["held_out"])[:2])
-            assert row["dice_without_artefact"] == metrics.dice(truth[:18], model.segment(data.images["v1"][:18]))
+            assert row["dice_without_artefact"] == metrics.dice(
+                truth[:18], model.segment(data.images["v1"][:18])
+            )
         else:
             assert row["dice_without_artefact"] == row["dice"]
     assert (table.groupby("training_percent").cells.min().diff().dropna() > 0).all()
-    assert not {"threshold", "thresh"} & set(table)  # notebook 08 takes those for one segmentation measured again
+    # notebook 08 takes those for one segmentation measured again
+    assert not {"threshold", "thresh"} & set(table)
 
 
 def test_finished_runs_are_kept_and_new_ones_added(folder, tmp_path, spy):
@@ -133,7 +152,9 @@ def test_finished_runs_are_kept_and_new_ones_added(folder, tmp_path, spy):
     assert label_efficiency.run(choice, data).equals(first) and not spy
     more, _ = prepared(folder, tmp_path, method_names="spy", seeds="0,1")
     second = label_efficiency.run(more, data)
-    assert len(second) == 8 and len(spy) == 12 and second[second.seed == 0].reset_index(drop=True).equals(first)
+    assert (
+        len(second) == 8 and len(spy) == 12 and second[second.seed == 0].reset_index(drop=True).equals(first)
+    )
     spy.clear()
     label_efficiency.run(choice, data, start_over=True)
     assert len(spy) == 12
@@ -158,8 +179,9 @@ def test_segmentations_for_the_picture(folder, tmp_path):
         label_efficiency.segmentations(choice, data, ["otsu"], "v1", 0)
 
 
-@pytest.mark.parametrize("names, learners", [(["otsu", "wnet3d", "segresnet"], ["otsu", "segresnet"]),
-                                             (["wnet3d"], ["wnet3d"])])
+@pytest.mark.parametrize(
+    "names, learners", [(["otsu", "wnet3d", "segresnet"], ["otsu", "segresnet"]), (["wnet3d"], ["wnet3d"])]
+)
 def test_whom_labels_help(names, learners):
     assert label_efficiency.learners({"methods": names}) == learners
 
@@ -167,9 +189,17 @@ def test_whom_labels_help(names, learners):
 @pytest.mark.slow
 def test_one_small_cube_is_enough_for_networks(folder, tmp_path, monkeypatch):
     """10 % of a few cubes is one cube: smaller than what the networks usually learn from."""
-    monkeypatch.setattr(label_efficiency, "DEMO", {"wnet3d": dict(channels=(4, 4, 4, 4), cube=24, epochs=1, steps=1),
-                                             "segresnet": dict(cube=24, batch=2, epochs=1, steps=1)})
-    choice, data = prepared(folder, tmp_path, method_names="wnet3d,segresnet", percentages="1", held_out="v2", cube=20)
+    monkeypatch.setattr(
+        label_efficiency,
+        "DEMO",
+        {
+            "wnet3d": dict(channels=(4, 4, 4, 4), cube=24, epochs=1, steps=1),
+            "segresnet": dict(cube=24, batch=2, epochs=1, steps=1),
+        },
+    )
+    choice, data = prepared(
+        folder, tmp_path, method_names="wnet3d,segresnet", percentages="1", held_out="v2", cube=20
+    )
     table = label_efficiency.run(choice, data)
     assert list(table.cubes) == [1, 1] and list(table.method) == ["wnet3d", "segresnet"]
 
@@ -180,7 +210,9 @@ def test_cellpose_and_stardist_take_part(folder, tmp_path, monkeypatch):
     pytest.importorskip("stardist")
     small = dict(epochs=1, steps=2, patch=16, rays=8, filters=8, features=8)
     monkeypatch.setattr(label_efficiency, "DEMO", {"cellpose": dict(epochs=1, slices=4), "stardist": small})
-    choice, data = prepared(folder, tmp_path, method_names="cellpose,stardist", percentages="20", held_out="v2")
+    choice, data = prepared(
+        folder, tmp_path, method_names="cellpose,stardist", percentages="20", held_out="v2"
+    )
     table = label_efficiency.run(choice, data)
     assert list(table.method) == ["cellpose", "stardist"] and table.dice.between(0, 1).all()
 
@@ -195,13 +227,21 @@ def test_a_cube_too_small_for_a_network_is_named(folder, tmp_path, capsys):
         label_efficiency.run({**choice, "methods": ["swinunetr"]}, data)
 
 
-@pytest.mark.parametrize("given, words", [
-    (dict(method_names="otus"), "no method 'otus'"), (dict(method_names=" , "), "methods is empty"),
-    (dict(percentages="10,many"), "percentages must be numbers"),
-    (dict(percentages="0"), "percentages must be between"),
-    (dict(percentages="110"), "percentages must be between"), (dict(seeds="0.5"), "seeds must be a whole number"),
-    (dict(seeds="-1"), "seeds must be between"), (dict(cube=4), "cube must be 8 voxels"),
-    (dict(profile="fast"), "profile must be one of"), (dict(processes=-1), "processes must be between")])
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (dict(method_names="otus"), "no method 'otus'"),
+        (dict(method_names=" , "), "methods is empty"),
+        (dict(percentages="10,many"), "percentages must be numbers"),
+        (dict(percentages="0"), "percentages must be between"),
+        (dict(percentages="110"), "percentages must be between"),
+        (dict(seeds="0.5"), "seeds must be a whole number"),
+        (dict(seeds="-1"), "seeds must be between"),
+        (dict(cube=4), "cube must be 8 voxels"),
+        (dict(profile="fast"), "profile must be one of"),
+        (dict(processes=-1), "processes must be between"),
+    ],
+)
 def test_bad_choices(given, words, tmp_path):
     with pytest.raises(UserError, match=words):
         label_efficiency.check(out=str(tmp_path), **given)
@@ -232,16 +272,21 @@ def test_volumes_without_labels_are_refused(tmp_path):
 def test_published_values_under_our_names():
     table = published.label_efficiency()
     assert table.groupby("method").size().to_dict() == dict.fromkeys(
-        ["cellpose", "segresnet", "stardist", "swinunetr", "wnet3d"], 12)
+        ["cellpose", "segresnet", "stardist", "swinunetr", "wnet3d"], 12
+    )
     high = table[(table.method == "swinunetr") & (table.training_percent == 80)]
     assert high.dice.mean() == pytest.approx(0.829685, abs=1e-6)
 
 
 def test_paper_settings(tmp_path):
-    choice = label_efficiency.check(profile="paper", dataset="simulated", method_names="wnet3d,segresnet", out=str(tmp_path))
+    choice = label_efficiency.check(
+        profile="paper", dataset="simulated", method_names="wnet3d,segresnet", out=str(tmp_path)
+    )
     assert choice["percentages"] == [10, 20, 60, 80] and choice["cube"] == 64
     network = label_efficiency.method("segresnet", choice, 1)
-    assert network.training["share"] == 0 and network.training["seed"] == 1 and network.training["epochs"] == 50
+    assert (
+        network.training["share"] == 0 and network.training["seed"] == 1 and network.training["epochs"] == 50
+    )
     assert json.dumps(choice)
 
 
@@ -250,9 +295,16 @@ def test_figures_and_words(folder, tmp_path):
 
     choice, data = prepared(folder, tmp_path)
     table = label_efficiency.run(choice, data)
-    for figure in (efficiency.boxes(table), efficiency.boxes(table, "f1", behind=False),
-                   efficiency.price(table), efficiency.volumes(table)):
+    for figure in (
+        efficiency.boxes(table),
+        efficiency.boxes(table, "f1", behind=False),
+        efficiency.price(table),
+        efficiency.volumes(table),
+    ):
         assert figure.axes
         plt.close(figure)
-    assert label_efficiency.headline(table).startswith("otsu: Dice 0.") and len(label_efficiency.summary(table)) == 2
+    assert (
+        label_efficiency.headline(table).startswith("otsu: Dice 0.")
+        and len(label_efficiency.summary(table)) == 2
+    )
     assert list(label_efficiency.effort(table).columns) == ["cubes", "cells", "seconds, otsu"]

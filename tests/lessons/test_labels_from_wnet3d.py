@@ -11,8 +11,20 @@ from cellseg_nb.io import volumes
 from cellseg_nb.lessons import labels_from_wnet3d
 from cellseg_nb.plots import labels_from_wnet3d as figures
 
-GIVEN = dict(dataset="auto", held_out="auto", voxel_size="auto", artefact_from="auto", network="auto",
-             filter_labels=True, min_size=5, max_size=0, epochs=0, profile="demo", seed=0, device="cpu")
+GIVEN = dict(
+    dataset="auto",
+    held_out="auto",
+    voxel_size="auto",
+    artefact_from="auto",
+    network="auto",
+    filter_labels=True,
+    min_size=5,
+    max_size=0,
+    epochs=0,
+    profile="demo",
+    seed=0,
+    device="cpu",
+)
 
 
 def choose(out, **given):
@@ -58,7 +70,9 @@ def test_lessons_counts_each_filter(tmp_path, truth, made):
 
 
 def test_scores_before_and_inside_the_artefact(truth, made):
-    table = labels_from_wnet3d.scores(truth, {"wnet3d": made, "perfect": truth, "nothing": np.zeros_like(truth)}, trusted=12)
+    table = labels_from_wnet3d.scores(
+        truth, {"wnet3d": made, "perfect": truth, "nothing": np.zeros_like(truth)}, trusted=12
+    )
     found = table.loc["wnet3d"]
     assert found["invented away from the artefact"] == 1 and found["invented inside the artefact"] == 2
     assert found["missed away from the artefact"] == 1 and found["missed inside the artefact"] == 0
@@ -81,7 +95,8 @@ def test_cell_by_cell_is_mcnemars_test(truth, made):
     assert found == {"both": 3, "only_first": 1, "only_second": 0, "neither": 0, "p": 1}
     many = np.kron(np.arange(1, 13).reshape(12, 1, 1), np.ones((2, 2, 2), int))
     few = np.where(many > 10, 0, many)
-    found = labels_from_wnet3d.cell_by_cell(many, np.where(many > 11, many, 0), few)  # 1 only the first finds, 10 the second
+    # 1 only the first finds, 10 the second
+    found = labels_from_wnet3d.cell_by_cell(many, np.where(many > 11, many, 0), few)
     assert found["p"] == pytest.approx(2 * 12 / 2**11)  # by hand: 2 (C(11,0) + C(11,1)) / 2^11
     assert labels_from_wnet3d.cell_by_cell(many, few, few)["p"] == 1
     table = labels_from_wnet3d.paired(truth, {"a": truth, "b": made, "c": made}, trusted=12)
@@ -99,11 +114,18 @@ def test_simulated_volumes_have_an_artefact_that_is_known(tmp_path):
     assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="simulated_3:30"))[1] == {"simulated_3": 30}
 
 
-@pytest.mark.parametrize("given, words", [
-    (dict(network="wnet3d"), "network must be a method that learns from labels"),
-    (dict(network="unet"), "no method 'unet'"),
-    (dict(min_size=-1), "min_size must be at least 0"), (dict(max_size=2.5), "max_size must be a whole number"),
-    (dict(epochs=-1), "epochs must be"), (dict(profile="fast"), "profile must be one of"), (dict(voxel_size="1,2"), "voxel_size must be three")])
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (dict(network="wnet3d"), "network must be a method that learns from labels"),
+        (dict(network="unet"), "no method 'unet'"),
+        (dict(min_size=-1), "min_size must be at least 0"),
+        (dict(max_size=2.5), "max_size must be a whole number"),
+        (dict(epochs=-1), "epochs must be"),
+        (dict(profile="fast"), "profile must be one of"),
+        (dict(voxel_size="1,2"), "voxel_size must be three"),
+    ],
+)
 def test_bad_choices(given, words, tmp_path):
     with pytest.raises(UserError, match=words):
         choose(tmp_path, **given)
@@ -112,10 +134,18 @@ def test_bad_choices(given, words, tmp_path):
 def test_settings_of_the_profiles(tmp_path):
     demo = labels_from_wnet3d.student(choose(tmp_path))
     assert demo.name == "segresnet" and demo.training["share"] == 0 and demo.threshold == 0.5
-    paper = labels_from_wnet3d.student(choose(tmp_path, profile="paper", dataset="simulated", network="segresnet"))
-    assert paper.training["cube"] == [64] * 3 and paper.training["share"] == 0 and paper.training["epochs"] == 50
+    paper = labels_from_wnet3d.student(
+        choose(tmp_path, profile="paper", dataset="simulated", network="segresnet")
+    )
+    assert (
+        paper.training["cube"] == [64] * 3 and paper.training["share"] == 0 and paper.training["epochs"] == 50
+    )
     short = choose(tmp_path, epochs=3)
-    assert labels_from_wnet3d.student(short).training["epochs"] == labels_from_wnet3d.teacher(short).training["epochs"] == 3
+    assert (
+        labels_from_wnet3d.student(short).training["epochs"]
+        == labels_from_wnet3d.teacher(short).training["epochs"]
+        == 3
+    )
 
 
 def test_save_leaves_a_data_set_for_notebook_03(tmp_path):
@@ -125,19 +155,31 @@ def test_save_leaves_a_data_set_for_notebook_03(tmp_path):
     data, clean = labels_from_wnet3d.load(choice)
     lesson = [labels_from_wnet3d.clean_labels(labels, 42) for labels in data.labels]
     scores = labels_from_wnet3d.scores(data.test.labels, {"wnet3d": data.test.labels}, 42)
-    out = labels_from_wnet3d.save(choice, data, labels_from_wnet3d.student(choice), lesson, {"wnet3d": data.test.labels},
-                           {"scores": scores, "other": pandas.DataFrame({"a": [1]})}, {}, 0)
+    out = labels_from_wnet3d.save(
+        choice,
+        data,
+        labels_from_wnet3d.student(choice),
+        lesson,
+        {"wnet3d": data.test.labels},
+        {"scores": scores, "other": pandas.DataFrame({"a": [1]})},
+        {},
+        0,
+    )
     pairs = datasets.pairs(out / "for_training")
     assert [pair.name for pair in pairs] == data.names
     assert np.array_equal(volumes.read_labels(pairs[0].labels)[0], lesson[0])
-    assert (out / "segresnet.pt").is_file() and pandas.read_csv(out / "scores.csv").method.tolist() == ["wnet3d"]
+    assert (out / "segresnet.pt").is_file() and pandas.read_csv(out / "scores.csv").method.tolist() == [
+        "wnet3d"
+    ]
 
 
 def test_figures(truth, made):
     scores = labels_from_wnet3d.scores(truth, {"wnet3d": made}, 12)
-    for figure in (figures.side_view(truth, {"volume": None, "made": made}, 12, (2, 1, 1)),
-                   figures.invented(scores),
-                   figures.losses({"student": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}]}),
-                   figures.f1_curves(labels_from_wnet3d.f1_curves(truth, {"wnet3d": made}, 12))):
+    for figure in (
+        figures.side_view(truth, {"volume": None, "made": made}, 12, (2, 1, 1)),
+        figures.invented(scores),
+        figures.losses({"student": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}]}),
+        figures.f1_curves(labels_from_wnet3d.f1_curves(truth, {"wnet3d": made}, 12)),
+    ):
         assert figure.axes
         plt.close(figure)

@@ -1,4 +1,5 @@
-"""The steps of notebook 02: what is checked, what is read, what is kept and read again, what an interruption leaves."""
+"""The steps of notebook 02: what is checked, what is read, what is kept and read again, what an interruption
+leaves."""
 
 import json
 
@@ -16,8 +17,20 @@ from cellseg_nb.plots import wnet3d as figures
 
 matplotlib.use("Agg")
 TINY = dict(channels=(4, 4, 8, 8), cube=8, steps=1, epochs=2)
-GOOD = dict(dataset="auto", voxel_size="auto", form="class_mean", classes=2, learning_rate=0.0, rec_weight="auto",
-            epochs=0, repo="a/b", profile="demo", seed=0, device="cpu", cache="")
+GOOD = dict(
+    dataset="auto",
+    voxel_size="auto",
+    form="class_mean",
+    classes=2,
+    learning_rate=0.0,
+    rec_weight="auto",
+    epochs=0,
+    repo="a/b",
+    profile="demo",
+    seed=0,
+    device="cpu",
+    cache="",
+)
 
 
 @pytest.fixture
@@ -31,12 +44,20 @@ def pair():
     return image.astype(np.float32), labels
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"form": "mean"}, "form must be one of"), ({"classes": 1}, "classes must be between 2"),
-    ({"learning_rate": -1}, "learning_rate must be"), ({"rec_weight": "much"}, "rec_weight must be 'auto' or a number"),
-    ({"rec_weight": -0.1}, "rec_weight must be between"), ({"profile": "big"}, "profile must be one of"),
-    ({"repo": "mine"}, "repo must be owner/name"),
-    ({"epochs": 1.5}, "epochs must be a whole number"), ({"voxel_size": "1,2"}, "voxel_size must be three")])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"form": "mean"}, "form must be one of"),
+        ({"classes": 1}, "classes must be between 2"),
+        ({"learning_rate": -1}, "learning_rate must be"),
+        ({"rec_weight": "much"}, "rec_weight must be 'auto' or a number"),
+        ({"rec_weight": -0.1}, "rec_weight must be between"),
+        ({"profile": "big"}, "profile must be one of"),
+        ({"repo": "mine"}, "repo must be owner/name"),
+        ({"epochs": 1.5}, "epochs must be a whole number"),
+        ({"voxel_size": "1,2"}, "voxel_size must be three"),
+    ],
+)
 def test_bad_parameters_in_one_line(tmp_path, change, words):
     with pytest.raises(UserError, match=words) as error:
         steps.check(**{**GOOD, **change}, out=tmp_path)
@@ -101,7 +122,11 @@ def test_grid_and_real_training_are_not_done_again(choice, pair, monkeypatch):
 
     def train():
         table, tried = lessons.over_grid(choice, *pair)
-        return table, tried, steps.method(choice).fit([pair[0]], folder=steps.folder(choice, False), progress=False)
+        return (
+            table,
+            tried,
+            steps.method(choice).fit([pair[0]], folder=steps.folder(choice, False), progress=False),
+        )
 
     table, first, history = train()
     written = {path: path.stat().st_mtime_ns for path in steps.Path(choice["out"]).rglob("*.pt")}
@@ -129,7 +154,9 @@ def test_callbacks_of_the_real_training(tmp_path, choice, pair):
     pictures = steps.Pictures(place, pair[0], 3)
     method = WNet3DMethod(**{**TINY, "epochs": 3}, device="cpu")
     labels = pair[1].copy()
-    history = method.fit(data.images, folder=place, callbacks=[steps.Validate(data), pictures], progress=False)
+    history = method.fit(
+        data.images, folder=place, callbacks=[steps.Validate(data), pictures], progress=False
+    )
     assert ["val_dice" in row for row in history] == [False, True, False] and np.array_equal(labels, pair[1])
     seen = pictures.read()
     assert list(seen) == [1, 2, 3] and seen[1].shape == (2, *pictures.plane.shape)

@@ -1,5 +1,6 @@
-"""Progress bars as people see them: every method's fit, predict and tune with all defaults, in a terminal, in batch and
-in a notebook. A hook that fed a bar once replaced the network's output, and no test showed a bar."""
+"""Progress bars as people see them: every method's fit, predict and tune with all defaults, in a terminal, in
+batch and in a notebook. A hook that fed a bar once replaced the network's output, and no test showed a
+bar."""
 
 import fcntl
 import importlib.util
@@ -14,13 +15,22 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-BARS = {"otsu": "Tuning", "wnet3d": "Training", "segresnet": "Training", "swinunetr": "Training", "cellpose": "Cellpose",
-        "stardist": "StarDist"}
-SHORT = {"otsu": {}, "wnet3d": dict(channels=(8, 8, 8, 8), cube=16, steps=2, epochs=2),
-         "segresnet": dict(init_filters=8, cube=16, steps=2, epochs=2),
-         "swinunetr": dict(feature_size=12, cube=(64, 32, 32), batch=1, steps=1, epochs=1),
-         "cellpose": dict(epochs=2, slices=8, bsize=32),
-         "stardist": dict(epochs=1, steps=2, patch=16, grid=2, filters=8, rays=32)}
+BARS = {
+    "otsu": "Tuning",
+    "wnet3d": "Training",
+    "segresnet": "Training",
+    "swinunetr": "Training",
+    "cellpose": "Cellpose",
+    "stardist": "StarDist",
+}
+SHORT = {
+    "otsu": {},
+    "wnet3d": dict(channels=(8, 8, 8, 8), cube=16, steps=2, epochs=2),
+    "segresnet": dict(init_filters=8, cube=16, steps=2, epochs=2),
+    "swinunetr": dict(feature_size=12, cube=(64, 32, 32), batch=1, steps=1, epochs=1),
+    "cellpose": dict(epochs=2, slices=8, bsize=32),
+    "stardist": dict(epochs=1, steps=2, patch=16, grid=2, filters=8, rays=32),
+}
 SCRIPT = """
 from cellseg_nb import methods, simulate
 image, labels = simulate.volume(({depth}, 32, 32), 10, seed=1)
@@ -54,7 +64,8 @@ def check(names, shown):
 def in_terminal(code):
     """Run Python in a pseudo-terminal; return its exit status and all it showed there."""
     master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # in a window without width no bar is drawn
+    # in a window without width no bar is drawn
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     run = subprocess.Popen([sys.executable, "-c", code], stdout=slave, stderr=slave, stdin=subprocess.DEVNULL)
     os.close(slave)
     shown = b""
@@ -79,8 +90,13 @@ def test_in_a_terminal(names):
 
 @pytest.mark.slow
 def test_in_batch(names):
-    run = subprocess.run([sys.executable, "-c", "".join(map(script, names))], text=True, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, env={**os.environ, "CELLSEG_NB_BATCH": "1"})
+    run = subprocess.run(
+        [sys.executable, "-c", "".join(map(script, names))],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "CELLSEG_NB_BATCH": "1"},
+    )
     assert run.returncode == 0, run.stdout[-2000:]
     check(names, run.stdout)
 

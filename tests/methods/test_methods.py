@@ -75,8 +75,10 @@ def test_six_names():
 
 
 def test_importing_the_registry_imports_no_heavy_library():
-    code = ("import sys, cellseg_nb.methods; "
-            "print([m for m in ('torch', 'monai', 'cellpose', 'stardist', 'scipy') if m in sys.modules])")
+    code = (
+        "import sys, cellseg_nb.methods; "
+        "print([m for m in ('torch', 'monai', 'cellpose', 'stardist', 'scipy') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
@@ -128,6 +130,7 @@ def test_what_is_no_method_is_refused(registry):
 
 
 # ---------------------------------------------------------------- Otsu
+
 
 def test_otsu_without_tuning_is_plain_voronoi_otsu(pair):
     image, _ = pair

@@ -12,12 +12,18 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.learning import loop
 
-FAST = {"cellpose": dict(epochs=16, slices=32, bsize=32, device="cpu"),
-        "stardist": dict(epochs=14, steps=25, patch=24, grid=2, rays=32, filters=16, features=32, device="cpu")}
-SHORT = {"cellpose": dict(epochs=1, slices=8, bsize=32, device="cpu"),
-         "stardist": dict(epochs=1, steps=1, patch=16, grid=2, filters=8, rays=32, device="cpu")}
-SETTINGS = {"cellpose": ("cellprob_threshold", "flow_smooth", "min_size"),
-            "stardist": ("prob_thresh", "nms_thresh", "min_size")}
+FAST = {
+    "cellpose": dict(epochs=16, slices=32, bsize=32, device="cpu"),
+    "stardist": dict(epochs=14, steps=25, patch=24, grid=2, rays=32, filters=16, features=32, device="cpu"),
+}
+SHORT = {
+    "cellpose": dict(epochs=1, slices=8, bsize=32, device="cpu"),
+    "stardist": dict(epochs=1, steps=1, patch=16, grid=2, filters=8, rays=32, device="cpu"),
+}
+SETTINGS = {
+    "cellpose": ("cellprob_threshold", "flow_smooth", "min_size"),
+    "stardist": ("prob_thresh", "nms_thresh", "min_size"),
+}
 NAMES = pytest.mark.parametrize("name", FAST)
 slow = pytest.mark.slow
 
@@ -29,7 +35,8 @@ def pair():
 
 @pytest.fixture(scope="module")
 def trained(pair):
-    """Each method trained once, when it is first asked for: name -> (method, history, untuned labels, table)."""
+    """Each method trained once, when it is first asked for: name -> (method, history, untuned labels,
+    table)."""
     made = {}
 
     def train(name):
@@ -98,7 +105,8 @@ def test_what_was_computed_once_can_be_given(name, trained, pair):
     method = trained(name)[0]
     found = method.segment(pair[0])
     assert np.array_equal(method.segment(pair[0], method.maps(pair[0])), found)
-    assert np.array_equal(method.segment(pair[0], np.zeros(pair[0].shape)), found)  # a probability alone is not enough
+    # a probability alone is not enough
+    assert np.array_equal(method.segment(pair[0], np.zeros(pair[0].shape)), found)
 
 
 @slow
@@ -124,9 +132,12 @@ def test_stardist_segments_as_the_library_does(trained, pair):
     method = trained("stardist")[0]
     method.training["border"] = 2
     try:
-        theirs = method.model.predict_instances(augmentation.prepare(pair[0]), prob_thresh=method.prob_thresh,
-                                                nms_thresh=method.nms_thresh)[0]
-        assert np.array_equal(method.segment(pair[0]), instances.filter_size(theirs.astype(np.int32), method.min_size))
+        theirs = method.model.predict_instances(
+            augmentation.prepare(pair[0]), prob_thresh=method.prob_thresh, nms_thresh=method.nms_thresh
+        )[0]
+        assert np.array_equal(
+            method.segment(pair[0]), instances.filter_size(theirs.astype(np.int32), method.min_size)
+        )
     finally:
         method.training["border"] = 0
 
@@ -135,8 +146,10 @@ def test_stardist_segments_as_the_library_does(trained, pair):
 @NAMES
 def test_same_seed_same_start(name, pair):
     library(name)
-    losses = [methods.get(name, **SHORT[name], seed=seed).fit([pair[0]], [pair[1]], progress=False)[0]["loss"]
-              for seed in (3, 3, 4)]
+    losses = [
+        methods.get(name, **SHORT[name], seed=seed).fit([pair[0]], [pair[1]], progress=False)[0]["loss"]
+        for seed in (3, 3, 4)
+    ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0] != pytest.approx(losses[2], rel=1e-3)
 
 
@@ -161,7 +174,11 @@ def test_cellpose_as_published_resizes_and_uses_xy_slices(pair):
     library("cellpose")
     method = methods.get("cellpose", **{**SHORT["cellpose"], "planes": "xy", "rescale": True, "slices": 0})
     planes, masks = method._slices([pair[0]], [pair[1]])
-    assert len(planes) <= 24 and {plane.shape for plane in planes} == {(36, 36)} and all(mask.any() for mask in masks)
+    assert (
+        len(planes) <= 24
+        and {plane.shape for plane in planes} == {(36, 36)}
+        and all(mask.any() for mask in masks)
+    )
     method.fit([pair[0]], [pair[1]], progress=False)
     assert 3 < method.diameter < 9 and method.segment(pair[0]).shape == pair[0].shape
 
@@ -172,7 +189,9 @@ def test_not_trained_long_enough_it_gives_advice(name, pair, capsys):
     library(name)
     method = methods.get(name, **SHORT[name])
     seen = []
-    method.fit([pair[0]], [pair[1]], callbacks=[lambda history, model: seen.append(len(history))], progress=False)
+    method.fit(
+        [pair[0]], [pair[1]], callbacks=[lambda history, model: seen.append(len(history))], progress=False
+    )
     table = method.tune([pair[0]], [pair[1]])
     assert seen == [1] and table.f1.max() == 0
     assert "finds no cell in its own training volumes" in capsys.readouterr().out
@@ -194,7 +213,11 @@ def test_stardist_can_be_stopped(pair):
 def test_not_trained_and_not_there(name, pair, tmp_path):
     library(name)
     method = methods.get(name)
-    for act in (lambda: method.segment(pair[0]), lambda: method.predict(pair[0]), lambda: method.save(tmp_path)):
+    for act in (
+        lambda: method.segment(pair[0]),
+        lambda: method.predict(pair[0]),
+        lambda: method.save(tmp_path),
+    ):
         with pytest.raises(UserError, match="is not trained yet: call fit first"):
             act()
     with pytest.raises(UserError, match="does not exist|is missing"):  # and no download instead
@@ -208,8 +231,13 @@ def test_not_trained_and_not_there(name, pair, tmp_path):
 def test_bad_pairs(name, pair):
     library(name)
     method, (image, labels) = methods.get(name, **FAST[name]), pair
-    for bad, message in ((labels[:-1], "have shape"), (labels.astype(float), "hold float64"),
-                         (labels - 1, "go from -1"), (labels * 0, "only background"), (None, "need labels")):
+    for bad, message in (
+        (labels[:-1], "have shape"),
+        (labels.astype(float), "hold float64"),
+        (labels - 1, "go from -1"),
+        (labels * 0, "only background"),
+        (None, "need labels"),
+    ):
         with pytest.raises(UserError, match=message):
             method.fit([image], None if bad is None else [bad])
     with pytest.raises(UserError, match="1 volumes and 2 label"):

@@ -1,11 +1,10 @@
-"""Supervised training: losses, augmentation, balanced cubes, exact resume, best and last weights, bad input.
-"""
+"""Supervised training: losses, augmentation, balanced cubes, exact resume, best and last weights, bad
+input."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import ndimage as ndi
 
 from cellseg_nb.cells import instances
@@ -43,6 +42,7 @@ def numbers(history):
 
 # ---------------------------------------------------------------- losses
 
+
 @pytest.mark.parametrize("name", losses.WORDS)
 def test_every_loss_falls_when_the_answer_gets_better(name):
     target = torch.zeros(2, 1, 8, 8, 8)
@@ -76,8 +76,9 @@ def test_a_cube_without_cells_teaches_generalized_dice_nothing():
 def test_generalized_dice_of_one_class_is_dice():
     torch.manual_seed(0)
     found, target = torch.randn(2, 1, 8, 8, 8), (torch.rand(2, 1, 8, 8, 8) > 0.7).float()
-    assert torch.allclose(losses.loss("generalized_dice")(found, target), losses.loss("dice")(found, target),
-                          atol=1e-3)
+    assert torch.allclose(
+        losses.loss("generalized_dice")(found, target), losses.loss("dice")(found, target), atol=1e-3
+    )
 
 
 def test_unknown_loss():
@@ -87,6 +88,7 @@ def test_unknown_loss():
 
 # ---------------------------------------------------------------- augmentation
 
+
 def tensor(volume):
     return torch.from_numpy(np.ascontiguousarray(volume[:16, :16, :16], dtype=np.float32))[None]
 
@@ -95,8 +97,9 @@ def tensor(volume):
 def test_augmentation_keeps_shape_and_a_binary_target(pair, step):
     image, target = tensor(augmentation.prepare(pair[0])), tensor(pair[1] > 0)
     transform = augmentation.pipeline((step,))
-    changed = [augmentation.augment(transform, image, target, torch.ones_like(target), seed)
-               for seed in range(6)]
+    changed = [
+        augmentation.augment(transform, image, target, torch.ones_like(target), seed) for seed in range(6)
+    ]
     for x, y, valid in changed:
         assert x.shape == y.shape == valid.shape == (1, 16, 16, 16) and x.dtype == y.dtype == torch.float32
         assert set(y.unique().tolist()) <= {0.0, 1.0} and torch.isfinite(x).all()
@@ -131,21 +134,24 @@ def test_preview_is_a_figure(pair):
 
 # ---------------------------------------------------------------- cubes
 
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), batch=st.integers(1, 4))
 def test_no_batch_is_empty_however_sparse_the_cells(seed, batch):
     image, labels = np.zeros((24, 24, 24), np.float32), np.zeros((24, 24, 24), np.int32)
     labels[seed % 23, (seed // 23) % 24, 5] = image[0, 0, 0] = 1
-    cubes = pairs.Cubes([image], [labels], (8, 8, 8), batch, 2,
-                        transform=augmentation.pipeline(("flips", "affine")))
+    cubes = pairs.Cubes(
+        [image], [labels], (8, 8, 8), batch, 2, transform=augmentation.pipeline(("flips", "affine"))
+    )
     for image, target, valid in cubes(0, np.random.default_rng(seed)):
         assert image.shape == (batch, 1, 8, 8, 8) and (target * valid).sum() > 0
 
 
 def test_same_rng_same_batches(pair):
     cubes = pairs.Cubes([pair[0]], [pair[1]], (16, 16, 16), 2, 2, transform=augmentation.pipeline())
-    first, second = ([part for batch in cubes(0, np.random.default_rng(5)) for part in batch]
-                     for _ in range(2))
+    first, second = (
+        [part for batch in cubes(0, np.random.default_rng(5)) for part in batch] for _ in range(2)
+    )
     assert all(torch.equal(a, b) for a, b in zip(first, second))
 
 
@@ -167,8 +173,12 @@ def test_validation_labels_are_never_learned_from(pair):
     marked = labels.copy()
     for _, box in held:
         marked[box] = 0
-    for a, b in zip(*[pairs.Cubes([image], [each], (8, 8, 8), 2, 3, held)(0, np.random.default_rng(0))
-                      for each in (labels, marked)]):
+    for a, b in zip(
+        *[
+            pairs.Cubes([image], [each], (8, 8, 8), 2, 3, held)(0, np.random.default_rng(0))
+            for each in (labels, marked)
+        ]
+    ):
         assert torch.equal(a[1] * a[2], b[1] * b[2])
 
 
@@ -179,6 +189,7 @@ def test_one_volume_with_room_for_one_cube_has_no_validation(pair):
 
 
 # ---------------------------------------------------------------- cores
+
 
 def test_cores_of_touching_cells_do_not_touch():
     labels = np.zeros((16, 16, 24), np.int32)
@@ -209,7 +220,9 @@ def test_cores_are_measured_in_micrometres():
 
 def test_cells_from_cores():
     cells, cores = np.zeros((12, 12, 30), np.float32), np.zeros((12, 12, 30), np.float32)
-    cells[2:10, 2:10, 2:18] = cells[2:10, 2:10, 22:28] = 1  # two cells that touch, and something without a core
+    cells[2:10, 2:10, 2:18] = cells[2:10, 2:10, 22:28] = (
+        1  # two cells that touch, and something without a core
+    )
     cores[4:8, 4:8, 4:8] = cores[4:8, 4:8, 12:16] = 0.9
     found = tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5)
     assert found.max() == 2 and found.dtype == np.int32 and not found[:, :, 20:].any()
@@ -219,7 +232,8 @@ def test_cells_from_cores():
 
 
 def two_nuclei():
-    """Two touching balls of radius 8 with a notch between them; each has two bright speckles. Image and labels."""
+    """Two touching balls of radius 8 with a notch between them; each has two bright speckles. Image and
+    labels."""
     z, y, x = np.ogrid[:24, :24, :44]
     labels = np.zeros((24, 24, 44), np.int32)
     for number, middle in ((1, 14), (2, 29)):
@@ -258,7 +272,8 @@ def test_depth_survives_saving(pair, tmp_path):
 
 
 def test_tune_drops_crumbs_when_that_is_better(pair):
-    """Objects far smaller than the cells go, if that scores better on the training volumes; else min_size stays."""
+    """Objects far smaller than the cells go, if that scores better on the training volumes; else min_size
+    stays."""
     image, labels = pair
     method = SegResNetMethod(**TINY)
     method.maps = lambda volume, **_: np.asarray(labels > 0, np.float32)[None]
@@ -292,6 +307,7 @@ def test_training_with_cores(pair, tmp_path):
 
 
 # ---------------------------------------------------------------- training
+
 
 def test_history_has_training_and_validation(pair):
     _, history = fit(pair)
@@ -345,8 +361,10 @@ def test_save_load_and_start(pair, tmp_path):
     method.tune([pair[0]], [pair[1]])
     method.save(tmp_path)
     loaded = SegResNetMethod.load(tmp_path)
-    assert np.array_equal(loaded.segment(pair[0]),
-                          method.segment(pair[0])) and loaded.threshold == method.threshold
+    assert (
+        np.array_equal(loaded.segment(pair[0]), method.segment(pair[0]))
+        and loaded.threshold == method.threshold
+    )
     tuned = SegResNetMethod(**{**TINY, "blocks_down": (1, 2), "start": tmp_path})  # the file's widths count
     assert same(tuned.model.state_dict(), loaded.model.state_dict())
     tuned.fit([pair[0]], [pair[1]], progress=False)
@@ -358,8 +376,9 @@ def test_start_from_weights_with_an_autoencoder(tmp_path):
     from monai.networks.nets import SegResNetVAE
 
     torch.manual_seed(1)
-    released = SegResNetVAE(input_image_size=(32, 32, 32), init_filters=8, in_channels=1,
-                            out_channels=1).eval()
+    released = SegResNetVAE(
+        input_image_size=(32, 32, 32), init_filters=8, in_channels=1, out_channels=1
+    ).eval()
     torch.save(released.state_dict(), tmp_path / "released.pth")
     started = SegResNetMethod(start=tmp_path / "released.pth", device="cpu")
     x = torch.rand(1, 1, 32, 32, 32)
@@ -398,9 +417,11 @@ def test_swinunetr_trains_and_predicts_any_shape():
 
 # ---------------------------------------------------------------- bad input
 
+
 def bad(pair, match, change_labels=None, change_image=None, **options):
-    image, labels = (change(part) if change else part for change,
-                     part in zip((change_image, change_labels), pair))
+    image, labels = (
+        change(part) if change else part for change, part in zip((change_image, change_labels), pair)
+    )
     with pytest.raises(UserError, match=match) as error:
         fit((image, labels), **options)
     assert "\n" not in str(error.value)

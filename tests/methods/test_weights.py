@@ -1,4 +1,5 @@
-"""Weights: strict and safe loading, the Hub's protocol with faults through the real client, predictors, sharing."""
+"""Weights: strict and safe loading, the Hub's protocol with faults through the real client, predictors,
+sharing."""
 
 import io
 import json
@@ -86,6 +87,7 @@ def own(tmp_path):
 
 # ---------------------------------------------------------------- strict loading
 
+
 def published():
     """Random values under the published names and shapes of the released WNet3D: 50.5 million."""
     shapes = json.loads(bundled("published/wnet3d_official_state_dict.json").read_text())
@@ -94,7 +96,8 @@ def published():
 
 
 def test_the_released_wnet3d_loads_strictly(tmp_path):
-    """At full size, once: bare, and what the loaded encoder computes; then with entries missing, surplus, misshapen."""
+    """At full size, once: bare, and what the loaded encoder computes; then with entries missing, surplus,
+    misshapen."""
     state = published()
     path = tmp_path / "wnet_latest.pth"
     torch.save(state, path)
@@ -105,7 +108,9 @@ def test_the_released_wnet3d_loads_strictly(tmp_path):
     with torch.inference_mode():
         probabilities = model.encoder(x)
         pair = model(x)
-    assert probabilities.shape == (1, 2, 8, 8, 16) and torch.allclose(probabilities.sum(1), torch.ones(1, 8, 8, 16))
+    assert probabilities.shape == (1, 2, 8, 8, 16) and torch.allclose(
+        probabilities.sum(1), torch.ones(1, 8, 8, 16)
+    )
     assert torch.equal(pair[0], probabilities) and pair[1].shape == x.shape
     found = weights.predictor(model, "wnet3d")
     assert found.threshold == 0.6
@@ -113,8 +118,13 @@ def test_the_released_wnet3d_loads_strictly(tmp_path):
     state["encoder.extra"] = torch.zeros(1)
     state["decoder.in_b.module.0.bias"] = torch.zeros(65)
     torch.save(state, path)
-    refused(lambda: weights.load_released(path, "wnet3d"), path, "missing 1 (encoder.in_b.module.0.weight)",
-            "surplus 1 (encoder.extra)", "misshapen 1 (decoder.in_b.module.0.bias: (65,) instead of (64,))")
+    refused(
+        lambda: weights.load_released(path, "wnet3d"),
+        path,
+        "missing 1 (encoder.in_b.module.0.weight)",
+        "surplus 1 (encoder.extra)",
+        "misshapen 1 (decoder.in_b.module.0.bias: (65,) instead of (64,))",
+    )
 
 
 def test_the_released_swinunetr_loads_strictly(tmp_path):
@@ -123,15 +133,24 @@ def test_the_released_swinunetr_loads_strictly(tmp_path):
 
     torch.manual_seed(0)
     state = monai_nets.network("swinunetr").state_dict()
-    save_file({name: value.contiguous().clone() for name, value in state.items()}, tmp_path / "swin.safetensors")
+    save_file(
+        {name: value.contiguous().clone() for name, value in state.items()}, tmp_path / "swin.safetensors"
+    )
     model = weights.load_released(tmp_path / "swin.safetensors")
     assert not model.training and same(model.state_dict(), state)
     assert model.swinViT.patch_embed.embed_dim == 48 and hasattr(model.swinViT, "layers1c")  # use_v2
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model_state_dict": s},
-                                  lambda s: {f"module.{name}": value for name, value in s.items()},
-                                  lambda s: {"state_dict": {f"module.{name}": value for name, value in s.items()}}])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: s,
+        lambda s: {"state_dict": s, "epoch": 3},
+        lambda s: {"model_state_dict": s},
+        lambda s: {f"module.{name}": value for name, value in s.items()},
+        lambda s: {"state_dict": {f"module.{name}": value for name, value in s.items()}},
+    ],
+)
 def test_wrapped_state_dicts(tmp_path, segresnet, wrap):
     torch.save(wrap(segresnet), tmp_path / "x.pth")
     found = weights.load(tmp_path / "x.pth")
@@ -165,20 +184,32 @@ def test_wrong_network(tmp_path, segresnet):
     refused(lambda: monai_nets.network("unet"), "no supervised network")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {}, {"a": 3}, {"state_dict": {"a": "text"}}, {"method": "wnet3d", "settings": 5},
-                                     {"method": "wnet3d", "settings": {"channels": "wide"}, "model": {}},
-                                     {"method": "wnet3d", "settings": {"channels": (4, 4, 4, 4)}, "model": [1]}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        {},
+        {"a": 3},
+        {"state_dict": {"a": "text"}},
+        {"method": "wnet3d", "settings": 5},
+        {"method": "wnet3d", "settings": {"channels": "wide"}, "model": {}},
+        {"method": "wnet3d", "settings": {"channels": (4, 4, 4, 4)}, "model": [1]},
+    ],
+)
 def test_a_file_without_weights(tmp_path, content):
     torch.save(content, tmp_path / "x.pth")
     refused(lambda: weights.load(tmp_path / "x.pth"), "x.pth")
 
 
 def test_failed_training_is_told(tmp_path, segresnet):
-    torch.save(segresnet | {"convInit.conv.weight": torch.full((8, 1, 3, 3, 3), torch.nan)}, tmp_path / "x.pth")
+    torch.save(
+        segresnet | {"convInit.conv.weight": torch.full((8, 1, 3, 3, 3), torch.nan)}, tmp_path / "x.pth"
+    )
     refused(lambda: weights.load(tmp_path / "x.pth"), "x.pth", "NaN", "convInit.conv.weight")
 
 
 # ---------------------------------------------------------------- unsafe and damaged files
+
 
 class Evil:
     def __reduce__(self):
@@ -204,7 +235,9 @@ def test_a_newer_pickle_is_refused_and_not_run(tmp_path, monkeypatch):
     assert not Path("was_here").exists()
 
 
-@pytest.mark.parametrize("inside", ["../out.pth", "/etc/out.pth", "a/../../out.pth", "C:/out.pth", "..\\out.pth"])
+@pytest.mark.parametrize(
+    "inside", ["../out.pth", "/etc/out.pth", "a/../../out.pth", "C:/out.pth", "..\\out.pth"]
+)
 def test_a_path_outside_its_folder_is_refused(tmp_path, segresnet, inside):
     tar(tmp_path / "x.tar.gz", {"w.pth": saved(segresnet), inside: b"bad"})
     refused(lambda: weights.load(tmp_path / "x.tar.gz"), "x.tar.gz", repr(inside), "outside its folder")
@@ -232,7 +265,7 @@ def test_cut_files(tmp_path, segresnet, name, left):
     whole = save(segresnet) if name.endswith("safetensors") else saved(segresnet)
     if name.endswith("gz"):
         whole = tar(tmp_path / "whole.tar.gz", {"w.pth": whole}).read_bytes()
-    (tmp_path / name).write_bytes(whole[:left if isinstance(left, int) else int(left * len(whole))])
+    (tmp_path / name).write_bytes(whole[: left if isinstance(left, int) else int(left * len(whole))])
     refused(lambda: weights.load(tmp_path / name), tmp_path / name, "damaged")
 
 
@@ -244,6 +277,7 @@ def test_missing_places(tmp_path):
 
 
 # ---------------------------------------------------------------- own folders, predictors
+
 
 def test_own_wnet3d_folder(own, volume):
     folder, method = own
@@ -257,7 +291,9 @@ def test_own_wnet3d_folder(own, volume):
 
 
 def test_own_supervised_folder(tmp_path, volume):
-    method = SegResNetMethod(cube=16, init_filters=8, blocks_down=(1, 1), blocks_up=(1,), threshold=0.35, device="cpu")
+    method = SegResNetMethod(
+        cube=16, init_filters=8, blocks_down=(1, 1), blocks_up=(1,), threshold=0.35, device="cpu"
+    )
     method.save(tmp_path)
     found = weights.load(tmp_path)
     assert (found.architecture, found.threshold, found.top) == ("segresnet", 0.35, 1.0)
@@ -302,9 +338,12 @@ def test_predictor_does_not_care_for_the_units_of_brightness(segresnet, volume):
 
 # ---------------------------------------------------------------- the Hub
 
+
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory, segresnet):
-    return tar(tmp_path_factory.mktemp("hub") / "x.tar.gz", {"SegResNet_latest.pth": saved(segresnet)}).read_bytes()
+    return tar(
+        tmp_path_factory.mktemp("hub") / "x.tar.gz", {"SegResNet_latest.pth": saved(segresnet)}
+    ).read_bytes()
 
 
 @pytest.fixture
@@ -313,7 +352,9 @@ def server(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "PAUSE", 0.01)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with Server() as server:
-        server.hub(REPO, {"SegResNet_latest.tar.gz": archive, "wnet_onnx.tar.gz": b"onnx", "README.md": b"# card"})
+        server.hub(
+            REPO, {"SegResNet_latest.tar.gz": archive, "wnet_onnx.tar.gz": b"onnx", "README.md": b"# card"}
+        )
         monkeypatch.setenv("CELLSEG_NB_HUB_URL", server.url)
         monkeypatch.setenv("CELLSEG_NB_CACHE", str(tmp_path / "cache"))
         yield server
@@ -321,13 +362,19 @@ def server(archive, tmp_path, monkeypatch):
 
 def held(folder):
     """Every file with bytes in the cache that is not the Hub's own book-keeping, as sizes."""
-    return sorted(p.stat().st_size for p in Path(folder).rglob("*") if p.is_file() and not p.is_symlink()
-                  and "blobs" in p.parts)
+    return sorted(
+        p.stat().st_size
+        for p in Path(folder).rglob("*")
+        if p.is_file() and not p.is_symlink() and "blobs" in p.parts
+    )
 
 
 def half(folder):
-    return [p for p in Path(folder).rglob("*") if p.name.endswith(".incomplete")
-            or (p.is_symlink() and not p.exists())]
+    return [
+        p
+        for p in Path(folder).rglob("*")
+        if p.name.endswith(".incomplete") or (p.is_symlink() and not p.exists())
+    ]
 
 
 def test_released_by_name(server, segresnet, archive, tmp_path):
@@ -337,7 +384,8 @@ def test_released_by_name(server, segresnet, archive, tmp_path):
     assert server.count("SegResNet_latest.tar.gz") == 1  # the second time from the cache
     assert held(tmp_path / "cache") == [len(archive)] and not half(tmp_path / "cache")
     server.fault("SegResNet_latest.tar.gz", "error", times=None, head=True)
-    assert same(weights.load_released("segresnet").state_dict(), segresnet)  # the server is down, the cache serves
+    # the server is down, the cache serves
+    assert same(weights.load_released("segresnet").state_dict(), segresnet)
 
 
 def test_any_repository(server, segresnet, archive):
@@ -349,10 +397,25 @@ def test_any_repository(server, segresnet, archive):
     refused(lambda: weights.load(f"{REPO}:no.pth"), "no.pth", "does not exist")
 
 
-@pytest.mark.parametrize("kind, times, head", [
-    ("error", 1, False), ("error", 2, False), ("busy", 2, False), ("cut", 1, False), ("cut", 3, False), ("silent", 1, False),
-    ("truncated", 1, False), ("wrong", 1, False), ("slow", 1, False), ("missing", 1, False),
-    ("error", 2, True), ("busy", 2, True), ("silent", 1, True), ("missing", 1, True)])
+@pytest.mark.parametrize(
+    "kind, times, head",
+    [
+        ("error", 1, False),
+        ("error", 2, False),
+        ("busy", 2, False),
+        ("cut", 1, False),
+        ("cut", 3, False),
+        ("silent", 1, False),
+        ("truncated", 1, False),
+        ("wrong", 1, False),
+        ("slow", 1, False),
+        ("missing", 1, False),
+        ("error", 2, True),
+        ("busy", 2, True),
+        ("silent", 1, True),
+        ("missing", 1, True),
+    ],
+)
 def test_faults_that_pass(server, segresnet, archive, tmp_path, kind, times, head):
     """Asked with HEAD first (``head``), then with GET."""
     server.fault("SegResNet_latest.tar.gz", kind, times=times, head=head)
@@ -365,10 +428,21 @@ def test_faults_that_pass(server, segresnet, archive, tmp_path, kind, times, hea
     assert not half(tmp_path / "cache")
 
 
-@pytest.mark.parametrize("kind, words, head", [
-    ("missing", "does not exist", False), ("busy", "429", False), ("error", "500", False), ("truncated", "incomplete", False),
-    ("wrong", "other bytes", False), ("silent", "connection", False), ("missing", "does not exist", True),
-    ("busy", "429", True), ("error", "500", True), ("silent", "connection", True)])
+@pytest.mark.parametrize(
+    "kind, words, head",
+    [
+        ("missing", "does not exist", False),
+        ("busy", "429", False),
+        ("error", "500", False),
+        ("truncated", "incomplete", False),
+        ("wrong", "other bytes", False),
+        ("silent", "connection", False),
+        ("missing", "does not exist", True),
+        ("busy", "429", True),
+        ("error", "500", True),
+        ("silent", "connection", True),
+    ],
+)
 def test_faults_that_stay(server, tmp_path, kind, words, head):
     server.fault("SegResNet_latest.tar.gz", kind, times=None, head=head)
     refused(lambda: weights.load("segresnet"), "SegResNet_latest.tar.gz", words)
@@ -385,7 +459,7 @@ def test_no_server(server, tmp_path, monkeypatch):
 
 def test_a_truncated_archive_is_not_kept(server, archive, segresnet, tmp_path):
     """Broken at the publisher: hashes and lengths agree, but it does not unpack."""
-    server.hub(REPO, {"SegResNet_latest.tar.gz": archive[:len(archive) // 2]}, commit="f" * 40)
+    server.hub(REPO, {"SegResNet_latest.tar.gz": archive[: len(archive) // 2]}, commit="f" * 40)
     refused(lambda: weights.load("segresnet"), "damaged", "download it again")
     assert held(tmp_path / "cache") == [] and not half(tmp_path / "cache")
     server.hub(REPO, {"SegResNet_latest.tar.gz": archive}, commit=COMMIT)
@@ -407,8 +481,13 @@ except errors.UserError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
 def test_full_disk(server, tmp_path):
     """For real: the operating system refuses bytes after the first 100 kB."""
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, "100000"], capture_output=True, text=True,
-                          cwd=Path(__file__).parents[2], timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, "100000"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
     assert done.stdout.startswith("UserError") and done.stdout.count("\n") == 1, done.stdout + done.stderr
     assert "free some space" in done.stdout and "SegResNet_latest.tar.gz" in done.stdout
     assert held(tmp_path / "cache") == [] and not half(tmp_path / "cache")
@@ -421,16 +500,24 @@ def test_an_unsafe_archive_from_the_hub(server, tmp_path):
 
 # ---------------------------------------------------------------- sharing
 
+
 def test_share_dry_run_is_offline(own, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CELLSEG_NB_HUB_URL", "http://127.0.0.1:9")
     (own[0] / "private.tif").write_bytes(b"image")
     sizes = weights.share(own[0], "jane/cells")
-    assert sizes.keys() == {"wnet3d.pt", "README.md"} and sizes["wnet3d.pt"] == (own[0] / "wnet3d.pt").stat().st_size
+    assert (
+        sizes.keys() == {"wnet3d.pt", "README.md"}
+        and sizes["wnet3d.pt"] == (own[0] / "wnet3d.pt").stat().st_size
+    )
     said = capsys.readouterr().out
     assert "would upload wnet3d.pt" in said and "private" not in said
     refused(lambda: weights.share(own[0], "cells"), "owner/name")
     refused(lambda: weights.share(tmp_path, "jane/cells"), "is the training finished")
-    refused(lambda: weights.share(own[0], "jane/cells", token="t", dry_run=False), "nothing was uploaded", "connection")
+    refused(
+        lambda: weights.share(own[0], "jane/cells", token="t", dry_run=False),
+        "nothing was uploaded",
+        "connection",
+    )
 
 
 def test_the_card_says_how_to_use_it(own):
@@ -450,10 +537,18 @@ class Receiver(BaseHTTPRequestHandler):
         if self.server.refuses and "/commit/" in self.path:
             return self._answer({"error": "no right to write"}, 403)
         if "preupload" in self.path:
-            return self._answer({"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
-                                           for f in json.loads(body)["files"]]})
+            return self._answer(
+                {
+                    "files": [
+                        {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False}
+                        for f in json.loads(body)["files"]
+                    ]
+                }
+            )
         here = f"http://127.0.0.1:{self.server.server_address[1]}/jane/cells"
-        self._answer({"url": here, "success": True, "commitOid": COMMIT, "commitUrl": f"{here}/commit/{COMMIT}"})
+        self._answer(
+            {"url": here, "success": True, "commitOid": COMMIT, "commitUrl": f"{here}/commit/{COMMIT}"}
+        )
 
     def do_GET(self):
         self._answer({"id": "jane/cells", "siblings": [], "sha": COMMIT})
@@ -480,19 +575,30 @@ def test_share_uploads_with_the_real_client(own, refuses, capsys):
         try:
             url = f"http://127.0.0.1:{receiver.server_address[1]}"
             if refuses:
-                refused(lambda: weights.share(own[0], "jane/cells", "secret", False, url), "nothing was uploaded", "403")
+                refused(
+                    lambda: weights.share(own[0], "jane/cells", "secret", False, url),
+                    "nothing was uploaded",
+                    "403",
+                )
                 return
             weights.share(own[0], "jane/cells", token="secret", dry_run=False, url=url)
         finally:
             receiver.shutdown()
     assert {token for _, token, _ in receiver.requests} == {"Bearer secret"}
     (commit,) = [body for path, _, body in receiver.requests if "/commit/" in path]
-    files = {line["value"]["path"]: base64.b64decode(line["value"]["content"])
-             for line in map(json.loads, commit.splitlines()) if line["key"] == "file"}
-    assert files.keys() == {"wnet3d.pt", "README.md"} and files["wnet3d.pt"] == (own[0] / "wnet3d.pt").read_bytes()
+    files = {
+        line["value"]["path"]: base64.b64decode(line["value"]["content"])
+        for line in map(json.loads, commit.splitlines())
+        if line["key"] == "file"
+    }
+    assert (
+        files.keys() == {"wnet3d.pt", "README.md"}
+        and files["wnet3d.pt"] == (own[0] / "wnet3d.pt").read_bytes()
+    )
     created = next(body for path, _, body in receiver.requests if path == "/api/repos/create")
     made = json.loads(created)
-    assert made.get("private") is True or made.get("visibility") == "private"  # nobody sees it before you say so
+    # nobody sees it before you say so
+    assert made.get("private") is True or made.get("visibility") == "private"
     assert re.search(COMMIT, capsys.readouterr().out)
 
 

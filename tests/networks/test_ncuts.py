@@ -5,8 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cellseg_nb.networks import ncuts
 
@@ -34,7 +33,7 @@ def slow_pairwise(p, volume, si, sx, radius):
                     if squared > radius**2:
                         continue
                     difference = float(volume[n, 0][u] - volume[n, 0][v])
-                    w = math.exp(-difference**2 / si**2) * math.exp(-squared / (2 * sx**2))
+                    w = math.exp(-(difference**2) / si**2) * math.exp(-squared / (2 * sx**2))
                     inside += float(p[n, k][u]) * w * float(p[n, k][v])
                     everything += float(p[n, k][u]) * w
             total += 1 - inside / everything
@@ -52,7 +51,9 @@ def slow_class_mean(p, volume, si, sx, radius):
                     if max(abs(a - b) for a, b in zip(u, v)) > radius:
                         continue
                     squared = sum((a - b) ** 2 for a, b in zip(u, v))
-                    w = math.exp(-((float(volume[n, 0][v]) - mean) ** 2) ** 2 / si**2) * math.exp(-squared / (2 * sx**2))
+                    w = math.exp(-(((float(volume[n, 0][v]) - mean) ** 2) ** 2) / si**2) * math.exp(
+                        -squared / (2 * sx**2)
+                    )
                     inside += float(p[n, k][u]) * w * float(p[n, k][v])
                     everything += float(p[n, k][u]) * w
             total += 1 - inside / (everything + 1e-6)
@@ -64,7 +65,9 @@ def slow_class_mean(p, volume, si, sx, radius):
 @pytest.mark.parametrize("fast, slow", [(ncuts.pairwise, slow_pairwise), (ncuts.class_mean, slow_class_mean)])
 def test_equals_the_formula(fast, slow, radius, classes):
     p, volume = random_problem(radius, (3, 4, 3), classes, batch=2)
-    assert float(fast(p, volume, 1.3, 1.7, radius)) == pytest.approx(slow(p, volume, 1.3, 1.7, radius), rel=1e-6)
+    assert float(fast(p, volume, 1.3, 1.7, radius)) == pytest.approx(
+        slow(p, volume, 1.3, 1.7, radius), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("form", [ncuts.pairwise, ncuts.class_mean])
@@ -102,4 +105,6 @@ def test_a_right_split_is_better_than_a_wrong_one(form):
 
 def test_volume_smaller_than_the_radius():
     p, volume = random_problem(0, (1, 2, 1))
-    assert float(ncuts.pairwise(p, volume, radius=2)) == pytest.approx(slow_pairwise(p, volume, 1, 4, 2), rel=1e-6)
+    assert float(ncuts.pairwise(p, volume, radius=2)) == pytest.approx(
+        slow_pairwise(p, volume, 1, 4, 2), rel=1e-6
+    )

@@ -1,4 +1,5 @@
-"""Notebook 02 executed by papermill as users do: with its defaults, and on a user's volume in the same folder."""
+"""Notebook 02 executed by papermill as users do: with its defaults, and on a user's volume in the same
+folder."""
 
 import json
 import re
@@ -29,8 +30,9 @@ def lesson(out, name):
 
 
 def test_02_on_the_bundled_volumes_then_on_a_users(tmp_path):
-    """With its defaults; then on a volume without labels in the same folder, as a user goes on: what was learned on other
-    volumes is found again. (The rest of it that is not done twice: test_wnet3d_training.py.)"""
+    """With its defaults; then on a volume without labels in the same folder, as a user goes on: what was
+    learned on other volumes is found again. (The rest of it that is not done twice:
+    test_wnet3d_training.py.)"""
     out = runs.run("02_wnet3d_training", out=tmp_path / "out")
     text = shown(out)
     assert "all the same, to the bit" in text and "the session was lost in epoch 3" in text

@@ -57,14 +57,18 @@ def test_without_the_rivals_the_notebook_goes_on(tmp_path, monkeypatch):
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(
         "import importlib.util as u\nfind = u.find_spec\n"
-        "u.find_spec = lambda name, *a: None if name in ('cellpose', 'stardist') else find(name, *a)\n")
+        "u.find_spec = lambda name, *a: None if name in ('cellpose', 'stardist') else find(name, *a)\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(hook))
     for number in range(2):
         image, labels = simulate.volume((16, 32, 32), 10, seed=number)
         volumes.write(tmp_path / "mine" / f"v{number}_image.tif", image)
         volumes.write(tmp_path / "mine" / f"v{number}_labels.tif", labels)
-    out = runs.run("05_cellpose_stardist", {"dataset": str(tmp_path / "mine"), "methods": "otsu, cellpose, stardist"},
-                   tmp_path / "out")
+    out = runs.run(
+        "05_cellpose_stardist",
+        {"dataset": str(tmp_path / "mine"), "methods": "otsu, cellpose, stardist"},
+        tmp_path / "out",
+    )
     assert set(pandas.read_csv(out / "comparison.csv").method) == {"otsu"}
     cells = json.loads((out / "05_cellpose_stardist.ipynb").read_text())["cells"]
     said = "".join("".join(output.get("text", "")) for cell in cells for output in cell.get("outputs", []))

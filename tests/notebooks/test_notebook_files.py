@@ -1,4 +1,5 @@
-"""What every notebook in the folder keeps to: one parameters cell, stripped outputs, a badge that points at itself, short cells."""
+"""What every notebook in the folder keeps to: one parameters cell, stripped outputs, a badge that points at
+itself, short cells."""
 
 import ast
 import json
@@ -43,7 +44,9 @@ def test_outputs_are_stripped(notebook):
 def test_badge_points_at_itself(notebook):
     path, content = notebook
     first = "".join(content["cells"][0]["source"])
-    links = re.findall(r"https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/(\S+?\.ipynb)", first)
+    links = re.findall(
+        r"https://colab\.research\.google\.com/github/[\w.-]+/[\w.-]+/blob/main/(\S+?\.ipynb)", first
+    )
     assert links == [f"notebooks/{path.name}"]
     assert first.startswith("# ")
 

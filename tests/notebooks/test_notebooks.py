@@ -38,12 +38,18 @@ def test_01_on_simulated_volumes(tmp_path):
 def test_01_on_a_users_folder(tmp_path):
     labels = [pair(tmp_path / "mine", number) for number in (1, 2)]
     out, _ = executed("01_data", tmp_path / "out", dataset=tmp_path / "mine", cube=32)
-    assert sorted(pandas.read_csv(out / "volumes.csv").cells) == sorted(len(np.unique(one)) - 1 for one in labels)
+    assert sorted(pandas.read_csv(out / "volumes.csv").cells) == sorted(
+        len(np.unique(one)) - 1 for one in labels
+    )
 
 
 def test_01_says_what_to_do_without_a_server(tmp_path):
     with Server() as server, pytest.raises(UserError, match="DATASET_WITH_GT.zip"):
-        runs.run("01_data", {"dataset": "cellseg3d", "base_url": server.url, "cache": str(tmp_path / "c")}, tmp_path / "out")
+        runs.run(
+            "01_data",
+            {"dataset": "cellseg3d", "base_url": server.url, "cache": str(tmp_path / "c")},
+            tmp_path / "out",
+        )
 
 
 def test_03_learns_and_beats_the_baseline(tmp_path):
@@ -65,7 +71,10 @@ def test_04_on_the_sample(tmp_path):
     assert len(cells) == summary["cells"] == labels.max() and size == (5, 5, 5)
     assert (out / "turntable.gif").read_bytes()[:6] == b"GIF89a"
     batch = pandas.read_csv(out / "batch" / "batch.csv", keep_default_na=False)
-    assert list(batch.problem.ne("")) == [False, False, False, True] and "slab_4_broken.tif" in batch.problem.iloc[3]
+    assert (
+        list(batch.problem.ne("")) == [False, False, False, True]
+        and "slab_4_broken.tif" in batch.problem.iloc[3]
+    )
 
 
 def test_04_on_a_users_volume_and_weights(tmp_path):
@@ -75,9 +84,17 @@ def test_04_on_a_users_volume_and_weights(tmp_path):
     volumes.write(tmp_path / "mine.tif", image, (2.0, 1.0, 1.0))
     method = WNet3DMethod(channels=(8, 8, 16, 16), cube=16, epochs=4, device="cpu")
     method.fit([image], progress=False)
-    out, summary = executed("04_inference", tmp_path / "out", images=tmp_path / "mine.tif", weights=method.save(tmp_path / "w").parent,
-                            method="watershed", closing=1)
-    assert summary["volume"] == "mine" and summary["voxel_size_um"] == [2, 1, 1] and "f1_at_0.5" not in summary
+    out, summary = executed(
+        "04_inference",
+        tmp_path / "out",
+        images=tmp_path / "mine.tif",
+        weights=method.save(tmp_path / "w").parent,
+        method="watershed",
+        closing=1,
+    )
+    assert (
+        summary["volume"] == "mine" and summary["voxel_size_um"] == [2, 1, 1] and "f1_at_0.5" not in summary
+    )
 
 
 def test_04_names_weights_that_are_not_there(tmp_path):
@@ -95,8 +112,13 @@ def test_08_reproduces_the_paper(tmp_path, capfd):
 
 def test_08_on_a_users_table(tmp_path):
     rng = np.random.default_rng(0)
-    table = pandas.DataFrame([{"method": m, "fold": f, "f1": 0.5 + 0.1 * i + rng.normal(0, 0.02)}
-                              for i, m in enumerate("abc") for f in range(6)])
+    table = pandas.DataFrame(
+        [
+            {"method": m, "fold": f, "f1": 0.5 + 0.1 * i + rng.normal(0, 0.02)}
+            for i, m in enumerate("abc")
+            for f in range(6)
+        ]
+    )
     table.to_csv(tmp_path / "mine.csv", index=False)
     out, _ = executed("08_statistics", tmp_path / "out", table=tmp_path / "mine.csv", block="fold")
     assert json.loads((out / "friedman.json").read_text())["blocks"] == 6

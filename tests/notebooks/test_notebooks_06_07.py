@@ -24,14 +24,23 @@ def mine(tmp_path):
 def test_06_then_08(tmp_path):
     out, summary = executed("06_label_efficiency", tmp_path / "06", pictures=5)
     table = pandas.read_csv(out / "results.csv")
-    assert len(table) == 3 * 3 * 2 and not table.duplicated(["method", "volume", "training_percent", "seed"]).any()
+    assert (
+        len(table) == 3 * 3 * 2
+        and not table.duplicated(["method", "volume", "training_percent", "seed"]).any()
+    )
     assert table.groupby("volume").n_true.nunique().eq(1).all()  # the held-out volume does not change
     assert table.dice.between(0, 1).all() and table[table.method == "segresnet"].dice.mean() > 0.5
     assert summary["headline"].startswith("otsu: Dice")
     for row in table.to_dict("records"):
         file = out / "labels" / f"{row['method']}_{row['volume']}_{row['training_percent']}_{row['seed']}.tif"
         assert volumes.read_labels(file)[0].max() == row["n_pred"]
-    again, _ = executed("08_statistics", tmp_path / "08", pictures=5, table=out / "results.csv", block="volume,training_percent")
+    again, _ = executed(
+        "08_statistics",
+        tmp_path / "08",
+        pictures=5,
+        table=out / "results.csv",
+        block="volume,training_percent",
+    )
     assert json.loads((again / "kruskal.json").read_text())["n"] == {"otsu": 6, "wnet3d": 6, "segresnet": 6}
     assert json.loads((again / "friedman.json").read_text())["blocks"] == 6
 
@@ -41,7 +50,9 @@ def test_06_on_a_users_folder_resumes(tmp_path, mine):
     out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
     first = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
     executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
-    assert len(first) == 2 and {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")} == first
+    assert (
+        len(first) == 2 and {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")} == first
+    )
 
 
 def test_07_the_student_passes_its_teacher(tmp_path):
@@ -56,6 +67,8 @@ def test_07_the_student_passes_its_teacher(tmp_path):
 
 
 def test_07_on_a_users_folder_without_artefact(tmp_path, mine):
-    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, dataset=mine, held_out="v1", epochs=3)
+    out, _ = executed(
+        "07_labels_from_wnet3d", tmp_path / "out", pictures=5, dataset=mine, held_out="v1", epochs=3
+    )
     scores = pandas.read_csv(out / "scores.csv", index_col="method")
     assert (scores["invented inside the artefact"] == 0).all() and (out / "segresnet.pt").is_file()

@@ -1,4 +1,5 @@
-"""Notebook 00, executed by papermill as users do: on the bundled sample, on a user's file, on the real volume."""
+"""Notebook 00, executed by papermill as users do: on the bundled sample, on a user's file, on the real
+volume."""
 
 import json
 import os
@@ -27,15 +28,28 @@ def test_bundled_sample(tmp_path):
     scores = {row["method"]: row for row in summary["comparison"]}
     assert scores["WNet3D"]["F1"] >= 0.90 and scores["WNet3D"]["F1"] > scores["Otsu + Voronoi"]["F1"]
     assert summary["cells"] == len(cells) and summary["seed"] == 0 and summary["versions"]["torch"]
-    assert list(cells.columns) == ["label", "z", "y", "x", "volume_voxels", "volume_um3", "equivalent_diameter_um", "sphericity",
-                                   "mean_intensity"]
+    assert list(cells.columns) == [
+        "label",
+        "z",
+        "y",
+        "x",
+        "volume_voxels",
+        "volume_um3",
+        "equivalent_diameter_um",
+        "sphericity",
+        "mean_intensity",
+    ]
     labels, size = volumes.read_labels(out / "labels.tif")
     assert labels.max() == len(cells) and size == (5, 5, 5)
     assert np.allclose(cells.volume_um3, cells.volume_voxels * 125)
     probability, _ = volumes.read(out / "probability.tif")
     assert probability.dtype == np.float32 and 0 <= probability.min() and probability.max() <= 1
     with tifffile.TiffFile(out / "labels.tif") as tif:
-        assert tif.is_imagej and tif.imagej_metadata["spacing"] == 5 and tif.imagej_metadata["slices"] == labels.shape[0]
+        assert (
+            tif.is_imagej
+            and tif.imagej_metadata["spacing"] == 5
+            and tif.imagej_metadata["slices"] == labels.shape[0]
+        )
     report = (out / "report.html").read_text()
     assert report.count("data:image/png;base64") >= 6 and "Traceback" not in report
     executed = json.loads((out / "00_quickstart.ipynb").read_text())
@@ -45,18 +59,27 @@ def test_bundled_sample(tmp_path):
 
 
 def test_a_users_folder_anisotropic_with_its_own_voxel_size(tmp_path):
-    """Two volumes, big-endian, nothing in the header; cells 6 µm wide in voxels of 2 x 1 x 1 µm; a few epochs."""
+    """Two volumes, big-endian, nothing in the header; cells 6 µm wide in voxels of 2 x 1 x 1 µm; a few
+    epochs."""
     folder = tmp_path / "my data"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         volume = rng.poisson(100, (26, 45, 50)).astype(">u2")
         for z, y, x in zip(*(rng.integers(4, side - 4, 9) for side in volume.shape)):
-            volume[z - 1:z + 2, y - 3:y + 3, x - 3:x + 3] += 900
+            volume[z - 1 : z + 2, y - 3 : y + 3, x - 3 : x + 3] += 900
         tifffile.imwrite(folder / f"{name}.tif", volume)
-    out = runs.run("00_quickstart", {"images": str(folder), "voxel_size": "2,1,1", "cell_diameter": "6", "epochs": "2"}, tmp_path / "out")
+    out = runs.run(
+        "00_quickstart",
+        {"images": str(folder), "voxel_size": "2,1,1", "cell_diameter": "6", "epochs": "2"},
+        tmp_path / "out",
+    )
     summary, cells = results(out)
-    assert [Path(f).name for f in summary["files"]] == ["a.tif", "b.tif"] and summary["voxel_size_um"] == [2, 1, 1]
+    assert [Path(f).name for f in summary["files"]] == ["a.tif", "b.tif"] and summary["voxel_size_um"] == [
+        2,
+        1,
+        1,
+    ]
     assert set(cells.file) <= {"a.tif", "b.tif"}
     for name in "ab":
         labels, size = volumes.read_labels(out / f"{name}_labels.tif")
