@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cellseg_nb import methods
 from cellseg_nb.io import files, volumes
-from cellseg_nb.lessons import comparison
+from cellseg_nb.lessons import comparison, comparison_results
 
 FOLDER = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
 NAMES = ("01", "04", "09", "11")
@@ -52,4 +52,4 @@ choice = dict(
     out=files.writable_folder(out),
 )
 table = comparison.run(choice, data, held_out.split(","), SETTINGS)
-print(comparison.runs(table).round(3).to_string())
+print(comparison_results.runs(table).round(3).to_string())

@@ -9,9 +9,6 @@ import contextlib
 import importlib.util
 import inspect
 import json
-import re
-import shutil
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -20,15 +17,14 @@ import numpy as np
 from cellseg_nb import __version__, methods, parameters, runtime
 from cellseg_nb.data import simulate, splitting
 from cellseg_nb.errors import UserError
-from cellseg_nb.evaluation import grid, metrics, tables
+from cellseg_nb.evaluation import grid
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import pairs
 from cellseg_nb.lessons import common as lessons_common
+from cellseg_nb.lessons.comparison_runs import labels_file, work
 
 Data = namedtuple("Data", "names images labels voxel_size")
-VARIANTS, MATCHINGS = ("default", "tuned"), ("3d", "slicewise")
 LIBRARIES = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
-UNTAUGHT = ("otsu", "wnet3d")  # labels are given to their `tune` only
 # Demo: what one core does in less than a minute each. Paper: the rest of the settings is each method's PAPER.
 DEMO = {
     "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
@@ -38,16 +34,6 @@ DEMO = {
     "stardist": dict(epochs=18, rays=32, filters=16, features=32),
 }
 PAPER = {"wnet3d": lessons_common.PROFILES["paper"]}
-PUBLISHED = {
-    "Otsu threshold": ("otsu", "default"),
-    "WNet3D": ("wnet3d", "tuned"),
-    "SegResNet": ("segresnet", "tuned"),
-    "SwinUNetR": ("swinunetr", "tuned"),
-    "Cellpose": ("cellpose", "tuned"),
-    "Cellpose - default": ("cellpose", "default"),
-    "StarDist": ("stardist", "tuned"),
-    "StarDist - default": ("stardist", "default"),
-}
 
 
 # ------------------------------------------------------------ choices and data
@@ -235,104 +221,6 @@ def run(choice, data, held_out, given=None):
     return table.sort_values("method", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
-def work(job, context):
-    """One run: fit and tune on the training volumes, segment the held-out one, count. Returns the rows."""
-    data, test = context["data"], context["data"].names.index(job["fold"])
-    learn = [i for i in range(len(data.names)) if i != test]
-    images, labels = ([side[i].copy() for i in learn] for side in (data.images, data.labels))
-    method = _make(job, context, data.voxel_size)
-    place = Path(context["out"]) / "training" / _name(job)
-    seconds = {
-        "fit_seconds": _timed(
-            method.fit,
-            images,
-            None if job["method"] in UNTAUGHT else labels,
-            folder=files.writable_folder(place),
-            progress=False,
-        )[1],
-        "tune_seconds": 0.0,
-    }
-    # What the network says does not depend on what is tuned: it is asked once.
-    maps, looking = _timed(method.maps, data.images[test].copy()) if hasattr(method, "maps") else (None, 0.0)
-    rows, chosen = [], ""
-    for variant in VARIANTS:
-        if variant == "tuned":
-            before = _plain(method)
-            seconds["tune_seconds"] = _timed(method.tune, images, labels, voxel_size=data.voxel_size)[1]
-            chosen = ", ".join(
-                f"{name} {value if isinstance(value, str) else f'{value:.3g}'}"
-                for name, value in _plain(method).items()
-                if value != before.get(name)
-            )
-        found, labelling = _timed(
-            method.segment, data.images[test].copy(), probability=maps, voxel_size=data.voxel_size
-        )
-        seconds["segment_seconds"] = round(looking + labelling, 2)
-        volumes.write(labels_file(context["out"], job, variant), found, data.voxel_size)
-        rows += [
-            {"variant": variant, **row, "chosen": chosen, **seconds}
-            for row in score(data.labels[test], found)
-        ]
-    method.save(files.writable_folder(Path(context["out"]) / "models" / _name(job)))
-    shutil.rmtree(place, ignore_errors=True)  # only needed to carry on when a run is interrupted
-    return rows
-
-
-def score(truth, found):
-    """All measures of one segmentation: a list of rows, one for each matching and IoU threshold."""
-    dice, rows = metrics.dice(truth, found), []
-    cells = len(np.unique(found[found > 0]))
-    for matching in MATCHINGS:
-        table = metrics.match(truth, found, slicewise=matching == "slicewise").rename(
-            columns={"thresh": "threshold"}
-        )
-        names = [
-            "threshold",
-            "f1",
-            "precision",
-            "recall",
-            "panoptic_quality",
-            "tp",
-            "fp",
-            "fn",
-            "n_true",
-            "n_pred",
-        ]
-        rows += [
-            {"matching": matching, **{name: row[name] for name in names}, "dice": dice, "cells": cells}
-            for row in table.to_dict("records")
-        ]
-    return rows
-
-
-def _make(job, context, size):
-    known = inspect.signature(methods.kind(job["method"])).parameters
-    common = {"voxel_size": size, "seed": job["seed"], "device": context["device"]}
-    common = {name: value for name, value in common.items() if name in known}
-    return methods.get(job["method"], **{**common, **context["options"][job["method"]]})
-
-
-def _timed(function, *args, **optional):
-    """What a method returns, and the seconds it took; options that this method does not have are left out."""
-    known = inspect.signature(function).parameters
-    start = time.perf_counter()
-    found = function(*args, **{name: value for name, value in optional.items() if name in known})
-    return found, round(time.perf_counter() - start, 2)
-
-
-def _plain(method):
-    return {name: value for name, value in vars(method).items() if isinstance(value, (int, float, str))}
-
-
-def _name(job):
-    return re.sub(r"[^\w.-]+", "-", f"{job['method']}_{job['fold']}_{job['seed']}")
-
-
-def labels_file(out, job, variant="tuned"):
-    """Where the labels of a run are kept; ``job`` has method, fold, seed."""
-    return Path(out) / "labels" / f"{_name(job)}_{variant}.tif"
-
-
 def found(choice, fold, seed=None, variant="tuned"):
     """{method: labels} of the held-out volume, as far as they were kept."""
     seed, kept = choice["seeds"][0] if seed is None else seed, {}
@@ -341,82 +229,3 @@ def found(choice, fold, seed=None, variant="tuned"):
             file = labels_file(choice["out"], dict(method=name, fold=fold, seed=seed), variant)
             kept[name] = volumes.read_labels(file)[0]
     return kept
-
-
-# ------------------------------------------------------------ tables
-
-
-def runs(table, threshold=0.5, matching="3d"):
-    """One row a run and variant: what is worth a look, at one IoU threshold."""
-    part = table[np.isclose(table.threshold, threshold) & (table.matching == matching)]
-    columns = [
-        "method",
-        "fold",
-        "seed",
-        "variant",
-        "dice",
-        "f1",
-        "precision",
-        "recall",
-        "n_true",
-        "cells",
-        "chosen",
-    ]
-    return part[columns].reset_index(drop=True)
-
-
-def published(choice, table):
-    """The published Dice beside one's own, where the data are the paper's: method, variant, fold, published,
-    dice.
-
-    ``dice`` (mean over the seeds) is empty for other data: those numbers must not be compared.
-    """
-    import pandas
-
-    from cellseg_nb.data import bundled
-
-    theirs = tables.read(bundled.path("published/benchmark_dice.csv"))
-    known = [PUBLISHED[model] for model in theirs.model]
-    theirs = pandas.DataFrame(
-        {
-            "method": [m for m, _ in known],
-            "variant": [v for _, v in known],
-            "fold": theirs.volume,
-            "published": theirs.dice,
-        }
-    )
-    if choice["dataset"] != "cellseg3d":
-        return theirs.assign(dice=np.nan)
-    own = table.drop_duplicates(["method", "fold", "seed", "variant"])
-    own = own.assign(
-        fold=own.fold.map(lambda name: next((w for w in splitting.HELD_OUT if w in name.lower()), name))
-    )
-    return theirs.merge(own.groupby(["method", "variant", "fold"], as_index=False).dice.mean(), "left")
-
-
-def save(choice, data, table, started):
-    """Write the table (for notebook 08), the summary and the parameters into the output folder."""
-    out, at = Path(choice["out"]), runs(table)
-    files.write_table(out / "comparison.csv", table)
-    files.write_table(out / "f1_at_0.5.csv", at)
-    tuned = at[at.variant == "tuned"].groupby("method", sort=False)[["f1", "dice"]].mean()
-    best = tuned.f1.idxmax()
-    files.write_json(
-        out / "config.json",
-        {**choice, "settings": {name: options(choice, name) for name in choice["methods"]}},
-    )
-    files.write_json(
-        out / "summary.json",
-        {
-            "headline": f"best F1@0.5: {best} ({tuned.f1[best]:.2f}); "
-            + ", ".join(f"{name} {value:.2f}" for name, value in tuned.f1.items() if name != best),
-            "scores": tuned.reset_index().to_dict("records"),
-            "voxel_size": data.voxel_size,
-            "seconds": {
-                "total": time.time() - started,
-                "runs": float(table.drop_duplicates(["method", "fold", "seed"]).seconds.sum()),
-            },
-            "versions": runtime.versions(),
-            "device": str(runtime.device(choice["device"])),
-        },
-    )

@@ -1,9 +1,6 @@
 """The steps of notebook 04 that are longer than a cell: find weights and volumes, label, compare, work
 through a folder."""
 
-import hashlib
-import json
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -11,8 +8,6 @@ import numpy as np
 
 from cellseg_nb import parameters, runtime
 from cellseg_nb.cells import instances
-from cellseg_nb.data import simulate
-from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.methods import weights
@@ -250,158 +245,7 @@ def agree(one, other, cut, names):
     )
 
 
-def over_thresholds(probability, truth=None, steps=np.linspace(0.05, 0.95, 19)):
-    """Share of the volume above each threshold, cells (connected components of 5 voxels or more), Dice with a
-    truth."""
-    import pandas
-
-    return pandas.DataFrame(
-        [
-            {
-                "threshold": cut,
-                "share": (probability > cut).mean(),
-                "pieces": int(instances.connected(probability, cut, 5).max()),
-                "dice": np.nan if truth is None else metrics.dice(truth, probability > cut),
-            }
-            for cut in steps
-        ]
-    )
-
-
-# ---------------------------------------------------------------- volumes with a difficulty
-
-
-def with_artefact(choice):
-    """A simulated volume whose last slices hold a bright, ragged sheet that is no cell."""
-    image, truth = simulate.volume((64, 72, 72), 75, choice["seed"] + 21, artefact=True)
-    return Volume("with an artefact", image.astype(np.float32), truth, (5.0, 5.0, 5.0))
-
-
-def hollow(choice):
-    """A simulated volume of nuclei whose stain sits at the rim, and dims towards the middle."""
-    from scipy import ndimage as ndi
-
-    _, truth = simulate.volume((48, 72, 72), 30, choice["seed"] + 31, radius=(5.0, 6.0), touching=0.1)
-    depth = ndi.distance_transform_edt(truth > 0)
-    rim = np.where((truth > 0) & (depth <= 2), 900.0, 0) + 100
-    rng = np.random.default_rng(choice["seed"])
-    image = rng.poisson(ndi.gaussian_filter(rim, 0.5)) + rng.normal(0, 4, truth.shape)
-    return Volume("hollow nuclei", image.astype(np.float32), truth, (1.0, 1.0, 1.0))
-
-
-def others(choice):
-    """Volumes the network was not trained on: yours, the paper's other two, or simulated ones that differ
-    each in one way."""
-    if choice["other"]:
-        return [_read(path, choice) for path in volumes.find(choice["other"])]
-    if choice["profile"] == "paper":
-        return _published(choice)
-    seed = choice["seed"] + 11
-    kinds = {
-        "new cells, same microscope": {},
-        "few photons": dict(photons=0.15, camera=15.0),
-        "strong blur along z": dict(blur=(2.5, 0.8, 0.8)),
-        "cells twice as wide": dict(shape=(64, 96, 96), cells=22, radius=(6.4, 9.2)),
-    }
-    made = {
-        name: simulate.volume(**{"shape": (48, 72, 72), "cells": 45, "seed": seed, **kind})
-        for name, kind in kinds.items()
-    }
-    found = [
-        Volume(name, image.astype(np.float32), truth, (5.0, 5.0, 5.0))
-        for name, (image, truth) in made.items()
-    ]
-    return [*found, halved(found[-1])]
-
-
-def halved(volume):
-    """The same volume with voxels twice as wide: its cells are as wide in voxels as those the network
-    knows."""
-    size = volume.voxel_size
-    target = tuple(2 * s for s in size)
-    truth = volumes.rescale(volume.truth, size, target, order=0)
-    return Volume(
-        f"{volume.name}, shrunk by half", volumes.rescale(volume.image, size, target), truth, target
-    )
-
-
-def zero_shot(choice, find_cells, many):
-    """Each volume through the same network and threshold. Returns a list of labels and a table."""
-    cut, found, scores = threshold(choice, find_cells), [], []
-    for volume in many:
-        probability = find_cells(volume.image, progress=False)
-        labels = instances.filter_size(label(choice, volume, probability, cut), choice["min_size"])
-        found.append(labels)
-        scores.append(score(volume.name, labels, volume.truth, probability, cut))
-    return found, rows(scores)
-
-
 # ---------------------------------------------------------------- a folder of volumes
-
-
-def folder(choice):
-    """The folder to work through: yours, or one with three small simulated volumes and one broken file."""
-    if choice["folder"]:
-        return choice["folder"]
-    place = files.writable_folder(Path(choice["out"]) / "incoming")
-    for number in range(3):
-        image, _ = simulate.volume((40, 56, 56), 20 + 10 * number, choice["seed"] + 41 + number)
-        volumes.write(place / f"slab_{number + 1}.tif", image, (5.0, 5.0, 5.0))
-    half = (place / "slab_1.tif").read_bytes()[:40_000]
-    with files.atomic(place / "slab_4_broken.tif") as beside:
-        beside.write_bytes(half)
-    return place
-
-
-def batch(choice, find_cells, place):
-    """Every volume of a folder: labels and table of cells into ``out``/batch. Returns a table, one row a
-    file.
-
-    What was done with the same settings is not done again, so an interrupted batch carries on; a file that
-    cannot be read gets a row that says why, and the others go on.
-    """
-    import pandas
-
-    done = []
-    for path in runtime.progress(volumes.find(place), desc="Volumes", unit="volume"):
-        start = time.perf_counter()
-        try:
-            done.append({"file": path.name, **_one(choice, find_cells, path), "problem": ""})
-        except UserError as error:
-            done.append(
-                {"file": path.name, "cells": None, "problem": str(error).replace(str(path), path.name)}
-            )
-        done[-1]["seconds"] = round(time.perf_counter() - start, 1)
-    table = pandas.DataFrame(done).astype({"cells": "Int64"})
-    files.write_table(Path(choice["out"]) / "batch" / "batch.csv", table)
-    return table
-
-
-def _one(choice, find_cells, path):
-    place = Path(choice["out"]) / "batch"
-    note = place / f"{path.stem}.json"
-    settings = {
-        name: value
-        for name, value in choice.items()
-        if name not in ("images", "other", "folder", "out", "cache")
-    }
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = json.loads(json.dumps({**settings, "source": find_cells.source, "sha256": content}))
-    if note.is_file() and (before := json.loads(note.read_text()))["settings"] == settings:
-        return before["found"]
-    volume = _read(path, choice)
-    probability = find_cells(volume.image, flips=choice["flips"], progress=False)
-    labels = clean(choice, label(choice, volume, probability, threshold(choice, find_cells)))
-    table = instances.table(labels, volume.image, volume.voxel_size)
-    volumes.write(place / f"{path.stem}_labels.tif", labels, volume.voxel_size)
-    files.write_table(place / f"{path.stem}_cells.csv", table)
-    found = {
-        "cells": len(table),
-        "median diameter (µm)": round(float(table.equivalent_diameter_um.median()), 2),
-    }
-    files.write_json(note, {"settings": settings, "found": found})
-    return found
 
 
 def save(choice, find_cells, volume, probability, labels, table, scores):

@@ -6,7 +6,6 @@ After Achard et al. 2024, Fig. 1e,f: whole volumes are held out in turn; of the 
 
 import inspect
 import os
-import re
 from collections import namedtuple
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +19,7 @@ from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import pairs
 from cellseg_nb.lessons.common import LABEL_FREE, PROFILES as WNET3D, SELF_TUNING
+from cellseg_nb.lessons.label_efficiency_results import labels_file
 
 # images, labels: {volume: (Z, Y, X)}; cubes: see `splitting.cube_table`; clean: {volume: slices before its
 # artefact}
@@ -252,12 +252,6 @@ def work(job, context):
     ]
 
 
-def labels_file(choice, job):
-    """Where a run leaves the labels of its held-out volume."""
-    name = "_".join(str(job[key]) for key in ("method", "volume", "training_percent", "seed"))
-    return Path(choice["out"]) / "labels" / (re.sub(r"[^\w.-]+", "-", name) + ".tif")
-
-
 def run(choice, found, start_over=False):
     """All runs of the grid that are not done yet. Returns the tidy table, one row a run.
 
@@ -284,49 +278,3 @@ def run(choice, found, start_over=False):
     if table.empty:
         raise UserError("no run of the grid gave a result: the lines above say why")
     return table
-
-
-# ---------------------------------------------------------------- what came out
-
-
-def summary(table, value="dice"):
-    """Mean, SD and number of values for each method and percentage."""
-    found = table.groupby(["method", "training_percent"], sort=False)[value].agg(["mean", "std", "count"])
-    return found.round(3)
-
-
-def effort(table):
-    """Cubes and cells there were to learn from, and seconds a run took, for each percentage: means. A
-    table."""
-    amounts = table.groupby("training_percent")[["cubes", "cells"]].mean().round(0).astype(int)
-    seconds = table.pivot_table(index="training_percent", columns="method", values="seconds", sort=False)
-    return amounts.join(seconds.add_prefix("seconds, ").round(1))
-
-
-def headline(table):
-    """The outcome in one line."""
-    means = table.groupby(["method", "training_percent"], sort=False).dice.mean().unstack()
-    low, high = means.columns.min(), means.columns.max()
-    return "; ".join(
-        f"{name}: Dice {row[low]:.2f} with {low} % of the cubes, {row[high]:.2f} with {high} %"
-        for name, row in means.iterrows()
-    )
-
-
-def learners(choice):
-    """The methods that learn from labels; all of them where none does."""
-    return [name for name in choice["methods"] if name not in LABEL_FREE] or choice["methods"]
-
-
-def segmentations(choice, found, method_names, volume, seed):
-    """{words: labels} of the smallest and largest percentage of some methods, for a picture. Raises
-    UserError."""
-    shown = {}
-    for name in method_names:
-        for percent in sorted({choice["percentages"][0], choice["percentages"][-1]}):
-            job = {"method": name, "volume": volume, "training_percent": percent, "seed": seed}
-            path = labels_file(choice, job)
-            if not path.is_file():
-                raise UserError(f"{path} is missing: run the grid again with start_over ticked")
-            shown[f"{name}, {percent} %"] = volumes.read_labels(path)[0]
-    return shown

@@ -16,8 +16,8 @@ from cellseg_nb.errors import UserError
 TARGETS = {
     "otsu": "cellseg_nb.methods.otsu:OtsuMethod",
     "wnet3d": "cellseg_nb.methods.wnet3d:WNet3DMethod",
-    "segresnet": "cellseg_nb.methods.supervised:SegResNetMethod",
-    "swinunetr": "cellseg_nb.methods.supervised:SwinUNETRMethod",
+    "segresnet": "cellseg_nb.methods.segresnet:SegResNetMethod",
+    "swinunetr": "cellseg_nb.methods.swinunetr:SwinUNETRMethod",
     "cellpose": "cellseg_nb.methods.cellpose:CellposeMethod",
     "stardist": "cellseg_nb.methods.stardist:StarDistMethod",
 }

@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from cellseg_nb import runtime
 from cellseg_nb.cells import inference, instances
@@ -11,79 +9,11 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import loop, monitor
 from cellseg_nb.learning.cubes import cube_batches
-from cellseg_nb.networks import ncuts
 from cellseg_nb.networks.wnet3d import LAPTOP_CHANNELS, WNet3D
+from cellseg_nb.networks.wnet3d_loss import WNetLoss
 
 WEIGHTS = "wnet3d.pt"
 ANOTHER = 1_000_003  # between the seeds of two starts
-
-
-class WNetLoss(nn.Module):
-    """n_cuts_weight * SoftNCuts + rec_weight * reconstruction, in one backward pass.
-
-    With ``balance="auto"`` the reconstruction weight is set anew with the first batch of every epoch, so that
-    the reconstruction pulls on the class probabilities with ``share`` times the gradient of SoftNCuts (half
-    of the new value, half of the old: no jumps). The paper's authors did this by hand (5e-3 to 5e-1). With
-    ``balance="fixed"`` it stays as given.
-    """
-
-    def __init__(
-        self,
-        form="class_mean",
-        reconstruction="mse",
-        balance="auto",
-        n_cuts_weight=0.5,
-        rec_weight=0.005,
-        share=0.03,
-        intensity_sigma=1.0,
-        spatial_sigma=4.0,
-        radius=2,
-    ):
-        super().__init__()
-        _choice("form", form, ncuts.FORMS)
-        _choice("reconstruction", reconstruction, ("mse", "bce"))
-        _choice("balance", balance, ("auto", "fixed"))
-        self.cut, self.reconstruction, self.balance = ncuts.FORMS[form], reconstruction, balance
-        self.n_cuts_weight, self.share = n_cuts_weight, share
-        self.sigmas = dict(intensity_sigma=intensity_sigma, spatial_sigma=spatial_sigma, radius=radius)
-        self.register_buffer("rec_weight", torch.tensor(float(rec_weight)))
-        self.register_buffer("balanced", torch.tensor(False))
-
-    def forward(self, model, volume):
-        probabilities, rebuilt = model(volume)
-        n_cuts = self.cut(probabilities, volume, **self.sigmas)
-        reconstruction = self._reconstruction(rebuilt, volume)
-        loss = self.n_cuts_weight * n_cuts + self.rec_weight * reconstruction
-        return {
-            "loss": loss,
-            "n_cuts": n_cuts,
-            "reconstruction": reconstruction,
-            "rec_weight": self.rec_weight,
-        }
-
-    def _reconstruction(self, rebuilt, volume):
-        if self.reconstruction == "bce":  # on a 0..1 scale, as a probability of being bright
-            return F.binary_cross_entropy_with_logits(rebuilt, (volume / 100).clamp(0, 1))
-        return F.mse_loss(rebuilt, volume)
-
-    def start_epoch(self, model, volume):
-        if self.balance != "auto":
-            return
-        with torch.no_grad():
-            probabilities = model.encoder(volume)
-        probabilities.requires_grad_()
-        cut = self.n_cuts_weight * self.cut(probabilities, volume, **self.sigmas)
-        rebuild = self._reconstruction(model.decoder(probabilities), volume)
-        pull_cut = torch.autograd.grad(cut, probabilities)[0].norm()
-        pull_rec = torch.autograd.grad(rebuild, probabilities)[0].norm()
-        wanted = self.share * pull_cut / pull_rec.clamp_min(1e-12)
-        self.rec_weight.copy_(0.5 * (self.rec_weight + wanted) if self.balanced else wanted)
-        self.balanced.fill_(True)
-
-
-def _choice(name, value, allowed):
-    if value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
 class WNet3DMethod:

@@ -20,7 +20,7 @@ import tifffile
 from hypothesis import given, settings, strategies as st
 from servers import Server
 
-from cellseg_nb.data import datasets, download, splitting
+from cellseg_nb.data import datasets, download, pairing, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.lessons import common, data
 from cellseg_nb.plots import data as data_figures
@@ -139,8 +139,8 @@ def test_fetch_once_then_no_network(set_up, archive, tmp_path):
     assert folder == tmp_path / "cache" / "cellseg3d" and held(folder.parent) == ["cellseg3d"]
     assert [r.path for r in server.log] == [ZENODO]
     assert get() == folder and len(server.log) == 1
-    assert [p.name for p in datasets.pairs(folder)] == ["c1", "c3", "visual"]
-    assert [p.labels.name for p in datasets.pairs(folder)] == ["a_new.tif", "b_new.tif", "z_new.tif"]
+    assert [p.name for p in pairing.pairs(folder)] == ["c1", "c3", "visual"]
+    assert [p.labels.name for p in pairing.pairs(folder)] == ["a_new.tif", "b_new.tif", "z_new.tif"]
 
 
 def test_variables_name_cache_and_server(set_up, monkeypatch, tmp_path, archive):
@@ -425,7 +425,7 @@ def test_embedseg_layout(lay):
             for kind in ("images", "masks")
         }
     )
-    found = datasets.pairs(folder)
+    found = pairing.pairs(folder)
     assert [p.name for p in found] == ["test/X1", "train/X1", "train/X2"]
     assert all(p.labels.parent.name == "masks" and p.labels.name == p.image.name for p in found)
     image, labels, size = datasets.load(found[0], (5, 1, 1))
@@ -443,7 +443,7 @@ def test_embedseg_layout(lay):
     ],
 )
 def test_own_folders(lay, files):
-    found = datasets.pairs(lay({f: volume() for f in files}))
+    found = pairing.pairs(lay({f: volume() for f in files}))
     assert [p.name for p in found] == ["c2", "c10"] and all(p.labels is not None for p in found)
     if "some" not in str(files):
         assert all(p.name in p.labels.stem for p in found)
@@ -451,7 +451,7 @@ def test_own_folders(lay, files):
 
 def test_images_alone(lay):
     folder = lay({"images/b.tif": volume(), "images/a.tif": volume()})
-    assert [(p.name, p.labels) for p in datasets.pairs(folder)] == [("a", None), ("b", None)]
+    assert [(p.name, p.labels) for p in pairing.pairs(folder)] == [("a", None), ("b", None)]
     collection = datasets.collect(str(folder))
     assert collection.name == "set" and collection.voxel_size is None
     assert datasets.load(collection.pairs[0])[1] is None
@@ -483,18 +483,18 @@ def test_folders_that_do_not_fit(lay, tmp_path, files, words):
     (tmp_path / "set").mkdir()
 
     def all_of_it():
-        return [datasets.load(pair) for pair in datasets.pairs(lay(files))]
+        return [datasets.load(pair) for pair in pairing.pairs(lay(files))]
 
     refused(all_of_it, *words)
 
 
 def test_labels_stored_as_whole_floats_are_fine(lay):
-    found = datasets.pairs(lay({"images/a.tif": volume(), "labels/a.tif": LABELS.astype(np.float32)}))
+    found = pairing.pairs(lay({"images/a.tif": volume(), "labels/a.tif": LABELS.astype(np.float32)}))
     assert datasets.load(found[0])[1].dtype == np.int32
 
 
 def test_a_file_or_nothing_is_no_folder(tmp_path):
-    refused(lambda: datasets.pairs(tmp_path / "nowhere"), "is no folder")
+    refused(lambda: pairing.pairs(tmp_path / "nowhere"), "is no folder")
 
 
 # ---------------------------------------------------------------- simulated

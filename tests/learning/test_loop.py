@@ -14,8 +14,9 @@ import torch
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import loop, monitor
 from cellseg_nb.learning.cubes import cube_batches
-from cellseg_nb.methods.wnet3d import WNet3DMethod, WNetLoss
+from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.networks.wnet3d import WNet3D
+from cellseg_nb.networks.wnet3d_loss import WNetLoss
 
 TINY = dict(channels=(4, 4, 8, 8), cube=16, steps=2, epochs=4, dropout=0.3, device="cpu")
 

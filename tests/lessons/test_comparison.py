@@ -15,9 +15,9 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics, tables
 from cellseg_nb.io import volumes
 from cellseg_nb.learning import pairs
-from cellseg_nb.lessons import comparison
+from cellseg_nb.lessons import comparison, comparison_results, comparison_runs
 from cellseg_nb.methods.otsu import OtsuMethod
-from cellseg_nb.plots import comparison as figures
+from cellseg_nb.plots import comparison as figures, comparison_volumes
 
 COLUMNS = [
     "method",
@@ -178,7 +178,7 @@ def test_the_table_is_tidy_and_right(data, tmp_path):
     assert not table.duplicated(["method", "fold", "seed", "variant", "matching", "threshold"]).any()
     assert not table.drop(columns="chosen").isna().any().any()
     job = {"method": "otsu", "fold": "c", "seed": 1}
-    labels, size = volumes.read_labels(comparison.labels_file(settings["out"], job))
+    labels, size = volumes.read_labels(comparison_runs.labels_file(settings["out"], job))
     assert size == (2, 1, 1)
     truth = data.labels[2]
     for matching in ("3d", "slicewise"):
@@ -202,7 +202,7 @@ def test_notebook_08_reads_the_table(data, tmp_path):
 
     settings = choice(tmp_path, "otsu")
     table = comparison.run(settings, data, ["a", "b", "c"])
-    comparison.save(settings, data, table, 0)
+    comparison_results.save(settings, data, table, 0)
     own = tables.read(tmp_path / "out" / "comparison.csv")
     assert tables.pick(own, "auto", ("dice", "f1"), "value") == "dice"
     assert tables.pick(own, "auto", ("method", "model"), "group") == "method"
@@ -337,12 +337,12 @@ def test_one_volume_of_your_own_is_divided_and_bad_pairs_are_told(tmp_path, data
 
 def test_published_values_stand_beside_the_papers_data_only(tmp_path, data):
     table = comparison.run(choice(tmp_path, "otsu"), data._replace(names=["c1", "c3", "c5"]), ["c5"])
-    theirs = comparison.published({"dataset": "cellseg3d"}, table)
+    theirs = comparison_results.published({"dataset": "cellseg3d"}, table)
     assert len(theirs) == 24 and theirs.dice.notna().sum() == 1
     row = theirs[theirs.dice.notna()].iloc[0]
     assert row.fold == "c5" and row.published == pytest.approx(0.665591153771321)
     assert row.dice == pytest.approx(table[table.variant == "default"].dice.iloc[0])
-    assert comparison.published({"dataset": "simulated"}, table).dice.isna().all()
+    assert comparison_results.published({"dataset": "simulated"}, table).dice.isna().all()
     assert "published" in [text.get_text() for text in figures.dice(table, theirs).legends[0].get_texts()]
 
 
@@ -355,5 +355,5 @@ def test_figures(spy, data, tmp_path):
     assert len(figures.dice(table).axes) == 2
     assert figures.counts(table).axes and figures.times(table).axes
     found = comparison.found({"methods": ["otsu", "spy"], "seeds": [0], "out": tmp_path / "out"}, "b")
-    figure = figures.slices(data.images[1], data.labels[1], found, voxel_size=data.voxel_size)
+    figure = comparison_volumes.slices(data.images[1], data.labels[1], found, voxel_size=data.voxel_size)
     assert figure.axes[0].get_title().startswith("otsu:") and figure.axes[0].get_ylabel() == "y (µm)"

@@ -11,7 +11,7 @@ from cellseg_nb.data import published, simulate, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import volumes
-from cellseg_nb.lessons import label_efficiency
+from cellseg_nb.lessons import label_efficiency, label_efficiency_results
 from cellseg_nb.methods import otsu
 from cellseg_nb.plots import efficiency
 
@@ -128,7 +128,7 @@ def test_the_table_says_what_the_files_say(folder, tmp_path):
         "seconds",
     ]
     for row in table.to_dict("records"):
-        found, size = volumes.read_labels(label_efficiency.labels_file(choice, row))
+        found, size = volumes.read_labels(label_efficiency_results.labels_file(choice, row))
         truth = data.labels[row["volume"]]
         assert size == (1, 1, 1) and row["dice"] == metrics.dice(truth, found)
         assert row["f1"] == metrics.match(truth, found, (0.5,)).f1[0]
@@ -172,18 +172,18 @@ def test_another_volume_makes_other_runs(folder, tmp_path, spy):
 def test_segmentations_for_the_picture(folder, tmp_path):
     choice, data = prepared(folder, tmp_path)
     label_efficiency.run(choice, data)
-    found = label_efficiency.segmentations(choice, data, ["otsu"], "v1", 0)
+    found = label_efficiency_results.segmentations(choice, data, ["otsu"], "v1", 0)
     assert list(found) == ["otsu, 10 %", "otsu, 60 %"]
     next((tmp_path / "labels").glob("otsu_v1_60_0*")).unlink()
     with pytest.raises(UserError, match="start_over"):
-        label_efficiency.segmentations(choice, data, ["otsu"], "v1", 0)
+        label_efficiency_results.segmentations(choice, data, ["otsu"], "v1", 0)
 
 
 @pytest.mark.parametrize(
     "names, learners", [(["otsu", "wnet3d", "segresnet"], ["otsu", "segresnet"]), (["wnet3d"], ["wnet3d"])]
 )
 def test_whom_labels_help(names, learners):
-    assert label_efficiency.learners({"methods": names}) == learners
+    assert label_efficiency_results.learners({"methods": names}) == learners
 
 
 @pytest.mark.slow
@@ -304,7 +304,7 @@ def test_figures_and_words(folder, tmp_path):
         assert figure.axes
         plt.close(figure)
     assert (
-        label_efficiency.headline(table).startswith("otsu: Dice 0.")
-        and len(label_efficiency.summary(table)) == 2
+        label_efficiency_results.headline(table).startswith("otsu: Dice 0.")
+        and len(label_efficiency_results.summary(table)) == 2
     )
-    assert list(label_efficiency.effort(table).columns) == ["cubes", "cells", "seconds, otsu"]
+    assert list(label_efficiency_results.effort(table).columns) == ["cubes", "cells", "seconds, otsu"]

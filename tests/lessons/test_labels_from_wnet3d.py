@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from cellseg_nb.data import datasets
+from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import volumes
@@ -165,7 +165,7 @@ def test_save_leaves_a_data_set_for_notebook_03(tmp_path):
         {},
         0,
     )
-    pairs = datasets.pairs(out / "for_training")
+    pairs = pairing.pairs(out / "for_training")
     assert [pair.name for pair in pairs] == data.names
     assert np.array_equal(volumes.read_labels(pairs[0].labels)[0], lesson[0])
     assert (out / "segresnet.pt").is_file() and pandas.read_csv(out / "scores.csv").method.tolist() == [

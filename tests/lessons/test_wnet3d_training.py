@@ -13,7 +13,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.lessons import wnet3d_training as steps, wnet3d_training_lessons as lessons
 from cellseg_nb.networks import ncuts
-from cellseg_nb.plots import wnet3d as figures
+from cellseg_nb.plots import edge_weights
 
 matplotlib.use("Agg")
 TINY = dict(channels=(4, 4, 8, 8), cube=8, steps=1, epochs=2)
@@ -170,8 +170,8 @@ def test_callbacks_of_the_real_training(tmp_path, choice, pair):
 
 def test_edge_weights_in_the_figure_are_those_of_the_loss(pair):
     """The numbers drawn are those `ncuts.edge_weight` computes, for neighbours within the slice."""
-    z, y, x = figures.rim(pair[0])
-    figure = figures.edge_weights(pair[0], (z, y, x))
+    z, y, x = edge_weights.rim(pair[0])
+    figure = edge_weights.edge_weights(pair[0], (z, y, x))
     product = figure.axes[3].images[0].get_array()
     volume = torch.from_numpy(volumes.remap(pair[0]))[None, None].double()
     for dy, dx in ((0, 1), (1, 0), (2, 1)):

@@ -14,7 +14,8 @@ from cellseg_nb.evaluation import metrics
 from cellseg_nb.learning import augmentation, loop, pairs
 from cellseg_nb.learning.validation import BEST
 from cellseg_nb.methods import tuning
-from cellseg_nb.methods.supervised import SegResNetMethod, SwinUNETRMethod
+from cellseg_nb.methods.segresnet import SegResNetMethod
+from cellseg_nb.methods.swinunetr import SwinUNETRMethod
 from cellseg_nb.networks import losses
 from cellseg_nb.plots import supervised
 

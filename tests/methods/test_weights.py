@@ -21,8 +21,8 @@ from servers import COMMIT, Server
 from cellseg_nb.data import hub, simulate
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.errors import UserError
-from cellseg_nb.methods import weights
-from cellseg_nb.methods.supervised import SegResNetMethod
+from cellseg_nb.methods import sharing, weights
+from cellseg_nb.methods.segresnet import SegResNetMethod
 from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.networks import monai_nets
 from cellseg_nb.networks.wnet3d import WNet3D
@@ -504,17 +504,17 @@ def test_an_unsafe_archive_from_the_hub(server, tmp_path):
 def test_share_dry_run_is_offline(own, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("CELLSEG_NB_HUB_URL", "http://127.0.0.1:9")
     (own[0] / "private.tif").write_bytes(b"image")
-    sizes = weights.share(own[0], "jane/cells")
+    sizes = sharing.share(own[0], "jane/cells")
     assert (
         sizes.keys() == {"wnet3d.pt", "README.md"}
         and sizes["wnet3d.pt"] == (own[0] / "wnet3d.pt").stat().st_size
     )
     said = capsys.readouterr().out
     assert "would upload wnet3d.pt" in said and "private" not in said
-    refused(lambda: weights.share(own[0], "cells"), "owner/name")
-    refused(lambda: weights.share(tmp_path, "jane/cells"), "is the training finished")
+    refused(lambda: sharing.share(own[0], "cells"), "owner/name")
+    refused(lambda: sharing.share(tmp_path, "jane/cells"), "is the training finished")
     refused(
-        lambda: weights.share(own[0], "jane/cells", token="t", dry_run=False),
+        lambda: sharing.share(own[0], "jane/cells", token="t", dry_run=False),
         "nothing was uploaded",
         "connection",
     )
@@ -522,7 +522,7 @@ def test_share_dry_run_is_offline(own, tmp_path, monkeypatch, capsys):
 
 def test_the_card_says_how_to_use_it(own):
     found = weights.load(own[0])
-    text = weights.card(own[0] / "wnet3d.pt", found, "jane/cells")
+    text = sharing.card(own[0] / "wnet3d.pt", found, "jane/cells")
     assert text.startswith("---\n") and "without labels" in text and '"jane/cells"' in text
     assert "| channels | `[4, 8, 8, 8]` |" in text and "| threshold | `0.7` |" in text
     assert str(own[0]) not in text
@@ -576,12 +576,12 @@ def test_share_uploads_with_the_real_client(own, refuses, capsys):
             url = f"http://127.0.0.1:{receiver.server_address[1]}"
             if refuses:
                 refused(
-                    lambda: weights.share(own[0], "jane/cells", "secret", False, url),
+                    lambda: sharing.share(own[0], "jane/cells", "secret", False, url),
                     "nothing was uploaded",
                     "403",
                 )
                 return
-            weights.share(own[0], "jane/cells", token="secret", dry_run=False, url=url)
+            sharing.share(own[0], "jane/cells", token="secret", dry_run=False, url=url)
         finally:
             receiver.shutdown()
     assert {token for _, token, _ in receiver.requests} == {"Bearer secret"}

@@ -6,7 +6,7 @@ import pandas
 import pytest
 from executing import executed
 
-from cellseg_nb.data import datasets, simulate
+from cellseg_nb.data import pairing, simulate
 from cellseg_nb.io import volumes
 
 pytestmark = pytest.mark.notebook
@@ -62,7 +62,7 @@ def test_07_the_student_passes_its_teacher(tmp_path):
     teacher, student = scores.loc["wnet3d"], scores.loc["student"]
     assert student["Dice away from the artefact"] >= teacher["Dice away from the artefact"]
     assert student["invented inside the artefact"] < teacher["invented inside the artefact"] / 2
-    assert len(datasets.pairs(out / "for_training")) == 2
+    assert len(pairing.pairs(out / "for_training")) == 2
     assert len(pandas.read_csv(out / "f1_against_iou.csv")) == 3 * 2 * 9
 
 

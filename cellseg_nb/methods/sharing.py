@@ -1,0 +1,67 @@
+"""Weights of your own, put on the Hub with a model card."""
+
+import json
+import re
+
+from cellseg_nb.data import archives, hub
+from cellseg_nb.errors import UserError
+from cellseg_nb.io.files import as_path
+from cellseg_nb.methods.weights import _in_folder, load
+
+
+def share(folder, repo, token=None, dry_run=True, url=None, private=True):
+    """Put your own weights, with a model card, into a repository of yours on the Hub.
+
+    Only the weights file and the card leave your machine: no volumes, no paths. ``dry_run=True``, the
+    default, works offline and only tells what would be uploaded. Returns {file name: bytes}. Raises UserError
+    for a folder without weights, a name that is not "owner/name", or a server that refuses.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise UserError(f"repo must be owner/name, such as jane/cells-of-my-lab, not {repo!r}")
+    path = _in_folder(as_path(folder), None)
+    found = load(path)
+    contents = {path.name: path, "README.md": card(path, found, repo).encode()}
+    sizes = {name: len(c) if isinstance(c, bytes) else c.stat().st_size for name, c in contents.items()}
+    for name, size in sizes.items():
+        print(f"{'would upload' if dry_run else 'uploading'} {name} ({size / 1e6:.3g} MB) to {repo}")
+    if not dry_run:
+        print(
+            hub.upload(repo, contents, f"{found.architecture} for 3D cell segmentation", url, token, private)
+        )
+    return sizes
+
+
+def card(path, found, repo):
+    """The model card (README.md) of own weights, as text: what it is, how it was trained, how to use it."""
+    settings = archives.read(path)["settings"]
+    plain = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, (int, float, str, bool, list, tuple, dict)) and name != "start"
+    }
+    rows = "\n".join(f"| {name} | `{json.dumps(value)}` |" for name, value in plain.items())
+    learned = "without labels" if found.architecture == "wnet3d" else "from labelled volumes"
+    return f"""---
+library_name: cellseg-nb
+pipeline_tag: image-segmentation
+tags: [3d, microscopy, cell-segmentation, {found.architecture}]
+---
+# {repo.split("/")[1]}
+
+A {found.architecture} network for cells in 3D microscopy volumes, trained {learned} with
+[cellseg-nb](https://github.com/cellseg-nb/cellseg-nb) after Achard et al. 2024
+([CellSeg3D](https://doi.org/10.7554/eLife.99848)). Before you publish it, add here: which tissue, stain and
+microscope; voxel size; how wide a cell is in voxels; how good it is, and on what that was measured; a licence.
+
+```python
+from cellseg_nb import weights
+
+find_cells = weights.load("{repo}")
+probability = find_cells(volume)              # (Z, Y, X), 0..1
+mask = probability > find_cells.threshold     # {found.threshold:g}
+```
+
+| setting | value |
+|---|---|
+{rows}
+"""
