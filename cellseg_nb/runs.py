@@ -102,7 +102,7 @@ def path_parameters(path):
 def choices(path, name):
     """What the Colab form of a parameter offers, such as the names of data sets; empty where it is free
     text."""
-    form = re.search(rf"(?m)^{re.escape(name)} = .*#@param (\[.*?\])", _parameters_cell(path))
+    form = re.search(rf"(?m)^{re.escape(name)} = .*# ?@param (\[.*?\])", _parameters_cell(path))
     return ast.literal_eval(form[1]) if form else []
 
 

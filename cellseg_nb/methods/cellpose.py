@@ -19,6 +19,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import augmentation, loop, pairs
 from cellseg_nb.methods import tuning
+from cellseg_nb.methods.cellpose_slices import mean_diameter, slices, to_shape
 from cellseg_nb.methods.quiet import quiet
 from cellseg_nb.parameters import one_of
 
@@ -115,14 +116,13 @@ class CellposeMethod:
         torch.manual_seed(self.training["seed"])
         with quiet():
             # pretrained_model=False: no path, hence no download
-            # True: cannot be saved
             model = models.CellposeModel(
                 gpu=device.type != "cpu",
                 device=device,
                 pretrained_model=False,
                 diam_mean=self.diameter,
                 nchan=2,
-                mkldnn=False,
+                mkldnn=False,  # True: cannot be saved
             )
         if device.type == "cpu":
             model.net.to(memory_format=torch.channels_last)  # a fifth faster there
@@ -186,22 +186,8 @@ class CellposeMethod:
         return history
 
     def _slices(self, images, labels):
-        """2D slices that hold a cell, and their labels; drawn from all directions asked for."""
-        found = []
-        for image, label in zip(images, labels):
-            scaled = self._cubic(augmentation.prepare(image), 1)
-            label = self._cubic(label, 0)
-            for axis in (0, 1, 2) if self.training["planes"] == "all" else (0,):
-                found += [
-                    (scaled.take(i, axis), label.take(i, axis))
-                    for i in range(label.shape[axis])
-                    if label.take(i, axis).any()
-                ]
-        wanted = self.training["slices"] or len(found)
-        if len(found) > wanted:
-            rng = np.random.default_rng(self.training["seed"])
-            found = [found[i] for i in sorted(rng.choice(len(found), wanted, replace=False))]
-        return [plane for plane, _ in found], [mask for _, mask in found]
+        scaled = (self._cubic(augmentation.prepare(image), 1) for image in images)
+        return slices(scaled, (self._cubic(label, 0) for label in labels), self.training)
 
     def _measured(self):
         self.model.diam_mean = float(self.model.net.diam_mean)
@@ -240,14 +226,14 @@ class CellposeMethod:
 
     def predict(self, volume):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1: the mean logit of the three directions."""
-        logits = _to_shape(self.maps(volume)[1], np.shape(volume), 1)
+        logits = to_shape(self.maps(volume)[1], np.shape(volume), 1)
         return torch.from_numpy(logits / 3).sigmoid().numpy()
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32. ``probability`` is not used, unless it is what `maps` gave for this
         volume: the arrows are needed too. ``voxel_size`` is that of the constructor."""
         flows, logits = probability if isinstance(probability, tuple) else self.maps(volume)
-        return _to_shape(self._label(flows, logits), np.shape(volume), 0)
+        return to_shape(self._label(flows, logits), np.shape(volume), 0)
 
     def _label(self, flows, logits):
         dynamics = self._library("dynamics")
@@ -310,19 +296,3 @@ def _tick(bar):
     """One step further. Returns nothing: what a forward hook returns would take the place of the network's
     output."""
     bar.update()
-
-
-def mean_diameter(masks):
-    """Mean over the slices of the median diameter of their cells (of the disc with as many pixels), in
-    pixels."""
-    sizes = [np.bincount(mask.ravel())[1:] for mask in masks]
-    return float(np.mean([np.median(np.sqrt(4 * size[size > 0] / np.pi)) for size in sizes if size.any()]))
-
-
-def _to_shape(volume, shape, order):
-    """Resampled to a shape, where it has another one."""
-    if volume.shape == tuple(shape):
-        return volume
-    return ndi.zoom(
-        volume, [b / a for a, b in zip(volume.shape, shape)], order=order, mode="nearest", grid_mode=True
-    )

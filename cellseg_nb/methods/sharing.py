@@ -51,7 +51,8 @@ tags: [3d, microscopy, cell-segmentation, {found.architecture}]
 A {found.architecture} network for cells in 3D microscopy volumes, trained {learned} with
 [cellseg-nb](https://github.com/cellseg-nb/cellseg-nb) after Achard et al. 2024
 ([CellSeg3D](https://doi.org/10.7554/eLife.99848)). Before you publish it, add here: which tissue, stain and
-microscope; voxel size; how wide a cell is in voxels; how good it is, and on what that was measured; a licence.
+microscope; voxel size; how wide a cell is in voxels; how good it is, and on what that was measured;
+a licence.
 
 ```python
 from cellseg_nb import weights

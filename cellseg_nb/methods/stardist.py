@@ -6,19 +6,17 @@ is to the surface. The likeliest shapes stay, those that overlap them too much g
 
 import contextlib
 import json
-import os
-import sys
 
 import numpy as np
-import torch
 
-from cellseg_nb import methods, runtime
+from cellseg_nb import runtime
 from cellseg_nb.cells import instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
-from cellseg_nb.learning import augmentation, loop, pairs
+from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.methods import tuning
 from cellseg_nb.methods.quiet import mute, quiet
+from cellseg_nb.methods.stardist_library import build, changed, flatness, library, read, recorder
 
 WEIGHTS = "stardist.npz"
 # tried by `tune`, which takes the first
@@ -111,52 +109,20 @@ class StarDistMethod:
             anisotropy = [float(side) / min(voxel_size) for side in voxel_size]
         self.anisotropy = anisotropy
         self.grid = None if grid is None else [int(step) for step in np.broadcast_to(grid, 3)]
-        self.prob_thresh, self.nms_thresh, self.min_size, self.device = (
-            prob_thresh,
-            nms_thresh,
-            min_size,
-            device,
-        )
+        self.prob_thresh, self.nms_thresh = prob_thresh, nms_thresh
+        self.min_size, self.device = min_size, device
         self.model = None
 
     # ------------------------------------------------------------ the library
 
     def _build(self):
-        models = _library("stardist.models")
-        options = self.training
         if self.grid is None:
             self.grid = [1 if factor > 1.5 else 2 for factor in self.anisotropy]
-        if any(side % (4 * step) for side, step in zip(options["patch"], self.grid)):
-            raise UserError(
-                f"a patch for stardist must be divisible by 4 times the grid {tuple(self.grid)}, "
-                f"{tuple(options['patch'])} is not"
-            )
-        import keras
-
-        keras.utils.set_random_seed(options["seed"])
-        with quiet():
-            rays = _library("stardist").Rays_GoldenSpiral(options["rays"], anisotropy=tuple(self.anisotropy))
-            config = models.Config3D(
-                rays=rays,
-                grid=tuple(self.grid),
-                anisotropy=tuple(self.anisotropy),
-                use_gpu=False,
-                n_channel_in=1,
-                unet_n_filter_base=options["filters"],
-                net_conv_after_unet=options["features"],
-                train_patch_size=tuple(options["patch"]),
-                train_batch_size=options["batch"],
-                train_epochs=options["epochs"],
-                train_steps_per_epoch=options["steps"],
-                train_n_val_patches=1,
-                train_learning_rate=options["learning_rate"],
-                train_tensorboard=False,
-            )
-            return models.StarDist3D(config, name="stardist", basedir=None)
+        return build(self.training, self.grid, self.anisotropy)
 
     def _on(self):
         """Where TensorFlow computes: its own choice, or the CPU."""
-        return _library("tensorflow").device("/CPU:0") if self.device == "cpu" else contextlib.nullcontext()
+        return library("tensorflow").device("/CPU:0") if self.device == "cpu" else contextlib.nullcontext()
 
     def _trained(self):
         if self.model is None:
@@ -173,7 +139,7 @@ class StarDistMethod:
         ``folder`` is not used. Callbacks get (history, Keras model) after every epoch, and may raise
         `loop.Stop`. Raises UserError for pairs that do not fit (`pairs.check`).
         """
-        _library("stardist")
+        library("stardist")
         images, labels = pairs.check(images, labels, self.training["patch"])
         if self.anisotropy is None:
             self.anisotropy = [round(float(factor), 2) for factor in flatness(labels)]
@@ -188,7 +154,7 @@ class StarDistMethod:
             ) as bar,
             self._on(),
         ):
-            record = self._recorder(bar, callbacks)
+            record = recorder(bar, callbacks)
             try:
                 with quiet():
                     self.model.prepare_for_training()
@@ -197,40 +163,12 @@ class StarDistMethod:
                         scaled,
                         labels,
                         validation_data=(scaled[:1], labels[:1]),
-                        augmenter=lambda x, y: _changed(x, y, axes, rng),
+                        augmenter=lambda x, y: changed(x, y, axes, rng),
                         seed=self.training["seed"],
                     )
             finally:
                 np.random.set_state(state)
         return record.rows
-
-    def _recorder(self, bar, callbacks):
-        import keras
-
-        class Record(keras.callbacks.Callback):
-            rows = []
-
-            def on_epoch_end(self, epoch, logs=None):
-                logs = logs or {}
-                self.rows.append(
-                    {
-                        "epoch": epoch + 1,
-                        **{
-                            name: float(logs[name])
-                            for name in ("loss", "prob_loss", "dist_loss")
-                            if name in logs
-                        },
-                    }
-                )
-                bar.set_postfix_str(f"loss {self.rows[-1]['loss']:.3f}")
-                bar.update()
-                try:
-                    for callback in callbacks:
-                        callback(self.rows, self.model)
-                except loop.Stop:
-                    self.model.stop_training = True
-
-        return Record()
 
     # ------------------------------------------------------------ saying where the cells are
 
@@ -267,7 +205,7 @@ class StarDistMethod:
 
     def _shapes(self, probability, distances, prob_thresh, nms_thresh):
         """Middles, probabilities and distances of the shapes that stay."""
-        suppress = _library("stardist.nms").non_maximum_suppression_3d
+        suppress = library("stardist.nms").non_maximum_suppression_3d
         with quiet(), mute():
             return suppress(
                 distances,
@@ -280,13 +218,13 @@ class StarDistMethod:
             )
 
     def _rays(self):
-        return _library("stardist.rays3d").rays_from_json(self._trained().config.rays_json)
+        return library("stardist.rays3d").rays_from_json(self._trained().config.rays_json)
 
     def _draw(self, shapes, shape):
         points, scores, distances = shapes
         if not len(points):
             return np.zeros(shape, np.int32)
-        render, rays = _library("stardist.geometry").polyhedron_to_label, self._rays()
+        render, rays = library("stardist.geometry").polyhedron_to_label, self._rays()
         with quiet(), mute():
             found = render(distances, points, rays, shape, prob=scores, verbose=False)
         return instances.filter_size(found.astype(np.int32), self.min_size)
@@ -307,10 +245,8 @@ class StarDistMethod:
             kept = shapes[self.nms_thresh][i][1] > self.prob_thresh
             return self._draw([part[kept] for part in shapes[self.nms_thresh][i]], images[i].shape)
 
-        tried, least = (
-            [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)],
-            self.min_size,
-        )
+        tried = [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)]
+        least = self.min_size
         table = tuning.choose(
             self, tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried), segment, labels
         )
@@ -345,16 +281,7 @@ class StarDistMethod:
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
         path = files.as_path(folder) / WEIGHTS if files.as_path(folder).is_dir() else files.as_path(folder)
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                settings = json.loads(str(file["settings"]))
-                weights = [file[name] for name in sorted(file.files) if name.startswith("weights_")]
-            if settings.pop("method") != cls.name:
-                raise ValueError("another method")
-        except Exception as error:  # zip, numpy and JSON each raise their own for a damaged file
-            raise UserError(
-                f"{path} is missing, damaged or of another method: train stardist and save it again"
-            ) from error
+        settings, weights = read(path, cls.name)
         method = cls(**settings, device=device)
         method.model = method._build()
         try:
@@ -366,42 +293,7 @@ class StarDistMethod:
         return method
 
 
-def flatness(labels):
-    """How much flatter cells are along each axis than along their longest, (z, y, x): largest / own median
-    extent."""
-    from scipy import ndimage as ndi
-
-    extents = [
-        [side.stop - side.start for side in box] for label in labels for box in ndi.find_objects(label) if box
-    ]
-    median = np.median(extents, axis=0)
-    return median.max() / median
-
-
-def _changed(image, label, axes, rng):
-    """The same cube mirrored and turned along ``axes``, brighter or darker: the changes of the authors'
-    script."""
-    order = [0, 1, 2]
-    for axis, other in zip(axes, rng.permutation(axes)):
-        order[axis] = int(other)
-    mirrored = tuple(axis for axis in axes if rng.random() < 0.5)
-    image, label = (np.flip(part.transpose(order), mirrored) for part in (image, label))
-    return (image * rng.uniform(0.6, 2) + rng.uniform(-0.2, 0.2)).astype(np.float32), label
-
-
 def _floor(probability):
     """The probability above which at most CANDIDATES voxels lie."""
     values = np.ravel(probability)
     return float(np.partition(values, -CANDIDATES)[-CANDIDATES]) if len(values) > CANDIDATES else 0.0
-
-
-def _library(name):
-    """A module of StarDist or TensorFlow, with TensorFlow's settings made before its first import."""
-    if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a step takes a quarter of the time
-        with mute():
-            tensorflow = methods.need("tensorflow")
-        with contextlib.suppress(RuntimeError):  # as many threads as torch was given
-            tensorflow.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
-    return methods.need(name)

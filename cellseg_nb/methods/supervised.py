@@ -11,6 +11,7 @@ from cellseg_nb.io import files
 from cellseg_nb.learning import augmentation, loop, pairs
 from cellseg_nb.learning.validation import Validation
 from cellseg_nb.methods import tuning
+from cellseg_nb.methods.start import read
 from cellseg_nb.networks import losses
 
 
@@ -97,7 +98,7 @@ class SupervisedMethod:
         self.spot_sigma, self.outline_sigma = spot_sigma, outline_sigma
         self.core_threshold = core_threshold
         self.best = self.last = None
-        weights, found = self._read(start) if start else (None, {})
+        weights, found = read(start, self.name) if start else (None, {})
         self.network = {**{k: v for k, v in self.LAPTOP.items() if k not in given}, **widths, **found}
         torch.manual_seed(seed)
         self.model = self._build(1 + bool(cores), **self.network)
@@ -116,30 +117,6 @@ class SupervisedMethod:
                 f"not {tuple(cube)}"
             )
         return cube
-
-    def _read(self, start):
-        """State dict and widths of a file that `save` wrote; a state dict alone has no widths to tell."""
-        path = files.as_path(start)
-        path = path / f"{self.name}.pt" if path.is_dir() else path
-        if not path.is_file():
-            raise UserError(
-                f"{path} does not exist: give the folder that a finished {self.name} training "
-                f"wrote, or a weights file"
-            )
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise UserError(f"{path} is damaged or no weights file: train or download it again") from error
-        if not isinstance(state, dict):
-            raise UserError(
-                f"{path} is no weights file of {self.name}: give the folder of a training, or a state dict"
-            )
-        if "settings" in state:
-            state = loop.read_saved(path, path.name, self.name)
-            return state["model"], state["settings"]["network"]
-        state = state.get("model_state_dict", state)
-        # The autoencoder of SegResNetVAE only helps training; predictions do without it.
-        return {name: value for name, value in state.items() if not name.startswith("vae_")}, {}
 
     def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
         """Train on lists of volumes and labels, (Z, Y, X). Resumes from ``folder``. Returns the history.

@@ -53,7 +53,10 @@ def slow_match(truth, prediction, threshold):
             best, kept = value, scores[good]
     tp, score = len(kept), float(np.sum(kept))
     fp, fn = len(predicted) - tp, len(true) - tp
-    ratio = lambda a, b: a / b if b else 0.0
+
+    def ratio(a, b):
+        return a / b if b else 0.0
+
     return dict(
         fp=fp,
         tp=tp,

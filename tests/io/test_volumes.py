@@ -627,26 +627,26 @@ def test_atomic_follows_a_link_and_takes_long_names(tmp_path):
 FULL_DISK = """
 import json, resource, signal, sys
 import numpy as np, pandas as pd
-from cellseg_nb import volumes, errors
+from cellseg_nb import errors, files, volumes
 folder = sys.argv[1]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
 noise = np.random.default_rng(0).random((30, 40, 50))
 def weights(path):
     import torch
-    with volumes.atomic(path) as beside:
+    with files.atomic(path) as beside:
         torch.save({"weight": torch.zeros(100000)}, beside)
 def safe_weights(path):
     import torch
     from safetensors.torch import save_file
-    with volumes.atomic(path) as beside:
+    with files.atomic(path) as beside:
         save_file({"weight": torch.zeros(100000)}, beside)
 jobs = {
     "a.tif": lambda p: volumes.write(p, noise, (1, 1, 1)),
     "b.tif": lambda p: volumes.write(p, noise, compress=True),
     "c.tif": lambda p: volumes.write(p, np.arange(100000).reshape(10, 100, 100)),
-    "d.json": lambda p: volumes.write_json(p, noise),
-    "e.csv": lambda p: volumes.write_table(p, pd.DataFrame(noise[0])),
+    "d.json": lambda p: files.write_json(p, noise),
+    "e.csv": lambda p: files.write_table(p, pd.DataFrame(noise[0])),
     "f.pt": weights, "g.safetensors": safe_weights}
 said = {}
 for name, job in jobs.items():

@@ -33,7 +33,7 @@ def test_one_parameters_cell_of_plain_values(notebook):
     assert len(tagged) == 1 and tagged[0]["cell_type"] == "code"
     assert "out" in runs.parameters(path)
     for line in "".join(tagged[0]["source"]).splitlines():
-        assert not line.strip() or line.startswith("#") or "#@param" in line, line
+        assert not line.strip() or line.startswith("#") or "# @param" in line, line
 
 
 def test_outputs_are_stripped(notebook):
