@@ -3,7 +3,63 @@ be."""
 
 import math
 
+from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
+
+
+def check(spec, given):
+    """The parameters of a notebook, each checked by its rule: {name: checked value}. Nothing is made or written.
+
+    ``spec`` is {name: rule}, where ``rule(name, value)`` returns the value or raises UserError; those that all
+    notebooks share are in `COMMON`. ``given`` holds the values by name, such as a notebook's ``globals()``.
+    """
+    missing = [name for name in spec if name not in given]
+    if missing:
+        raise UserError(f"the parameter {missing[0]} is missing: run the cell of parameters first")
+    return {name: rule(name, given[name]) for name, rule in spec.items()}
+
+
+def rule(function, *limits, **more):
+    """A rule of `check` from one of the functions below: ``rule(number, 0, 100, whole=True)``."""
+    return lambda name, value: function(name, value, *limits, **more)
+
+
+def text(name, value):
+    """Any text, without blanks around it."""
+    if not isinstance(value, str):
+        raise UserError(f"{name} must be text in quotes, not {value!r}")
+    return value.strip()
+
+
+def truth(name, value):
+    """True or False."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def numbers(name, value, low=None, high=None, whole=False):
+    """'10, 20' as [10, 20], each once. Raises UserError."""
+    found = []
+    for word in listed(name, value):
+        try:
+            found.append(number(name, float(word), low, high, whole))
+        except ValueError:
+            raise UserError(f"{name} must be numbers with commas between them, not {value!r}") from None
+    return list(dict.fromkeys(found))
+
+
+def auto(function, *limits, **more):
+    """A rule that lets "auto" (and nothing) be: both become None."""
+    return lambda name, value: (
+        None if str(value).strip() in ("", "auto") else function(name, value, *limits, **more)
+    )
+
+
+def device(name, value):
+    """A device that is here, by the name that torch gives it, or "auto". Raises UserError."""
+    runtime.device(value)
+    return value
 
 
 def number(name, value, low=None, high=None, whole=False):
@@ -49,3 +105,24 @@ def listed(name, text):
     if not words:
         raise UserError(f"{name} is empty: name at least one, with commas between several")
     return words
+
+
+COMMON = {  # what has one meaning in all notebooks
+    "dataset": text,
+    "held_out": text,
+    "voxel_size": lambda name, value: voxel_size(value),
+    "profile": rule(one_of, ("demo", "paper")),
+    "epochs": rule(number, 0, 100000, whole=True),
+    "min_size": rule(number, 0, whole=True),
+    "max_size": rule(number, 0, whole=True),
+    "seed": rule(number, 0, 2**31 - 1, whole=True),
+    "device": device,
+    "cache": text,
+    "out": text,
+    "start_over": truth,
+}
+
+
+def common(*names):
+    """The rules of these parameters: {name: rule}."""
+    return {name: COMMON[name] for name in names}

@@ -23,6 +23,11 @@ COLUMNS = [
 ]
 
 
+def count(labels):
+    """How many cells there are: different numbers above 0 in labels of any shape."""
+    return int(np.count_nonzero(np.bincount(np.ravel(labels))[1:]))
+
+
 def _relative(voxel_size):
     size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
     if size.shape != (3,) or not (size > 0).all():
