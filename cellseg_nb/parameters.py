@@ -8,10 +8,10 @@ from cellseg_nb.errors import UserError
 
 
 def check(spec, given):
-    """The parameters of a notebook, each checked by its rule: {name: checked value}. Nothing is made or written.
+    """The parameters of a notebook, each checked by its rule: {name: checked value}. Nothing is written.
 
-    ``spec`` is {name: rule}, where ``rule(name, value)`` returns the value or raises UserError; those that all
-    notebooks share are in `COMMON`. ``given`` holds the values by name, such as a notebook's ``globals()``.
+    ``spec`` is {name: rule}, where ``rule(name, value)`` returns the value or raises UserError; rules that
+    all notebooks share are in `COMMON`. ``given`` holds the values, such as a notebook's ``globals()``.
     """
     missing = [name for name in spec if name not in given]
     if missing:
@@ -43,9 +43,11 @@ def numbers(name, value, low=None, high=None, whole=False):
     found = []
     for word in listed(name, value):
         try:
-            found.append(number(name, float(word), low, high, whole))
+            one = float(word)
         except ValueError:
             raise UserError(f"{name} must be numbers with commas between them, not {value!r}") from None
+        number(name, one, low, high, whole)
+        found.append(int(one) if one.is_integer() else one)
     return list(dict.fromkeys(found))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -19,6 +20,16 @@ from cellseg_nb.io import volumes
 from cellseg_nb.io.files import as_path, writable_folder, write_json
 
 Collection = namedtuple("Collection", "name title folder pairs voxel_size")
+
+
+class Volume(NamedTuple):
+    """A volume with what is known of it; all notebooks pass this on."""
+
+    name: str
+    image: np.ndarray  # (Z, Y, X) float32
+    labels: np.ndarray | None = None  # (Z, Y, X) int32, 0 = background
+    voxel_size: tuple | None = None  # (z, y, x) in µm
+
 
 # Sides (Z, Y, X) of the real volumes; c3, c5 and visual as measured, the others after the paper's table 2.
 SHAPES = {

@@ -7,23 +7,12 @@ ever left half-written.
 
 import re
 import warnings
-from typing import NamedTuple
 
 import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import tiff
 from cellseg_nb.io.files import as_path, atomic, reason
-
-
-class Volume(NamedTuple):
-    """A volume with what is known of it; all notebooks pass this on."""
-
-    name: str
-    image: np.ndarray  # (Z, Y, X) float32
-    labels: np.ndarray | None = None  # (Z, Y, X) int32, 0 = background
-    voxel_size: tuple | None = None  # (z, y, x) in µm
-
 
 # ---------------------------------------------------------------- reading
 
