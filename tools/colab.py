@@ -234,10 +234,14 @@ def unit_tests():
     print("unit tests:", said.strip().splitlines()[-1], flush=True)
 
 
+# nbclient tells the kernel what an Output widget shows while the cell that shows it still runs; Colab's
+# ipykernel then misses the message after that, and both wait for ever. Colab's own front end is not nbclient.
 PAPERMILL = """
-import sys, json, papermill
+import sys, json, papermill, nbclient.output_widget
+nbclient.output_widget.OutputWidget.send = lambda *_, **__: None
 source, executed, given = sys.argv[1:]
-papermill.execute_notebook(source, executed, json.loads(given), kernel_name="python3", progress_bar=False)
+papermill.execute_notebook(source, executed, json.loads(given), kernel_name="python3", progress_bar=False,
+                           execution_timeout=1800)
 """
 
 
