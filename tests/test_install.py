@@ -61,11 +61,24 @@ def test_a_python_that_is_too_old(clone, tmp_path):
 def test_no_python_and_no_uv(monkeypatch, tmp_path):
     monkeypatch.delenv("PYTHON", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     monkeypatch.setattr(install.sys, "executable", str(imitation(tmp_path, "python3", "3 10")))
     with pytest.raises(install.Fault, match="there is none here.*pip install uv"):
         install.find_python()
     imitation(tmp_path, "uv", "uv")
     assert install.find_python() is None  # uv brings one
+
+
+def test_pyenvs_before_uvs(monkeypatch, tmp_path):
+    monkeypatch.delenv("PYTHON", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    monkeypatch.setattr(install.sys, "executable", str(imitation(tmp_path, "python3", "3 10")))
+    imitation(tmp_path, "uv", "uv")
+    place = tmp_path / "versions" / "3.12.9" / "bin"
+    place.mkdir(parents=True)
+    python = imitation(place, "python", "3 12")
+    assert install.find_python() == str(python)
 
 
 def test_the_newest_python_is_taken(monkeypatch, tmp_path):

@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from install import in_pyenv, version
+
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-colab"
 PYTHON = VENV / "bin" / "python"
@@ -86,8 +88,9 @@ def build_environment():
     stamp, wanted = VENV / ".made-from", hashlib.sha256(LISTED.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    python = shutil.which("python3.13")
-    if python is None or subprocess.run([python, "-c", ""], capture_output=True).returncode:
+    on_path = [name for name in ("python3.13",) if version(name) == (3, 13)]
+    python = next(iter([*on_path, *in_pyenv((3, 13))]), None)
+    if python is None:
         stop(
             "the rehearsal needs python3.13, as Colab has it, and there is none: install it, or  uv python "
             "install 3.13"

@@ -1,7 +1,8 @@
 """Build .venv for `make`: python3 tools/install.py [rivals]. Only the standard library, and any Python 3: it looks for a
 Python that will do itself, and says in one line what is wrong where something is.
 
-1. A Python: the variable PYTHON where it is set, else the newest of 3.13, 3.12, 3.11 that runs, else uv brings one.
+1. A Python: the variable PYTHON where it is set, else the newest of 3.13, 3.12, 3.11 that runs, else one of pyenv's,
+   else uv brings one.
 2. torch first and alone: left to choose freely, pip takes a build with several GB of CUDA libraries where a small one is
    at hand.
 3. The package in place (pip install -e .), with the versions of constraints.txt.
@@ -9,6 +10,7 @@ Python that will do itself, and says in one line what is wrong where something i
    has no wheel for Python 3.13, and it works with later ones.
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -63,6 +65,13 @@ def version(python):
         return None
 
 
+def in_pyenv(wanted):
+    """Interpreters of a version that pyenv has, though none of them is switched on."""
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    found = glob.glob(os.path.join(root, "versions", "{}.{}.*".format(*wanted), "bin", "python"))
+    return [path for path in found if version(path) == wanted]
+
+
 def find_python():
     """The interpreter to build with; None where only uv can bring one. Raises Fault."""
     words = " or ".join("{}.{}".format(*one) for one in SUPPORTED[::-1])
@@ -79,6 +88,9 @@ def find_python():
             return name
     if version(sys.executable) in SUPPORTED:
         return sys.executable
+    for one in SUPPORTED:
+        for path in in_pyenv(one):
+            return path
     if shutil.which("uv"):
         return None
     raise Fault("cellseg-nb needs Python {}, and there is none here (this is {}.{}): install one, for example with  "
