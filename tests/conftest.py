@@ -1,5 +1,10 @@
 """Long files come first: then two workers, each taking the next file when it is free, end close together."""
 
+import os
+from pathlib import Path
+
+import pytest
+
 # The longest first: from five minutes to half a minute.
 LONG = [
     "test_notebooks_06_07.py",
@@ -15,3 +20,11 @@ LONG = [
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of real volumes, which are never part of the project; without them a test is skipped."""
+    if "CELLSEG_NB_REAL_DATA" not in os.environ:
+        pytest.skip("set CELLSEG_NB_REAL_DATA to the real volumes")
+    return Path(os.environ["CELLSEG_NB_REAL_DATA"])

@@ -137,14 +137,16 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
     if folder.is_dir():
         return folder
     writable_folder(cache)
+    base_url = base_url or os.environ.get("CELLSEG_NB_BASE_URL")
+    if "files" in about:
+        return _file_by_file(about, folder, base_url)
     archive = cache / os.path.basename(urlsplit(about["url"]).path)
     with FileLock(cache / f".{name}.lock"):
         if folder.is_dir():
             return folder
         mine = archive.exists()
         try:
-            urls = addresses(about["url"], base_url or os.environ.get("CELLSEG_NB_BASE_URL"))
-            download.download(urls, archive, about["sha256"])
+            download.download(addresses(about["url"], base_url), archive, about["sha256"])
         except (download.Offline, download.NotThere) as error:
             bad = " (the file there is not the published one: replace it)" if mine else ""
             raise UserError(
@@ -154,6 +156,26 @@ def fetch(name, cache=None, base_url=None, registry_file=None):
         download.unzip(archive, folder)
         if not mine:
             archive.unlink()
+    return folder
+
+
+def _file_by_file(about, folder, base_url):
+    """A data set of single files; the folder gets its name when all of them are there."""
+    from filelock import FileLock
+
+    from cellseg_nb.data import delivr, download
+
+    unfinished = folder.with_name(f".{folder.name}-unfinished")
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not folder.is_dir():
+            try:
+                delivr.fetch(about, unfinished, lambda url: addresses(url, base_url))
+            except (download.Offline, download.NotThere) as error:
+                raise UserError(
+                    f"{error}. Run again, what has arrived is kept; or set base_url to a server near you "
+                    f"that holds the files of {about['url']}"
+                ) from error
+            os.replace(unfinished, folder)
     return folder
 
 
