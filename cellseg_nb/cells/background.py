@@ -1,0 +1,96 @@
+"""Statistics that cells, padding and vessels do not disturb: noise, background, blobs.
+
+Volumes are (Z, Y, X) float32, masks (Z, Y, X) bool. ``diameter`` is three numbers: a cell's width in voxels
+along Z, Y, X.
+"""
+
+import numpy as np
+from scipy import ndimage as ndi
+
+MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+
+
+def widths(voxel_size, cell_diameter, usual=8.0):
+    """A cell's width in voxels along (Z, Y, X); ``usual`` voxels of the finest axis where it is not known."""
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    return (cell_diameter or usual * size.min()) / size
+
+
+def noise(volume, valid=None):
+    """Standard deviation of the noise from voxel to voxel, from second differences along X (so that neither
+    cells nor a slope count): median of |a - 2 b + c| over valid voxels."""
+    second = volume[..., :-2] - 2 * volume[..., 1:-1] + volume[..., 2:]
+    if valid is not None:
+        second = second[valid[..., :-2] & valid[..., 1:-1] & valid[..., 2:]]
+    return float(MAD * np.median(np.abs(second)) / np.sqrt(6)) if second.size else 0.0
+
+
+def middle(volume, valid):
+    """Median of the valid voxels."""
+    return float(np.median(volume[valid])) if valid.any() else 0.0
+
+
+def blur(volume, sigma, valid=None):
+    """Gaussian blur that looks at valid voxels only (normalised convolution, Knutsson & Westin 1993)."""
+    if valid is None or valid.all():
+        return ndi.gaussian_filter(volume, sigma)
+    weight = ndi.gaussian_filter(valid.astype(np.float32), sigma)
+    return ndi.gaussian_filter(np.where(valid, volume, 0), sigma) / np.maximum(weight, 1e-3)
+
+
+def level(volume, valid, step, quantile=50.0, rounds=1):
+    """The background: a percentile in boxes of ``step`` voxels, made smooth. (Z, Y, X) float32.
+
+    With more ``rounds``, what is left over is smoothed and added: slopes inside a box are followed better.
+    Boxes with too few valid voxels take the value of the nearest box that has enough.
+    """
+    grid = [max(1, round(side / s)) for side, s in zip(volume.shape, step)]
+    edges = [np.linspace(0, side, n + 1).astype(int) for side, n in zip(volume.shape, grid)]
+    coarse = np.full(grid, np.nan, np.float32)
+    for at in np.ndindex(*grid):
+        box = tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, at))
+        inside = volume[box][valid[box]]
+        if inside.size > max(8, 0.1 * volume[box].size):
+            coarse[at] = np.percentile(inside, quantile)
+    if np.isnan(coarse).all():
+        return np.zeros(volume.shape, np.float32)
+    nearest = ndi.distance_transform_edt(np.isnan(coarse), return_distances=False, return_indices=True)
+    coarse = coarse[tuple(nearest)]
+    for axis, n in enumerate(grid):  # beyond the last box a slope goes on
+        sides = [(2, 2) if axis == a else (0, 0) for a in range(3)]
+        coarse = (
+            np.pad(coarse, sides, "reflect", reflect_type="odd") if n > 1 else np.pad(coarse, sides, "edge")
+        )
+    coarse = ndi.gaussian_filter(coarse, 0.5, mode="nearest")
+    at = np.ix_(*[(np.arange(side) + 0.5) * n / side + 1.5 for side, n in zip(volume.shape, grid)])
+    field = ndi.map_coordinates(coarse, np.broadcast_arrays(*at), order=1, mode="nearest").astype(np.float32)
+    if rounds > 1:
+        field += level(volume - field, valid, step, quantile, rounds - 1)
+    return field
+
+
+def step(shape, diameter):
+    """Sides of the boxes for `level`: three cells wide, less in a small volume, never under one and a
+    half."""
+    return [float(np.clip(side / 5, 1.5 * d, 3 * d)) for side, d in zip(shape, diameter)]
+
+
+def rise(volume, diameter, valid=None):
+    """How far each place rises above its surroundings: a blur by a quarter of a cell minus one by a cell."""
+    diameter = np.asarray(diameter, float)
+    return blur(volume, diameter / 4, valid) - blur(volume, diameter, valid)
+
+
+def peaks(rising, diameter, valid=None, least=0.0):
+    """Places (n, 3) and heights (n,) of the maxima of ``rising`` above ``least``, half a cell or more apart,
+    highest first."""
+    reach = [max(1, int(d / 2)) for d in diameter]
+    grid = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
+    ball = sum((g / r) ** 2 for g, r in zip(grid, reach)) <= 1.01
+    top = (ndi.maximum_filter(rising, footprint=ball) == rising) & (rising > least)
+    if valid is not None:
+        top &= valid
+    where = np.argwhere(top)
+    heights = rising[top]
+    order = np.argsort(-heights, kind="stable")
+    return where[order], heights[order]

@@ -1,0 +1,171 @@
+"""How large are the cells? Estimated from the volume alone, by the scale at which blobs answer most."""
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from cellseg_nb.cells.brightness import clean, spacing, three
+from cellseg_nb.errors import UserError
+
+STEP = 1.2  # from one scale to the next
+SURE = 6.0  # times what noise answers
+NEAR = 3.0  # voxels (of the finest axis) around a place in which noise is alike
+STANDS = (
+    1.25  # how a blob stands out: its answer times diameter to this power; for white noise that would be 1.5
+)
+FOOT = 1.15  # a cell with a soft edge is wider than its blob, by this much on simulated volumes
+STRONG = 0.2  # blobs are counted that answer with this share of a strong blob's answer
+LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
+
+
+def cell_diameter(volume, voxel_size=None):
+    """Diameter of a typical cell in µm (voxels without a voxel size), a float.
+
+    Differences of Gaussians at scales a factor of 1.2 apart; each bright blob is taken at the place and scale
+    where it answers most (Lindeberg 1998, scale-normalised Laplacian: a ball of radius r answers most at
+    sigma = r / sqrt(3)). The median over the strong blobs counts, so that noise, single hot voxels, and a few
+    large regions do not.
+
+    volume : (Z, Y, X) array, bright cells. voxel_size : (z, y, x) in µm.
+    Raises UserError where nothing stands out, or for a volume that is not (Z, Y, X).
+    """
+    found = blobs(volume, voxel_size)
+    if not len(found):
+        raise UserError(
+            "no cells stand out in this volume, so their size cannot be estimated: give cell_diameter (µm)"
+        )
+    return FOOT * _weighted_median(
+        _without_voxel(found[:, 3], voxel_size), found[:, 4] * found[:, 3] ** STANDS
+    )
+
+
+def blobs(volume, voxel_size=None):
+    """The strong blobs, strongest first: (n, 5) float, z, y, x in voxels, diameter in µm, answer."""
+    size = spacing(voxel_size)
+    volume, _ = clean(three(volume))
+    volume, corner = _brightest_block(volume)
+    found, noise, before = [], None, []
+    for scale, answer, step, unit in _answers(volume, size):
+        # the finest scale answers to noise; what noise alone answers at the others follows from it
+        if noise is None:
+            noise = np.sqrt(ndi.gaussian_filter(answer**2, NEAR * size.min() / size)), unit
+        before = [
+            *before[-2:],
+            (scale, answer, step, noise[0][tuple(slice(None, None, s) for s in step)] * unit / noise[1]),
+        ]
+        if len(before) == 3:
+            found.append(_peaks(*before))
+    found = np.concatenate(found)
+    found = _strong(_alone(found, size))
+    found[:, :3] += corner
+    return found
+
+
+def _answers(volume, size):
+    """Scale (µm), difference of two Gaussians around it, step of its grid in voxels, what white noise of 1
+    answers.
+
+    The grid is coarser where the blur allows it.
+    """
+    widest = (np.array(volume.shape) * size).max()
+    scale, root, step = 0.7 * size.min(), np.sqrt(STEP), np.ones(3, int)
+    base, done = volume, 0.0
+    while scale < max(widest / 8, 4 * size.min()):
+        sigmas = scale / root, scale * root
+        coarser = (sigmas[0] / (size * step) > 3) & (np.array(base.shape) > 16)
+        if coarser.any():  # half of the blur now, so that what is left to do is still wider than a voxel
+            base, done = _blur(base, scale / 2, done, size * step), scale / 2
+            base = base[tuple(slice(None, None, 2 if c else 1) for c in coarser)]
+            step = step * np.where(coarser, 2, 1)
+        fine, coarse = (_blur(base, sigma, done, size * step) for sigma in sigmas)
+        yield scale, fine - coarse, step, _unit(sigmas, size)
+        scale *= STEP
+
+
+def _blur(volume, sigma, done, size):
+    return ndi.gaussian_filter(volume, np.sqrt(sigma**2 - done**2) / size, mode="nearest")
+
+
+def _unit(sigmas, size):
+    """Standard deviation of the difference of two Gaussians of white noise of 1."""
+
+    def shared(a, b):
+        reach = [np.arange(-np.ceil(5 * max(a, b) / s), np.ceil(5 * max(a, b) / s) + 1) * s for s in size]
+        kernels = [[np.exp(-(r**2) / 2 / sigma**2) for sigma in (a, b)] for r in reach]
+        return np.prod([(one / one.sum()) @ (two / two.sum()) for one, two in kernels])
+
+    a, b = sigmas
+    return np.sqrt(max(shared(a, a) + shared(b, b) - 2 * shared(a, b), 1e-12))
+
+
+def _peaks(below, here, above):
+    """Maxima in place and scale that noise does not explain: z, y, x in voxels, diameter in µm, answer."""
+    scale, answer, step, noise = here
+    peak = (answer == ndi.maximum_filter(answer, 3, mode="nearest")) & (answer > SURE * noise)
+    places = np.argwhere(peak)
+    own = answer[tuple(places.T)]
+    others = [_near(other[1], places * step / other[2]) for other in (below, above)]
+    keep = (own > 0) & (own >= others[0]) & (own > others[1])
+    low, high = others[0][keep], others[1][keep]
+    # the top of a parabola through three scales
+    shift = (low - high) / 2 / (low - 2 * own[keep] + high - 1e-12)
+    diameter = 2 * np.sqrt(3) * scale * STEP ** np.clip(shift, -0.5, 0.5)
+    return np.column_stack([places[keep] * step, diameter, own[keep]])
+
+
+def _near(answer, places):
+    """Highest value within one voxel of each place."""
+    highest = ndi.maximum_filter(answer, 3, mode="nearest")
+    return highest[tuple(np.clip(np.round(places).astype(int), 0, np.array(answer.shape) - 1).T)]
+
+
+def _brightest_block(volume):
+    if volume.size <= LARGEST:
+        return volume, np.zeros(3)
+    side = round(LARGEST ** (1 / 3))
+    sides = [min(s, side) for s in volume.shape]
+    options = [
+        tuple(slice(o, o + c) for o, c in zip(corner, sides))
+        for corner in np.stack(
+            np.meshgrid(
+                *[np.unique(np.linspace(0, s - c, 3).astype(int)) for s, c in zip(volume.shape, sides)]
+            ),
+            -1,
+        ).reshape(-1, 3)
+    ]
+    best = max(options, key=lambda box: np.percentile(volume[box][::2, ::2, ::2], 98))
+    return volume[best], np.array([s.start for s in best])
+
+
+def _alone(found, size):
+    """Of blobs inside each other the one that stands out most: large beside small, since noise is strong
+    where small."""
+    from scipy.spatial import cKDTree
+
+    found = found[np.argsort(-found[:, 4] * found[:, 3] ** STANDS, kind="stable")]
+    places, keep = found[:, :3] * size, np.ones(len(found), bool)
+    tree = cKDTree(places) if len(found) else None
+    for i in range(len(found)):
+        if keep[i]:
+            near = np.array(tree.query_ball_point(places[i], found[i, 3] / 2), int)
+            keep[near[near > i]] = False
+    return found[keep]
+
+
+def _strong(found):
+    if not len(found):
+        return found
+    weight = found[:, 4] * found[:, 3] ** STANDS
+    return found[weight >= STRONG * np.percentile(weight[:200], 75)]
+
+
+def _without_voxel(diameters, voxel_size):
+    """What is left of a blob's width without that of the voxels (a ball's variance is d^2 / 20, a voxel's s^2
+    / 12)."""
+    voxel = 20 / 12 * np.mean(spacing(voxel_size) ** 2)
+    return np.sqrt(np.maximum(diameters**2 - voxel, 0.25 * diameters**2))
+
+
+def _weighted_median(values, weights):
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(total, total[-1] / 2)])

@@ -1,0 +1,168 @@
+"""Touching cells of different sizes told apart, with no sigma to guess: `separate`.
+
+A lightly blurred volume is a landscape of hills. Two neighbouring hills are two cells when the pass between
+them is deep, or when apart they are rounder than together; each cell then ends at a share of its own height.
+"""
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from cellseg_nb.cells.basins import Hills, roundness
+from cellseg_nb.cells.brightness import MAD, background, clean, spacing, three
+from cellseg_nb.errors import UserError
+
+BLUR = 1 / 8  # of the cell diameter
+# depth of a pass (share of the lower summit) plus gain in roundness, from which two hills are two cells
+APART = 0.12
+DEEP = 0.3  # a pass so deep parts two cells whatever their shape
+SHALLOW = 0.02  # one no deeper than this is texture
+SHARE = 0.3  # of its height at which a cell ends: people draw the outline at the foot of the slope
+OWN = 0.5  # how much of that height is its own; the rest is that of a typical cell
+SURE = 4.0  # times the noise that a cell rises
+FAINT = 0.25  # of the height of the cells; what is fainter is no cell
+SMALL = 0.5  # of the cell diameter; what is smaller is no cell
+LIKELY = 0.5  # probability that a cell of the volume reaches somewhere
+FLOOR = 0.02  # of the highest summit: noise of a probability that is 0 outside the cells
+
+
+def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, diameter=None):
+    """Labels of the cells, (Z, Y, X) int32, 0 is background.
+
+    Parameters
+    ----------
+    volume_or_probability : (Z, Y, X) array
+        A volume with bright cells, or a probability of being a cell from any network.
+    voxel_size : (z, y, x) in µm, or None for cubes of 1
+    mask : (Z, Y, X) bool or None
+        Where cells may be.
+    volume : (Z, Y, X) array or None
+        With a probability: the volume itself, whose brightness has peaks and valleys where a probability is
+        flat. Cells are sought in the volume then, and kept where the probability reaches 0.5: how wide it is
+        drawn does not matter.
+    diameter : float or None
+        Of a typical cell in µm; None: `cellseg_nb.cells.scale.cell_diameter`. It sets the blur, an eighth of
+        it.
+
+    The same input gives the same labels: nothing is random. Raises UserError for shapes that do not fit.
+    """
+    size = spacing(voxel_size)
+    first = three(volume_or_probability, "the volume or probability")
+    bright = first if volume is None else three(volume)
+    mask = np.ones(first.shape, bool) if mask is None else np.asarray(mask, bool)
+    for name, other in (("volume", bright), ("mask", mask)):
+        if other.shape != first.shape:
+            raise UserError(
+                f"{name} has shape {other.shape}, the probability {first.shape}: they must be the same"
+            )
+    diameter = diameter or _diameter(bright, size)
+    if diameter is None:
+        return np.zeros(first.shape, np.int32)
+    landscape, noise = _landscape(bright, size, diameter, mask)
+    if noise is None:
+        return np.zeros(first.shape, np.int32)
+    hills = Hills(landscape, mask & (landscape > 2 * noise), size)
+    cell = _join(hills, noise)
+    labels = _outline(hills, cell, noise, size, diameter)
+    if volume is not None:
+        labels = _keep(labels, ndi.maximum(first, labels, np.arange(labels.max() + 1)) > LIKELY)
+    return labels
+
+
+def _diameter(bright, size):
+    from cellseg_nb.cells.scale import cell_diameter
+
+    try:
+        return cell_diameter(bright, size)
+    except UserError:
+        return None
+
+
+def _landscape(bright, size, diameter, mask):
+    """Height above the background after a light blur, and the noise that is left in it (None: the volume is
+    flat)."""
+    bright, real = clean(bright)
+    mask &= real
+    landscape = ndi.gaussian_filter(bright, diameter * BLUR / size, mode="nearest") - background(
+        bright, size, diameter
+    )
+    values = landscape[mask]
+    if not values.size or values.max() <= values.min():
+        return landscape, None
+    return landscape, max(_noise(values), FLOOR / 2 * float(np.percentile(values, 99.9)))
+
+
+def _noise(values):
+    """Spread of what is left of the values below Otsu's threshold: the background with its texture."""
+    from skimage.filters import threshold_otsu
+
+    values = values[:: max(1, values.size // 10**6)]
+    low = values[values <= threshold_otsu(values)]
+    return MAD * float(np.median(np.abs(low - np.median(low))))
+
+
+def _join(hills, noise):
+    """The number of the hill that each hill ends up in, after those are joined that are one cell: (hills,)
+    int.
+
+    From the highest pass down, over the passes that join parts of the tree (the maximum spanning tree of the
+    passes).
+    """
+    parent = list(range(len(hills.top)))
+
+    def find(hill):
+        while parent[hill] != hill:
+            parent[hill] = hill = parent[parent[hill]]
+        return hill
+
+    top = hills.top.tolist()
+    moments = hills.moments(2 * noise)
+    level = hills.level(SHARE * hills.top).tolist()
+    for one, other, saddle in zip(*(each.tolist() for each in hills.tree())):
+        a, b = find(one), find(other)
+        if top[a] < top[b]:
+            a, b = b, a
+        rise = top[b] - saddle
+        depth = rise / top[b]
+        if rise > noise and depth > DEEP:
+            continue
+        if rise > noise and depth > SHALLOW and top[b] > SURE * noise:
+            if depth + _gain(moments[a], moments[b], level[a], level[b], hills.size) > APART:
+                continue
+        parent[b] = a
+        moments[a] += moments[b]
+    return np.array([find(hill) for hill in range(len(parent))], int)
+
+
+def _gain(high, low, level_high, level_low, size):
+    """How much rounder two hills are apart, each above `SHARE` of its own height, than together."""
+    own, other = high[level_high], low[level_low]
+    together = roundness(high[level_low] + other, size)
+    apart = (roundness(own, size) * own[0] + roundness(other, size) * other[0]) / max(own[0] + other[0], 1)
+    return apart - together
+
+
+def _outline(hills, cell, noise, size, diameter):
+    """Each cell above a share of its height; what is faint or small goes."""
+    labels = np.zeros(hills.padded, np.int32)
+    sure = np.flatnonzero((cell == np.arange(len(cell))) & (hills.top > SURE * noise))
+    if not len(sure):
+        return labels[1:-1, 1:-1, 1:-1].copy()
+    order = np.sort(hills.top[sure])
+    # half of all height: many faint ones do not lower it
+    half = order[np.searchsorted(np.cumsum(order), order.sum() / 2)]
+    sure = sure[hills.top[sure] > FAINT * half]
+    typical = np.median(hills.top[sure])
+    number = np.zeros(len(cell), np.int32)
+    number[sure] = np.arange(1, len(sure) + 1)
+    ends = np.concatenate([[np.inf], SHARE * hills.top[sure] ** OWN * typical ** (1 - OWN)])
+    own = number[cell[hills.hill]]
+    labels.ravel()[hills.voxels] = np.where(hills.height > ends[own], own, 0)
+    labels = labels[1:-1, 1:-1, 1:-1].copy()
+    volume = np.bincount(labels.ravel()) * size.prod()
+    return _keep(labels, volume > np.pi / 6 * (SMALL * diameter) ** 3)
+
+
+def _keep(labels, keep):
+    keep = np.array(keep, bool)
+    keep[0] = False
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]

@@ -1,0 +1,187 @@
+"""Did it work? Said without labels, from the volume, the probability and the cells found in it.
+
+Six questions, each with a number between them and a bad result:
+
+* are the cells bright where they are outlined (`lit`)? Broad regions and halos are not;
+* is the edge of a cell above the background (`rim`)? That of a halo is not;
+* does each cell rise above what is around it (`risen`)? Noise does not;
+* are the bright spots of the volume in cells (`covered`)?
+* has each cell one spot (`alone`)? Glued cells have several;
+* is a share of the volume called cell that cells can fill (`share`)?
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import ndimage as ndi
+
+from cellseg_nb.cells import background
+
+BROAD = 0.35  # share of the volume
+LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the background and its noise
+RIM, WIDE = 0.15, 0.10  # brightness of the outermost voxels of a cell, as a share of its own height
+RISEN, FLAT = 0.8, 0.5  # share of the cells that rise above their surroundings
+COVERED, MISSED = 0.75, 0.5  # share of the clear spots that lie in a cell
+
+
+@dataclass
+class Verdict:
+    """``level``: "ok", "doubtful" or "failed"; ``text``: one line, what was seen and what may help;
+    ``numbers``."""
+
+    level: str
+    text: str
+    numbers: dict = field(default_factory=dict)
+
+    def __str__(self):
+        return f"{self.level}: {self.text}"
+
+
+def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0), history=None):
+    """A verdict on cells found without labels.
+
+    Parameters
+    ----------
+    volume : (Z, Y, X) array, as prepared
+    labels : (Z, Y, X) integers
+    probability : (Z, Y, X) in 0..1 or None
+    valid : (Z, Y, X) bool or None, false where nothing was measured
+    diameter : a cell's width in voxels along Z, Y, X
+    history : of the training, or None
+
+    Returns `Verdict`.
+    """
+    volume = np.asarray(volume, np.float32)
+    valid = np.ones(volume.shape, bool) if valid is None else valid
+    numbers = measure(volume, labels, probability, valid, diameter)
+    failed, doubtful = [], []
+    for name, good, bad, text in (
+        (
+            "lit",
+            LIT,
+            DIM,
+            "of what is outlined is brighter than the background: outlines are too wide, or of noise; a "
+            "higher threshold, a flattened background or another seed may help",
+        ),
+        (
+            "rim",
+            RIM,
+            WIDE,
+            "of a cell's height is left at its outline: outlines are too wide; a higher threshold, or "
+            "another seed, may help",
+        ),
+        (
+            "risen",
+            RISEN,
+            FLAT,
+            "of the cells rise above what is around them: noise is taken for cells; give the cell "
+            "diameter, or raise min_contrast",
+        ),
+        (
+            "covered",
+            COVERED,
+            MISSED,
+            "of the clear bright spots lie in a cell: cells are missed; lower the threshold, or "
+            "train from another seed",
+        ),
+    ):
+        if name in numbers and numbers[name] < good:
+            (failed if numbers[name] < bad else doubtful).append(f"only {100 * numbers[name]:.0f} % {text}")
+    if numbers["share"] > BROAD:
+        failed.insert(
+            0,
+            f"{100 * numbers['share']:.0f} % of the volume is called cell: broad regions; flatten the "
+            "background, give the cell diameter, or try another seed",
+        )
+    if numbers.get("alone", 1) < 0.7:
+        (failed if numbers["alone"] < 0.4 else doubtful).append(
+            f"{100 - 100 * numbers['alone']:.0f} % of the clear spots share their cell with another: cells "
+            "are glued; give the cell diameter, or another way to separate"
+        )
+    if numbers["cells"] > 1.8 * numbers["spots"] and numbers.get("size", 1) < 0.25:
+        (failed if numbers["cells"] > 4 * numbers["spots"] else doubtful).append(
+            f"{numbers['cells']} cells, most of them far smaller than a cell, for {numbers['spots']} clear "
+            "spots: fragments; give the cell diameter, or another way to separate"
+        )
+    if history:
+        cut = float(np.mean([row["n_cuts"] for row in history[-3:]]))
+        if cut > 0.06:
+            doubtful.append(
+                f"SoftNCuts stands at {cut:.2f}: the classes are not clear; more epochs, or another seed"
+            )
+    if numbers["cells"] == 0:
+        return _none(numbers)
+    if failed or doubtful:
+        return Verdict("failed" if failed else "doubtful", (failed + doubtful)[0], numbers)
+    return Verdict(
+        "ok",
+        f"{numbers['cells']} cells, bright where they are outlined, and no clear spot without one"
+        if numbers.get("covered", 0) == 1
+        else f"{numbers['cells']} cells, bright where they are outlined",
+        numbers,
+    )
+
+
+def _none(numbers):
+    if numbers["spots"]:
+        return Verdict(
+            "failed",
+            f"no cells, though {numbers['spots']} spots rise clearly above the noise: lower the threshold, "
+            "or train from another seed",
+            numbers,
+        )
+    return Verdict(
+        "failed",
+        "no cells, and nothing in the volume rises clearly above the noise: is it empty, or are the cells "
+        "dark on a bright ground?",
+        numbers,
+    )
+
+
+def measure(volume, labels, probability, valid, diameter):
+    """The numbers of the verdict: cells, spots, share, and where they exist lit, risen, covered, alone."""
+    labels = np.asarray(labels)
+    diameter = np.asarray(diameter, float)
+    inside = valid.sum() or 1
+    called = labels > 0 if probability is None else np.asarray(probability) > 0.5
+    numbers = {"cells": len(np.unique(labels[labels > 0])), "share": float((called & valid).sum() / inside)}
+    filled = np.where(valid, volume, background.middle(volume, valid))
+    rising = background.rise(filled, diameter, valid)
+    quiet = rising[valid & (labels == 0)] if (valid & (labels == 0)).any() else rising
+    spread = float(background.MAD * np.median(np.abs(quiet - np.median(quiet))))
+    places, _ = background.peaks(rising, diameter, valid, 8 * spread)
+    numbers["spots"] = len(places)
+    if numbers["cells"]:
+        numbers |= _outlines(filled, labels, valid, diameter)
+        highest = ndi.maximum(rising, labels, np.unique(labels[labels > 0]))
+        numbers["risen"] = float(np.mean(np.asarray(highest) > 5 * spread))
+        sizes = np.bincount(labels[labels > 0])
+        numbers["size"] = float(np.median(sizes[sizes > 0]) / (np.pi / 6 * diameter.prod()))
+        if len(places):
+            at = labels[tuple(places.T)]
+            numbers["covered"] = float((at > 0).mean())
+            counts = np.bincount(at[at > 0], minlength=1)
+            numbers["alone"] = float((counts == 1).sum() / max(1, counts.sum()))
+    return numbers
+
+
+def _outlines(volume, labels, valid, diameter):
+    """``lit``: share of the labelled voxels brighter than the background around them by twice its noise,
+    lightly blurred; ``rim``: how bright the outermost voxels of a cell are, as a share of its height (median
+    over the cells)."""
+    smooth = ndi.gaussian_filter(volume, np.minimum(0.1 * diameter, 1))
+    free = valid & (labels == 0)
+    if free.mean() < 0.02:
+        return {"lit": 0.0, "rim": 0.0}
+    above = smooth - background.level(smooth, free, background.step(volume.shape, diameter))
+    rest = above[free]
+    noise = background.MAD * np.median(np.abs(rest - np.median(rest)))
+    cells = np.unique(labels[labels > 0])
+    edge = (labels > 0) & (
+        (ndi.minimum_filter(labels, 3) != labels) | (ndi.maximum_filter(labels, 3) != labels)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rim = ndi.mean(volume - smooth + above, np.where(edge, labels, 0), cells) / ndi.maximum(
+            above, labels, cells
+        )
+    return {"lit": float(np.mean(above[labels > 0] > 2 * noise)), "rim": float(np.nanmedian(rim))}

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from cellseg_nb import simulate, volumes
+from cellseg_nb.cells.prepare import prepare
+from cellseg_nb.data import disturb
+from cellseg_nb.errors import UserError
+from cellseg_nb.learning import guided as draw
+
+
+@pytest.fixture(scope="module")
+def cells():
+    return simulate.volume((48, 64, 64), 40, seed=11)[0]
+
+
+def away(found, plain, valid=None):
+    """How far a prepared volume is from the undisturbed one, after the best straight line, as a share of its
+    spread."""
+    valid = np.ones(found.shape, bool) if valid is None else valid
+    a, b = np.polyfit(found[valid], plain[valid], 1)
+    return float((a * found[valid] + b - plain[valid]).std() / plain[valid].std())
+
+
+def test_nothing_is_done_where_nothing_is_wrong(cells):
+    found = prepare(cells)
+    assert found.findings == [] and not found.changed
+    np.testing.assert_array_equal(found.volume, volumes.remap(cells))
+
+
+@pytest.mark.parametrize(
+    "disturbed, step, most",
+    [
+        (lambda v: disturb.hot(v, 50), "hot", 0.05),
+        (lambda v: disturb.blank(v), "slices", 0.15),
+        (lambda v: disturb.repeated(v), "slices", 0.15),
+        (lambda v: disturb.slope(v, 1600), "background", 0.3),
+        (lambda v: disturb.slope(v, 800, 0, True), "background", 0.3),
+        (lambda v: disturb.attenuated(v, 0.2), "decay", 0.3),
+        (lambda v: disturb.striped(v, 60), "stripes", 0.2),
+        (disturb.negative, "dark", 0.05),
+    ],
+)
+def test_found_and_mended(cells, disturbed, step, most):
+    found = prepare(disturbed(cells))
+    assert step in found.steps
+    assert away(found.volume, volumes.remap(cells), found.valid) < most
+
+
+@pytest.mark.parametrize("value", [0, 100, 1000, 65535])
+def test_padding_of_any_value_is_left_out(cells, value):
+    found = prepare(disturb.padded(cells, value=value))
+    inner = np.s_[8:-8, 12:-12, 12:-12]
+    assert found.steps == ("padding",)
+    assert found.valid[inner].mean() > 0.99 and abs(found.valid.mean() - cells.size / found.valid.size) < 0.01
+    assert away(found.volume[inner], volumes.remap(cells)) < 0.05
+
+
+def test_a_vessel_is_left_out_and_cells_are_not(cells):
+    disturbed, tube = disturb.vessel(cells, 4095, 4.0)
+    found = prepare(disturbed)
+    assert "vessel" in found.steps and "padding" not in found.steps
+    assert found.valid[tube].mean() < 0.02 and found.valid[~tube].mean() > 0.97
+
+
+def test_few_cells_are_drawn_around(cells):
+    few = simulate.volume((48, 64, 64), 5, seed=11)[0]
+    found = prepare(few)
+    assert found.steps == ("sampling",) and found.focus.sum() == 5 and not found.changed
+    guide = draw.guide(found, found.volume.shape)
+    batch = next(draw.cube_batches([found.volume], 32, 2, 1, [guide])(0, np.random.default_rng(0)))
+    assert batch.shape == (16, 1, 16, 16, 16)
+    assert (batch.amax((1, 2, 3, 4)) > 40).float().mean() > 0.6
+
+
+def test_cubes_are_drawn_where_something_was_measured(cells):
+    found = prepare(disturb.padded(cells, (0, 0, 60), (0, 0, 60)))
+    batches = draw.cube_batches(
+        [found.valid.astype(np.float32)], 32, 2, 8, [draw.guide(found, found.valid.shape)]
+    )
+    assert min(float(batch.mean()) for batch in batches(0, np.random.default_rng(0))) > 0.5
+
+
+def test_switches(cells):
+    hot = disturb.hot(cells)
+    np.testing.assert_array_equal(prepare(hot, steps="paper").volume, volumes.remap(hot))
+    kept = prepare(hot, steps="padding,background")
+    assert kept.steps == () and [f.name for f in kept.findings] == ["hot voxels", "bright voxels"]
+    assert kept.record["seen"][0] == {
+        "name": "hot voxels",
+        "text": kept.findings[0].text,
+        "step": "hot",
+        "done": False,
+    }
+    with pytest.raises(UserError, match="no step 'sharpen'"):
+        prepare(hot, steps="sharpen")

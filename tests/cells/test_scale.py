@@ -1,0 +1,45 @@
+"""The cell diameter from the volume alone, within a quarter of the truth."""
+
+import numpy as np
+import pytest
+
+from cellseg_nb import simulate
+from cellseg_nb.cells.scale import cell_diameter
+from cellseg_nb.errors import UserError
+
+
+def truth(labels, size=(1, 1, 1)):
+    return float(np.median(np.cbrt(6 * np.bincount(labels.ravel())[1:] * np.prod(size) / np.pi)))
+
+
+@pytest.mark.parametrize("radius", [(2.4, 3.0), (3.2, 4.6), (6.0, 8.0)])
+def test_sizes(radius):
+    image, labels = simulate.volume((48, 64, 64), 20, seed=3, radius=radius)
+    assert cell_diameter(image) == pytest.approx(truth(labels), rel=0.25)
+
+
+def test_flat_voxels():
+    size = (3.0, 1.0, 1.0)
+    image, labels = simulate.volume(
+        (24, 64, 64), 25, seed=4, radius=(4, 6), voxel_size=size, blur=(0.4, 0.7, 0.7)
+    )
+    assert cell_diameter(image, size) == pytest.approx(truth(labels, size), rel=0.25)
+    micro = cell_diameter(image, (1.5, 0.5, 0.5))
+    assert micro == pytest.approx(cell_diameter(image, size) / 2, rel=0.02)
+
+
+def test_disturbed():
+    image, labels = simulate.volume((40, 56, 56), 20, seed=5)
+    image = image.astype(float)
+    hot = image.copy()
+    hot[5, 5, 5] = hot[20, 20, 30] = 65535
+    slope = image + np.linspace(0, 800, 56)
+    for changed in (hot, slope, np.pad(image, 12)):
+        assert cell_diameter(changed) == pytest.approx(truth(labels), rel=0.25)
+
+
+def test_nothing_to_measure():
+    with pytest.raises(UserError, match="cell_diameter"):
+        cell_diameter(np.zeros((32, 32, 32)))
+    with pytest.raises(UserError, match="three dimensions"):
+        cell_diameter(np.zeros((32, 32)))

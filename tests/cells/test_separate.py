@@ -1,0 +1,100 @@
+"""Cells told apart on shapes whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from cellseg_nb import metrics, simulate
+from cellseg_nb.cells.separate import separate
+from cellseg_nb.errors import UserError
+
+
+def balls(centres, radii, shape=(32, 40, 56), size=(1, 1, 1), heights=None, noise=2.0):
+    """A noisy volume with blurred balls, and their labels. Centres in voxels, radii in the unit of
+    ``size``."""
+    grid = np.ogrid[tuple(slice(s) for s in shape)]
+    labels, image = np.zeros(shape, np.int32), np.zeros(shape)
+    for number, (centre, radius) in enumerate(zip(centres, radii), 1):
+        inside = sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, size)) <= radius**2
+        labels[inside & (labels == 0)] = number
+        image[labels == number] = heights[number - 1] if heights else 100
+    image = ndi.gaussian_filter(image, 1 / np.asarray(size)) + 50
+    return image + np.random.default_rng(0).normal(0, noise, shape), labels
+
+
+def f1(truth, labels):
+    return metrics.match(truth, labels, (0.5,)).f1[0]
+
+
+def test_two_touching_balls_of_different_sizes():
+    image, truth = balls([(16, 20, 17), (16, 20, 34)], [10, 6])
+    labels = separate(image)
+    assert labels.dtype == np.int32 and labels.max() == 2
+    assert f1(truth, labels) == 1
+
+
+def test_a_dim_cell_beside_a_bright_one():
+    image, truth = balls([(16, 20, 17), (16, 20, 33)], [8, 7], heights=[100, 35])
+    assert f1(truth, separate(image)) == 1
+
+
+def test_flat_voxels():
+    size = (3, 1, 1)
+    image, truth = balls([(8, 20, 17), (8, 20, 33)], [9, 6.5], (16, 40, 56), size)
+    assert f1(truth, separate(image, voxel_size=size)) == 1
+
+
+def test_a_long_cell_stays_one():
+    grid = np.ogrid[:32, :40, :56]
+    inside = sum(((g - c) / r) ** 2 for g, c, r in zip(grid, (16, 20, 28), (6, 6, 14))) <= 1
+    image = ndi.gaussian_filter(inside * 100.0, 1) + np.random.default_rng(0).normal(0, 3, inside.shape)
+    assert separate(image).max() == 1
+
+
+def test_one_cell_and_none():
+    image, _ = balls([(16, 20, 28)], [7])
+    assert separate(image).max() == 1
+    for empty in (np.zeros((16, 16, 16)), np.full((16, 16, 16), 7.0)):
+        assert separate(empty).max() == 0
+    assert separate(np.zeros((16, 16, 16)), diameter=5).max() == 0
+
+
+def test_a_hot_voxel_and_padding_change_nothing():
+    image, truth = simulate.volume((32, 48, 48), 14, seed=1)
+    image = image.astype(float)
+    assert f1(truth, separate(image)) > 0.95
+    hot = image.copy()
+    hot[3, 3, 3] = hot[20, 30, 10] = 65535
+    assert f1(truth, separate(hot)) > 0.95
+    wide = ((8, 8), (12, 12), (12, 12))
+    assert f1(np.pad(truth, wide), separate(np.pad(image, wide))) > 0.95
+
+
+def test_a_probability_and_its_volume():
+    image, truth = simulate.volume((32, 48, 48), 14, seed=2)
+    probability = ndi.gaussian_filter((truth > 0).astype(float), 0.7)
+    assert f1(truth, separate(probability)) > 0.9
+    assert f1(truth, separate(probability, volume=image)) > 0.95
+    nothing = separate(np.zeros(truth.shape), volume=image)
+    assert nothing.max() == 0
+
+
+def test_mask_and_order():
+    image, truth = balls([(16, 20, 14), (16, 20, 42)], [7, 7])
+    mask = np.ones(image.shape, bool)
+    mask[:, :, 28:] = False
+    before = mask.copy()
+    labels = separate(image, mask=mask)
+    assert labels.max() == 1 and not labels[:, :, 28:].any()
+    assert np.array_equal(mask, before)
+    assert np.array_equal(labels, separate(image, mask=mask))
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(voxel_size=(1, 1)), dict(volume=np.zeros((4, 4, 5))), dict(mask=np.ones((4, 4, 5), bool))]
+)
+def test_what_does_not_fit_is_said(wrong):
+    with pytest.raises(UserError):
+        separate(np.random.default_rng(0).random((4, 4, 4)), **wrong)
+    with pytest.raises(UserError, match="three dimensions"):
+        separate(np.zeros((4, 4)))

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from cellseg_nb import instances, simulate, volumes
+from cellseg_nb.cells import spots, verdict
+
+
+@pytest.fixture(scope="module")
+def sample():
+    image, labels = simulate.volume((48, 64, 64), 40, seed=12)
+    return volumes.remap(image), labels
+
+
+def test_true_cells_are_ok(sample):
+    assert verdict.judge(*sample).level == "ok"
+
+
+def wide(labels):
+    distance, nearest = ndi.distance_transform_edt(labels == 0, return_indices=True)
+    return np.where(distance < 2.5, labels[tuple(nearest)], 0)
+
+
+def noise(labels):
+    blurred = ndi.gaussian_filter(np.random.default_rng(0).normal(size=labels.shape), 1.5)
+    return instances.filter_size(instances.connected(blurred, np.percentile(blurred, 95)), 5)
+
+
+@pytest.mark.parametrize(
+    "spoil, word",
+    [
+        (wide, "too wide"),
+        (noise, "noise"),
+        (np.zeros_like, "no cells"),
+        (lambda labels: (wide(labels) > 0).astype(int), "too wide"),
+        (np.ones_like, "broad regions"),
+    ],
+)
+def test_bad_cells_are_not(sample, spoil, word):
+    found = verdict.judge(sample[0], spoil(sample[1]))
+    assert found.level == "failed" and word in found.text
+
+
+def test_half_of_the_cells_is_doubtful(sample):
+    assert verdict.judge(sample[0], np.where(sample[1] % 2, sample[1], 0)).level in ("doubtful", "failed")
+
+
+def test_an_empty_volume():
+    empty = volumes.remap(np.random.default_rng(0).normal(100, 5, (32, 48, 48)))
+    found = verdict.judge(empty, np.zeros(empty.shape, int))
+    assert found.level == "failed" and "is it empty" in found.text
+
+
+def test_spots_are_the_cells(sample):
+    places, strength, least = spots.find(sample[0], (8.0, 8.0, 8.0))
+    assert least >= spots.ROSE and (np.diff(strength) <= 0).all()
+    hit = sample[1][tuple(places.T)]
+    assert (hit > 0).all() and len(places) > 0.7 * sample[1].max()
+    labels = spots.labels(sample[0], places, strength, (8.0, 8.0, 8.0))
+    assert labels.max() == len(places) and (labels[tuple(places.T)] == np.arange(1, len(places) + 1)).all()
+
+
+def test_more_dark_spots_than_bright_ones_raise_the_threshold():
+    bright, dark = np.linspace(40, 5, 50), np.linspace(20, 5, 30)
+    assert spots.threshold(bright, dark[:0]) < spots.threshold(bright, dark) <= 20.1
