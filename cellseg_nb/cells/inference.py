@@ -104,13 +104,12 @@ def pad(x, shape):
     return x
 
 
-def brightest(classes, volume):
-    """Index of the class whose voxels are brightest on average. classes (K, Z, Y, X), volume (Z, Y, X)."""
-    return brightest_of([(classes, volume)])
+def brightest(seen):
+    """Index of the class whose voxels are brightest on average, over all volumes together.
 
-
-def brightest_of(seen):
-    """`brightest` over several volumes together: ``seen`` gives pairs (classes, volume), all on one scale."""
+    ``seen``: pairs of the class probabilities (K, Z, Y, X) of a volume, and the volume (Z, Y, X), all on one
+    scale; of a single volume ``[(classes, volume)]``.
+    """
     light = weight = 0
     for classes, volume in seen:
         share = classes.reshape(len(classes), -1).astype(np.float64)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellseg_nb.cells.inference import brightest
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import loop, monitor
 from cellseg_nb.learning.cubes import cube_batches
@@ -181,13 +182,12 @@ def test_load_state_names_what_is_wrong():
 
 
 def test_either_class_may_be_the_foreground():
-    from cellseg_nb.cells.inference import brightest
-
     volume = blobs()
     cell = (volume > 5).astype(np.float32)
-    assert brightest(np.stack([cell, 1 - cell]), volume) == 0
-    assert brightest(np.stack([1 - cell, cell]), volume) == 1
-    assert brightest(np.stack([1 - cell, cell * 0.2, cell * 0.8 * (volume > 10.5)]), volume) == 2
+    assert brightest([(np.stack([cell, 1 - cell]), volume)]) == 0
+    assert brightest([(np.stack([1 - cell, cell]), volume)]) == 1
+    three = np.stack([1 - cell, cell * 0.2, cell * 0.8 * (volume > 10.5)])
+    assert brightest([(three, volume)]) == 2
 
 
 def test_balance_keeps_the_pulls_comparable():

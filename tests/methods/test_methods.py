@@ -236,8 +236,8 @@ def test_foreground_does_not_depend_on_the_order_of_volumes(pair, tmp_path):
     method.save(tmp_path)
     classes = [method.classes(volume, progress=False) for volume in volumes]
     scaled = [100 * (volume - volume.min()) / np.ptp(volume) for volume in volumes]
-    both = inference.brightest_of(zip(classes, scaled))
-    assert both == inference.brightest_of(zip(classes[::-1], scaled[::-1]))
+    both = inference.brightest(zip(classes, scaled))
+    assert both == inference.brightest(zip(classes[::-1], scaled[::-1]))
     assert method.foreground == both == methods.method_class("wnet3d").load(tmp_path).foreground
 
 
