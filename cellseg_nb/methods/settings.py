@@ -103,26 +103,26 @@ PAPER_OF = {
 SOURCES = {
     "wnet3d": {
         "channels, dropout": "released code (wnet/model.py): widths 64-128-256-512, dropout 0.65",
-        "cube": "plugin and scripts: cubes and windows of 64 x 64 x 64 voxels",
+        "cube": "plugin and scripts: windows of 64 x 64 x 64 voxels at inference; cubes alike",
         "batch, epochs": "paper: 50 epochs with batches of 2; label-efficiency script: batches of 4 and "
         "6000 / percentage epochs",
         "learning_rate": "paper: between 2e-3 and 2e-5; scripts: 2e-5",
-        "steps": "ours: the authors went once through all cubes of their volumes in an epoch",
+        "steps": "ours: no number of steps is published",
     },
     "segresnet": {
         "epochs": "paper: 50; scripts: 300",
         "batch, learning_rate, schedule": "scripts: 10 and 1e-3, with a scheduler that never acts",
-        "cube": "scripts: 64 x 64 x 64 voxels",
+        "cube": "released weights: SegResNetVAE for 64 x 64 x 64 voxels",
         "dropout_prob, init_filters": "released weights: SegResNetVAE with dropout 0.3 and MONAI's 8 filters",
-        "steps": "ours: the authors went once through all cubes in an epoch",
+        "steps": "ours: no number of steps is published",
     },
     "swinunetr": {
         "epochs": "paper: 50; scripts: 300",
         "batch, learning_rate, schedule": "scripts: 5 and 1e-3, with a scheduler that never acts",
-        "cube": "scripts: 64 x 64 x 64 voxels",
+        "cube": "windows of 64 x 64 x 64 voxels at inference; cubes alike",
         "feature_size, drop_rate, attn_drop_rate": "released weights: 48, 0.5 and 0.5",
         "window_size": "MONAI's default, 7",
-        "steps": "ours: the authors went once through all cubes in an epoch",
+        "steps": "ours: no number of steps is published",
     },
     "cellpose": {
         "epochs": "scripts: 50, channels [0, 0]",
