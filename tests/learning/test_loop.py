@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellseg_nb.cells.inference import brightest
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import loop, monitor
 from cellseg_nb.learning.cubes import cube_batches
@@ -101,7 +102,7 @@ def test_no_temporary_files_left(tmp_path):
     [
         (dict(channels=(8, 8, 8, 8)), "channels"),
         (dict(seed=5), "seed"),
-        (dict(share=0.5), "share"),
+        (dict(pull=0.5), "pull"),
         (dict(epochs=9), "epochs"),
     ],
 )
@@ -181,18 +182,17 @@ def test_load_state_names_what_is_wrong():
 
 
 def test_either_class_may_be_the_foreground():
-    from cellseg_nb.cells.inference import brightest
-
     volume = blobs()
     cell = (volume > 5).astype(np.float32)
-    assert brightest(np.stack([cell, 1 - cell]), volume) == 0
-    assert brightest(np.stack([1 - cell, cell]), volume) == 1
-    assert brightest(np.stack([1 - cell, cell * 0.2, cell * 0.8 * (volume > 10.5)]), volume) == 2
+    assert brightest([(np.stack([cell, 1 - cell]), volume)]) == 0
+    assert brightest([(np.stack([1 - cell, cell]), volume)]) == 1
+    three = np.stack([1 - cell, cell * 0.2, cell * 0.8 * (volume > 10.5)])
+    assert brightest([(three, volume)]) == 2
 
 
 def test_balance_keeps_the_pulls_comparable():
     torch.manual_seed(0)
-    model, loss = WNet3D(2, (8, 8, 8, 8)), WNetLoss(share=0.1)
+    model, loss = WNet3D(2, (8, 8, 8, 8)), WNetLoss(pull=0.1)
     x = torch.rand(1, 1, 16, 16, 16) * 100
     model.eval()
     loss.start_epoch(model, x)
