@@ -11,7 +11,7 @@ from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files as io_files, volumes as io_volumes
-from cellseg_nb.lessons.common import PROFILES
+from cellseg_nb.methods import settings as table_of_settings
 
 TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of 5 voxels see cells best
 PARAMETERS = parameters.common(
@@ -46,7 +46,7 @@ def load(choice):
     paths = io_volumes.find(images)
     channel = None if choice["channel"] < 0 else choice["channel"]
     # volumes to be resampled are measured afterwards
-    least = 8 if choice["cell_diameter"] else PROFILES[choice["profile"]]["cube"]
+    least = 8 if choice["cell_diameter"] else settings(choice)["cube"]
     read = [io_volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
     sizes = {size for _, size in read}
     if len(sizes) > 1:
@@ -85,7 +85,7 @@ def resampled(volumes, choice):
     ``volumes`` as `load` returns them. Returns a list of (Z, Y, X) float32; unchanged where ``cell_diameter``
     is 0. Raises UserError where one becomes smaller than a training cube.
     """
-    cube, images = PROFILES[choice["profile"]]["cube"], []
+    cube, images = settings(choice)["cube"], []
     for name, image, _, size in volumes:
         images.append(resample(image, size, choice["cell_diameter"]))
         if images[-1].shape != image.shape:
@@ -122,12 +122,13 @@ def on_grid(probability, shape):
 # ---------------------------------------------------------------- training
 
 
-def settings(choice, voxel_size):
+def settings(choice, voxel_size=None):
     """Settings of `cellseg_nb.methods.wnet3d.WNet3DMethod` for the profile, with what you chose: a dict.
 
-    Spots are looked for after a blur of a quarter of the cell diameter, where that is known.
+    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`. Spots are looked for after
+    a blur of a quarter of the cell diameter, where that is known.
     """
-    found = dict(PROFILES[choice["profile"]])
+    found = table_of_settings.of("wnet3d", choice["profile"], "00")
     if choice["epochs"]:
         found.update(epochs=choice["epochs"], restarts=0)
     if choice["cell_diameter"]:

@@ -17,23 +17,8 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import loop, monitor
+from cellseg_nb.methods import settings as table_of_settings
 from cellseg_nb.networks import ncuts
-from cellseg_nb.networks.wnet3d import LAPTOP_CHANNELS, PAPER_CHANNELS
-
-PROFILES = {
-    "demo": dict(
-        lesson=dict(channels=(16, 16, 32, 32), dropout=0.1, cube=16, steps=10, epochs=8, learning_rate=5e-3),
-        grid=dict(steps=10, epochs=6),
-        side=64,
-        real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=12, learning_rate=2e-3),
-    ),
-    "paper": dict(
-        lesson=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=32, steps=20, epochs=30, learning_rate=2e-3),
-        grid=dict(steps=20, epochs=20),
-        side=96,
-        real=dict(channels=PAPER_CHANNELS, dropout=0.65, cube=64, steps=50, epochs=50, learning_rate=2e-5),
-    ),
-}
 
 
 def _weight(name, value):
@@ -104,11 +89,11 @@ def _read(choice, dataset):
 
 
 def middle(volume, side):
-    """The central part of a `cellseg_nb.data.datasets.Volume`, at most ``side`` voxels a side: a Volume."""
-    cut = _middle(volume.image.shape, (side,) * 3)
-    return volume._replace(
-        image=volume.image[cut], labels=None if volume.labels is None else volume.labels[cut]
-    )
+    """The central part of a `cellseg_nb.data.datasets.Volume`, at most ``side`` voxels a side, each a
+    multiple of 8, as the network wants them. Returns a Volume."""
+    cut = _middle(volume.image.shape, [min(n, side) // 8 * 8 for n in volume.image.shape])
+    labels = None if volume.labels is None else volume.labels[cut]
+    return volume._replace(image=volume.image[cut], labels=labels)
 
 
 def _middle(shape, sides):
@@ -121,7 +106,7 @@ def _middle(shape, sides):
 def settings(choice):
     """Settings of `cellseg_nb.methods.wnet3d.WNet3DMethod` for the real training: those of the profile, and
     what you chose. Returns a dict."""
-    found = dict(PROFILES[choice["profile"]]["real"])
+    found = table_of_settings.of("wnet3d", choice["profile"], "02")
     found |= {name: choice[name] for name in ("epochs", "learning_rate") if choice[name]}
     if choice["rec_weight"] is not None:
         found |= dict(balance="fixed", rec_weight=choice["rec_weight"])

@@ -13,7 +13,7 @@ from cellseg_nb.cells import inference
 from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import loop
-from cellseg_nb.lessons.wnet3d_training import PROFILES
+from cellseg_nb.methods import settings as table_of_settings
 from cellseg_nb.methods.wnet3d import WEIGHTS, WNet3DMethod
 
 # probability of being a cell (Z, Y, X), its share of the volume above the threshold, its Dice (None without
@@ -28,7 +28,7 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
     ``changes`` are settings of `WNet3DMethod` that differ from the profile's. Kept in ``out/lessons/name``; a
     training with other settings, or on another volume, takes its place.
     """
-    settings = {**PROFILES[choice["profile"]]["lesson"], "seed": choice["seed"], **changes}
+    settings = {**_settings(choice, "02 lessons"), "seed": choice["seed"], **changes}
     place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
     about = json.loads(json.dumps({**settings, "data": _digest(image)}))
     note = _note(place / "lesson.json")
@@ -49,6 +49,10 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
     cells = probability > method.threshold
     dice = None if truth is None else metrics.dice(truth, cells)
     return Lesson(name, method, history, image, probability, float(cells.mean()), dice)
+
+
+def _settings(choice, trainings):
+    return table_of_settings.of("wnet3d", choice["profile"], trainings)
 
 
 def _digest(image):
@@ -87,7 +91,7 @@ def over_grid(choice, image, truth, rates, weights):
 
     jobs = [{"learning_rate": rate, "rec_weight": weight} for rate in rates for weight in weights]
     plain = runtime.device(choice["device"]).type == "cpu"
-    depends = {**PROFILES[choice["profile"]], "seed": choice["seed"], "data": _digest(image)}
+    depends = {**_settings(choice, "02 grid"), "seed": choice["seed"], "data": _digest(image)}
     context = choice, image, truth, {}
     table = grid.run(
         jobs,
@@ -116,9 +120,7 @@ def _grid_lesson(job, context):
             image,
             truth,
             progress=False,
-            balance="fixed",
-            **job,
-            **PROFILES[choice["profile"]]["grid"],
+            **{**_settings(choice, "02 grid"), "balance": "fixed", **job},
         )
     return made[name]
 
