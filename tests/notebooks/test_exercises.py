@@ -12,9 +12,7 @@ import pytest
 from cellseg_nb import runs
 
 pytestmark = [pytest.mark.notebook, pytest.mark.slow]
-SHRINK = (
-    "cube=16,steps=1,epochs=1"  # cubes, steps and epochs of every training, see `cellseg_nb.methods.settings`
-)
+SHRINK = "cube=16,steps=1,epochs=1"  # of every training, see `cellseg_nb.methods.settings.shrunk`
 GIVEN = {}  # {notebook: parameters that make it short}
 INSTEAD = {}  # {notebook: code that makes the names its solutions use, where the notebook itself takes too long}
 
