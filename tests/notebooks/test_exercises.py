@@ -14,7 +14,7 @@ from cellseg_nb import runs
 pytestmark = [pytest.mark.notebook, pytest.mark.slow]
 SHRINK = "cube=16,steps=1,epochs=1"  # of every training, see `cellseg_nb.methods.settings.shrunk`
 GIVEN = {}  # {notebook: parameters that make it short}
-INSTEAD = {}  # {notebook: code that makes the names its solutions use, where the notebook itself takes too long}
+INSTEAD = {}  # {notebook: code that makes what its solutions use, where the notebook itself takes too long}
 
 
 def solutions(text):
