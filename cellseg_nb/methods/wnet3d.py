@@ -113,13 +113,11 @@ class WNet3DMethod(NetworkMethod):
         }
         batches = cube_batches(images, options["cube"], options["batch"], options["steps"])
         for start in range(options["restarts"] + 1):
-            seed, place, watching = options["seed"], folder, [*callbacks]
-            # a seed and a folder of its own, so that a killed run resumes in the start that it was in
-            if start:
-                seed, place = seed + start * ANOTHER, folder and files.as_path(folder) / f"start_{start + 1}"
+            seed, place = options["seed"] + start * ANOTHER, folder
+            if start:  # a seed and a folder of its own: a killed run resumes in the start that it was in
                 self.model = self._build(seed)
-            if start < options["restarts"]:
-                watching.append(monitor.stop_when_stuck)
+                place = files.as_path(folder) / f"start_{start + 1}" if folder else None
+            last = start == options["restarts"]
             history = loop.train(
                 self.model,
                 WNetLoss(**self.loss),
@@ -131,7 +129,7 @@ class WNet3DMethod(NetworkMethod):
                 device=self.device,
                 folder=place,
                 meta=meta,
-                callbacks=watching,
+                callbacks=callbacks if last else [*callbacks, monitor.stop_when_stuck],
                 progress=progress,
             )
             if history[-1].get("stopped") != monitor.UNLUCKY:
@@ -140,7 +138,7 @@ class WNet3DMethod(NetworkMethod):
                 f"After {len(history)} epochs the classes are broad regions, not cells (SoftNCuts "
                 f"{history[-1]['n_cuts']:.2f}): another random start, number {start + 2}."
             )
-        self.foreground = inference.brightest(
+        self.foreground = inference.brightest_of(
             (self.classes(image, progress=False), image) for image in images
         )
         return history
@@ -164,7 +162,7 @@ class WNet3DMethod(NetworkMethod):
         `cellseg_nb.cells.inference.predict`."""
         classes = self.classes(volume, progress=progress, **passes)
         known = self.foreground is not None
-        return classes[self.foreground if known else inference.brightest([(classes, volume)])]
+        return classes[self.foreground if known else inference.brightest(classes, volume)]
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32: Voronoi-Otsu with spots from the volume and outlines from the
