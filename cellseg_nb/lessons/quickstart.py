@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_nb import parameters, runtime
-from cellseg_nb.cells import instances
+from cellseg_nb.cells import background, instances, prepare as mending, scale, verdict
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
@@ -14,12 +14,34 @@ from cellseg_nb.io import files as io_files, volumes as io_volumes
 from cellseg_nb.methods import settings as table_of_settings
 
 TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of 5 voxels see cells best
+LEFT = (3.5, 12.0)  # voxels: cells so wide are learned from as they are, unless you give their diameter
+LARGEST = 2.0  # times the voxels of the file: no finer than this where the diameter is an estimate
+
+
+def _diameter(name, value):
+    """"auto" as None; 0 (leave the volume as it is) or µm as a number."""
+    if str(value).strip() in ("", "auto"):
+        return None
+    try:
+        return parameters.number(name, float(value), 0, 10000)
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must be a number in µm, 0, or auto, not {value!r}") from None
+
+
+def _steps(name, value):
+    """What `cellseg_nb.cells.prepare.prepare` takes as its steps."""
+    mending.chosen(value)
+    return value
+
+
 PARAMETERS = parameters.common(
     "voxel_size", "profile", "epochs", "min_size", "seed", "device", "out", "start_over"
 ) | {
     "images": parameters.text,
     "labels": parameters.text,
-    "cell_diameter": parameters.rule(parameters.number, 0, 10000),
+    "cell_diameter": _diameter,
+    "preprocess": _steps,
+    "separate": parameters.rule(parameters.one_of, ("auto", "voronoi_otsu")),
     "channel": parameters.rule(parameters.number, -1, 100, whole=True),
     "threshold": parameters.rule(parameters.number, 0.01, 0.99),
     "min_contrast": parameters.rule(parameters.number, 0, 1000),
@@ -46,7 +68,7 @@ def load(choice):
     paths = io_volumes.find(images)
     channel = None if choice["channel"] < 0 else choice["channel"]
     # volumes to be resampled are measured afterwards
-    least = 8 if choice["cell_diameter"] else settings(choice)["cube"]
+    least = 8 if choice["cell_diameter"] != 0 else settings(choice)["cube"]
     read = [io_volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
     sizes = {size for _, size in read}
     if len(sizes) > 1:
@@ -79,34 +101,74 @@ def _truth(labels, paths, read):
     return truth
 
 
-def resampled(volumes, choice):
+def cell_size(choice, volumes):
+    """Diameter of a typical cell in µm (voxels where their size is unknown): yours, or the median over the
+    volumes of `cellseg_nb.cells.scale.cell_diameter`; 0.0 where you said 0, or no blob stands out."""
+    if choice["cell_diameter"] is not None:
+        return choice["cell_diameter"]
+    estimates = []
+    for volume in volumes:
+        try:
+            estimates.append(scale.cell_diameter(volume.image, volume.voxel_size))
+        except UserError as error:
+            print(f"{volume.name}: {error}")
+    return float(np.median(estimates)) if estimates else 0.0
+
+
+def prepared(choice, volumes, diameter):
+    """What disturbs, seen and mended: one `cellseg_nb.cells.prepare.Prepared` a volume; says what was seen."""
+    found = []
+    for volume in volumes:
+        found.append(
+            mending.prepare(volume.image, volume.voxel_size, diameter or None, choice["preprocess"])
+        )
+        for one in found[-1].findings:
+            left = "" if one.switch in found[-1].steps else " (left as it is)"
+            print(f"{volume.name}: {one.text}{left}")
+        if not found[-1].findings:
+            print(f"{volume.name}: nothing that disturbs was seen")
+    return found
+
+
+def resampled(volumes, images, choice, diameter):
     """The images as the network sees them: voxels as long in all directions, a cell 8 of them wide.
 
-    ``volumes`` as `load` returns them. Returns a list of (Z, Y, X) float32; unchanged where ``cell_diameter``
-    is 0. Raises UserError where one becomes smaller than a training cube.
+    ``volumes`` as `load` returns them, ``images`` as prepared, ``diameter`` in µm. Returns a list of (Z, Y, X)
+    float32; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT` voxels in voxels about
+    as long as wide. Raises UserError where one becomes smaller than a training cube.
     """
-    cube, images = settings(choice)["cube"], []
-    for name, image, _, size in volumes:
-        images.append(resample(image, size, choice["cell_diameter"]))
-        if images[-1].shape != image.shape:
-            print(f"{name}: the network sees it as {' x '.join(map(str, images[-1].shape))} voxels")
-        if min(images[-1].shape) < cube:
+    cube, working = settings(choice)["cube"], []
+    for (name, image, _, size), shown in zip(volumes, images):
+        target = target_voxel(image.shape, size, diameter, cube, choice["cell_diameter"] is None)
+        working.append(shown if target is None else io_volumes.rescale(shown, size or (1,) * 3, (target,) * 3))
+        if working[-1].shape != image.shape:
+            print(f"{name}: the network sees it as {' x '.join(map(str, working[-1].shape))} voxels")
+        if min(working[-1].shape) < cube:
             raise UserError(
-                f"{name} becomes {images[-1].shape} voxels when cells are made {TARGET_DIAMETER:g} voxels "
+                f"{name} becomes {working[-1].shape} voxels when cells are made {TARGET_DIAMETER:g} voxels "
                 "wide, smaller than one training cube: check cell_diameter and voxel_size, or give a larger "
                 "volume"
             )
-    return images
+    return working
 
 
-def resample(image, voxel_size, cell_diameter):
-    """The volume with isotropic voxels in which a cell of ``cell_diameter`` µm is 8 voxels wide; unchanged
-    for 0."""
-    if not cell_diameter:
-        return image
-    size = voxel_size or (1.0, 1.0, 1.0)
-    target = cell_diameter / TARGET_DIAMETER
-    return io_volumes.rescale(image, size, (target,) * 3)
+def target_voxel(shape, voxel_size, diameter, cube, estimated):
+    """Side in µm of the voxels that the network should see; None: those of the file.
+
+    A cell becomes `TARGET_DIAMETER` voxels wide. An ``estimated`` diameter changes nothing where cells are
+    `LEFT` voxels wide and voxels at most half again as long as wide, never makes more than `LARGEST` times the
+    voxels, and nothing smaller than a training ``cube``.
+    """
+    if not diameter:
+        return None
+    size = np.array(voxel_size or (1.0, 1.0, 1.0))
+    target = diameter / TARGET_DIAMETER
+    if not estimated:
+        return target
+    if size.max() <= 1.5 * size.min() and LEFT[0] <= diameter / size.min() <= LEFT[1]:
+        return None
+    target = max(target, float(np.cbrt(size.prod() / LARGEST)))
+    return None if min(np.array(shape) * size / target) < cube + 0.5 else target
 
 
 def on_grid(probability, shape):
@@ -122,18 +184,19 @@ def on_grid(probability, shape):
 # ---------------------------------------------------------------- training
 
 
-def settings(choice, voxel_size=None):
+def settings(choice, voxel_size=None, diameter=None):
     """Settings of `cellseg_nb.methods.wnet3d.WNet3DMethod` for the profile, with what you chose: a dict.
 
-    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`. Spots are looked for after
-    a blur of a quarter of the cell diameter, where that is known.
+    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`. With
+    "voronoi_otsu", spots are looked for after a blur of a quarter of the cell ``diameter`` (µm).
     """
     found = table_of_settings.of("wnet3d", choice["profile"], "00")
     if choice["epochs"]:
         found.update(epochs=choice["epochs"], restarts=0)
-    if choice["cell_diameter"]:
-        found["spot_sigma"] = choice["cell_diameter"] / min(voxel_size or (1.0,)) / 4
-    return found | {name: choice[name] for name in ("threshold", "min_size", "min_contrast")}
+    if diameter:
+        found["spot_sigma"] = diameter / min(voxel_size or (1.0,)) / 4
+    chosen = {name: choice[name] for name in ("threshold", "min_size", "min_contrast", "separate")}
+    return found | chosen | {"cell_diameter": diameter or None}
 
 
 def training_folder(choice):
@@ -147,6 +210,44 @@ def training_folder(choice):
 
 
 # ---------------------------------------------------------------- results
+
+
+def plain(volumes, images, diameter):
+    """Otsu + Voronoi, given all that WNet3D was given: the prepared images, and the cell ``diameter`` in µm.
+
+    Returns a list of labels (Z, Y, X) int32: spots after a blur of a quarter of the diameter, objects that
+    hardly rise above the noise dropped, as `cellseg_nb.methods.wnet3d` does.
+    """
+    found = []
+    for (_, _, _, size), image in zip(volumes, images):
+        sigma = diameter / min(size or (1.0,)) / 4 if diameter else 1.0
+        labels = instances.voronoi_otsu(image, sigma, sigma / 2, size, spots=image)
+        labels = instances.filter_contrast(labels, image, 6.0, sigma, size)
+        found.append(instances.filter_size(labels, 5))
+    return found
+
+
+def judged(volumes, seen, probabilities, found, diameter, history):
+    """Did it work? One `cellseg_nb.cells.verdict.Verdict` a volume, said without labels."""
+    return [
+        verdict.judge(
+            one.volume,
+            labels,
+            probability,
+            one.valid,
+            background.widths(volume.voxel_size, diameter or None),
+            history,
+        )
+        for volume, one, probability, labels in zip(volumes, seen, probabilities, found)
+    ]
+
+
+def headline(verdicts, found):
+    """The first line of the report: the worst verdict, and how many cells."""
+    worst = min(verdicts, key=lambda one: ("failed", "doubtful", "ok").index(one.level))
+    words = {"ok": "It looks right", "doubtful": "Doubtful", "failed": "It did not work"}[worst.level]
+    return f"{words}. {sum(instances.count(labels) for labels in found)} cells; {worst.text}"
+
 
 
 def table(volumes, found):

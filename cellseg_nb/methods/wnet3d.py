@@ -1,17 +1,18 @@
 """WNet3D as a method: fit without labels, predict, segment, tune, save, load."""
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import inference, instances
+from cellseg_nb.cells import auto, inference, instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import loop, monitor, pairs
-from cellseg_nb.learning.cubes import cube_batches
+from cellseg_nb.learning.guided import cube_batches
 from cellseg_nb.methods import tuning
 from cellseg_nb.methods.base import COMMON
 from cellseg_nb.methods.network import NetworkMethod
 from cellseg_nb.methods.settings import DEMO, PAPER
 from cellseg_nb.networks.wnet3d import WNet3D
 from cellseg_nb.networks.wnet3d_loss import WNetLoss
+from cellseg_nb.parameters import one_of
 
 WEIGHTS = "wnet3d.pt"
 ANOTHER = 1_000_003  # between the seeds of two starts
@@ -45,6 +46,9 @@ class WNet3DMethod(NetworkMethod):
         (`cellseg_nb.learning.monitor.stop_when_stuck`; made for short trainings with a high learning rate).
     threshold, spot_sigma, outline_sigma, min_size, min_contrast : the instance step
         See `cellseg_nb.cells.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
+    separate : "voronoi_otsu", or "auto"
+        How touching cells are told apart: with the sigmas above, as published, or without any
+        (`cellseg_nb.cells.auto.find_cells`; ``cell_diameter`` in µm, None: estimated).
     voxel_size : (z, y, x) in µm or None
         Of the volumes, for distances in `segment` and `tune`, unless these are given another.
     learning_rate, seed, device : see `cellseg_nb.learning.loop.train`
@@ -73,11 +77,14 @@ class WNet3DMethod(NetworkMethod):
         "outline_sigma": 0.5,
         "min_size": 5,
         "min_contrast": 0.0,
+        "separate": "voronoi_otsu",
+        "cell_diameter": None,
         **COMMON,
     }
 
     def __init__(self, **options):
         super().__init__(**options)
+        one_of("separate", self.options["separate"], ("voronoi_otsu", "auto"))
         cube = self.options["cube"]
         if cube % 8 or cube < 8:
             raise UserError(
@@ -89,7 +96,7 @@ class WNet3DMethod(NetworkMethod):
         self.training = {
             name: value
             for name, value in self.options.items()
-            if name not in (*self.network, *self.loss, "voxel_size")
+            if name not in (*self.network, *self.loss, "voxel_size", "separate", "cell_diameter")
         }
         self.foreground = None
         self.model = self._build(self.options["seed"])
@@ -98,9 +105,11 @@ class WNet3DMethod(NetworkMethod):
         with runtime.first_weights(seed):
             return WNet3D(**self.network)
 
-    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
-        """Train on a list of (Z, Y, X) volumes; ``labels`` are ignored. Resumes from ``folder``. Returns the
-        history: epoch, loss, n_cuts, reconstruction, rec_weight, seconds."""
+    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True, guides=None):
+        """Train on a list of (Z, Y, X) volumes; ``labels`` are ignored. Resumes from ``folder``.
+
+        ``guides``: one `cellseg_nb.learning.guided.Guide` a volume, which says where cubes are drawn from.
+        Returns the history: epoch, loss, n_cuts, reconstruction, rec_weight, seconds."""
         images = [volumes.remap(image) for image in images]
         options = self.training
         meta = {
@@ -111,7 +120,7 @@ class WNet3DMethod(NetworkMethod):
             **self.loss,
             "data": [pairs.fingerprint(image) for image in images],
         }
-        batches = cube_batches(images, options["cube"], options["batch"], options["steps"])
+        batches = cube_batches(images, options["cube"], options["batch"], options["steps"], guides)
         for start in range(options["restarts"] + 1):
             seed, place = options["seed"] + start * ANOTHER, folder
             if start:  # a seed and a folder of its own: a killed run resumes in the start that it was in
@@ -166,9 +175,12 @@ class WNet3DMethod(NetworkMethod):
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32: Voronoi-Otsu with spots from the volume and outlines from the
-        probability."""
+        probability; or as ``separate`` says."""
         probability = self.predict(volume) if probability is None else probability
         voxel_size = self.options["voxel_size"] if voxel_size is None else voxel_size
+        if self.options["separate"] == "auto":
+            diameter = self.options["cell_diameter"]
+            return auto.find_cells(volume, probability, voxel_size, diameter, min_size=self.min_size)
         labels = instances.voronoi_otsu(
             probability,
             self.spot_sigma,
