@@ -229,9 +229,18 @@ def _report(notebook, out):
     for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    said = _headline(out)
+    if said:
+        content.cells.insert(0, nbformat.v4.new_markdown_cell(f"**{said}**"))
     page, _ = exporter.from_notebook_node(content, {"metadata": {"name": notebook.stem}})
     with atomic(out / "report.html") as beside:
         beside.write_text(page, encoding="utf-8")
+
+
+def _headline(out):
+    """What the run found in one line, as its summary has it; empty where there is none."""
+    summary = Path(out) / "summary.json"
+    return json.loads(summary.read_text(encoding="utf-8")).get("headline", "") if summary.is_file() else ""
 
 
 def print_outcome(out):

@@ -77,16 +77,16 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
         return Prepared(volumes.remap(volume), np.ones(np.shape(volume), bool))
     diameter = background.widths(voxel_size, cell_diameter)
     now = np.array(volume, np.float32)
-    state = Prepared(now, np.isfinite(now), steps=chosen)
+    state = Prepared(now, np.isfinite(now), steps=done)
     now[~state.valid] = 0
     for switch, look in STEPS.items():
         found = look(state.volume, state.valid, diameter)
         if found is None:
             continue
         state.findings.append(found)
-        if found.switch in chosen:
+        if found.switch in done:
             MEND[switch](state, found, diameter)
-    state.steps = tuple(f.switch for f in state.findings if f.switch in chosen)
+    state.steps = tuple(f.switch for f in state.findings if f.switch in done)
     state.volume = _scaled(state) if state.changed else volumes.remap(volume)
     return state
 

@@ -111,4 +111,6 @@ def tell(said):
     for line in said:
         print("Look out:", line)
     if not said:
-        print("The training arrived: clear classes, a plausible share of cells.")
+        print(
+            "Nothing in the curves speaks against this training. Whether the cells are right, they cannot say."
+        )

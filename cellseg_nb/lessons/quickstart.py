@@ -19,7 +19,7 @@ LARGEST = 2.0  # times the voxels of the file: no finer than this where the diam
 
 
 def _diameter(name, value):
-    """"auto" as None; 0 (leave the volume as it is) or µm as a number."""
+    """ "auto" as None; 0 (leave the volume as it is) or µm as a number."""
     if str(value).strip() in ("", "auto"):
         return None
     try:
@@ -119,9 +119,7 @@ def prepared(choice, volumes, diameter):
     """What disturbs, seen and mended: one `cellseg_nb.cells.prepare.Prepared` a volume; says what was seen."""
     found = []
     for volume in volumes:
-        found.append(
-            mending.prepare(volume.image, volume.voxel_size, diameter or None, choice["preprocess"])
-        )
+        found.append(mending.prepare(volume.image, volume.voxel_size, diameter or None, choice["preprocess"]))
         for one in found[-1].findings:
             left = "" if one.switch in found[-1].steps else " (left as it is)"
             print(f"{volume.name}: {one.text}{left}")
@@ -140,7 +138,9 @@ def resampled(volumes, images, choice, diameter):
     cube, working = settings(choice)["cube"], []
     for (name, image, _, size), shown in zip(volumes, images):
         target = target_voxel(image.shape, size, diameter, cube, choice["cell_diameter"] is None)
-        working.append(shown if target is None else io_volumes.rescale(shown, size or (1,) * 3, (target,) * 3))
+        working.append(
+            shown if target is None else io_volumes.rescale(shown, size or (1,) * 3, (target,) * 3)
+        )
         if working[-1].shape != image.shape:
             print(f"{name}: the network sees it as {' x '.join(map(str, working[-1].shape))} voxels")
         if min(working[-1].shape) < cube:
@@ -249,7 +249,6 @@ def headline(verdicts, found):
     return f"{words}. {sum(instances.count(labels) for labels in found)} cells; {worst.text}"
 
 
-
 def table(volumes, found):
     """One row a cell (see `cellseg_nb.cells.instances.table`); a first column says which file when there are
     several."""
@@ -292,7 +291,7 @@ def _score(volumes, found):
     }
 
 
-def save(choice, volumes, method, history, probabilities, found, table, scores, started):
+def save(choice, volumes, method, history, probabilities, found, table, scores, started, seen, verdicts):
     """Write volumes, table, weights, summary and parameters into the output folder, each beside and
     renamed."""
     out = Path(choice["out"])
@@ -307,6 +306,7 @@ def save(choice, volumes, method, history, probabilities, found, table, scores, 
         {**choice, "training": method.training, "network": method.network, "loss": method.loss},
     )
     summary = {
+        "headline": headline(verdicts, found),
         "cells": len(table),
         "files": [volume.name for volume in volumes],
         "voxel_size_um": volumes[0].voxel_size,
@@ -315,6 +315,9 @@ def save(choice, volumes, method, history, probabilities, found, table, scores, 
         "seed": choice["seed"],
         "versions": runtime.versions(),
         "device": str(runtime.device(choice["device"])),
+        "cell_diameter": method.options["cell_diameter"],
+        "prepared": [one.record for one in seen],
+        "verdict": [{"level": one.level, "text": one.text, **one.numbers} for one in verdicts],
         "history": history,
     }
     if "F1" in scores:
