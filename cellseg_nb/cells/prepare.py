@@ -72,7 +72,7 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
 
     Returns `Prepared`. Raises UserError for a step that does not exist.
     """
-    chosen = _chosen(steps)
+    done = chosen(steps)
     if steps == "paper":
         return Prepared(volumes.remap(volume), np.ones(np.shape(volume), bool))
     diameter = background.widths(voxel_size, cell_diameter)
@@ -91,7 +91,8 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
     return state
 
 
-def _chosen(steps):
+def chosen(steps):
+    """The names of steps meant by "auto" (all), "paper" (none), or a text with commas. Raises UserError."""
     if isinstance(steps, str):
         steps = {"auto": tuple(STEPS), "paper": ()}.get(
             steps, tuple(part.strip() for part in steps.split(","))
