@@ -11,6 +11,7 @@ LONG = [
     "test_notebook_02.py",
     "test_notebook_05.py",
     "test_quickstart.py",
+    "test_exercises.py",
     "test_notebooks.py",
     "test_rivals.py",
     "test_cli.py",
