@@ -2,12 +2,13 @@
 saved."""
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pandas
 
-from cellseg_nb import runtime
+from cellseg_nb import methods, parameters, runtime
 from cellseg_nb.cells import instances
 from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
@@ -16,6 +17,7 @@ from cellseg_nb.io.files import atomic, writable_folder, write_json, write_table
 from cellseg_nb.learning import pairs
 from cellseg_nb.learning.loop import CHECKPOINT
 from cellseg_nb.learning.validation import BEST
+from cellseg_nb.methods import settings
 
 PROFILES = {  # of WNet3D, on a volume of one's own
     "demo": dict(channels=(16, 32, 64, 128), dropout=0.1, cube=32, epochs=30, learning_rate=2e-3, restarts=2),
@@ -23,8 +25,54 @@ PROFILES = {  # of WNet3D, on a volume of one's own
         channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4
     ),
 }
-LABEL_FREE = ("wnet3d",)  # sees no labels at all, so it is not tuned on them either
-SELF_TUNING = ("otsu",)  # its fit chooses its parameters
+
+
+def _methods(name, value):
+    """Methods by name, with commas between them, as a list; None for "auto"."""
+    words = None if str(value).strip() in ("", "auto") else parameters.listed(name, value)
+    for word in words or ():
+        methods.kind(word)
+    return words
+
+
+GRID = {  # parameters of the notebooks that run a grid of methods
+    "methods": _methods,
+    "seeds": parameters.auto(parameters.numbers, 0, 2**31 - 1, whole=True),
+    "processes": parameters.rule(parameters.number, 0, 256, whole=True),
+}
+
+
+def available(names):
+    """Those methods whose libraries are installed; says in one line what to install for each of the others.
+
+    Raises UserError when none is left.
+    """
+    lacking = {
+        name: [library for library in methods.kind(name).library if not find_spec(library)] for name in names
+    }
+    lines = [
+        f"{name} is left out, since {' and '.join(libraries)} is not installed: run  "
+        f"{methods.install_words(libraries[0])}  and restart the kernel"
+        for name, libraries in lacking.items()
+        if libraries
+    ]
+    if len(lines) == len(names):
+        raise UserError("; ".join(lines))
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return [name for name in names if not lacking[name]]
+
+
+def method(choice, name, notebook, options=None, **offered):
+    """A method with its settings in a notebook ("05"), as the profile and ``epochs`` of the choice say.
+
+    ``options`` go to its constructor as they are; what is ``offered`` (seed, voxel_size, share), and the
+    device, only to methods that have such an option. Raises UserError like `methods.get`.
+    """
+    kind = methods.kind(name)
+    own = settings.of(name, choice["profile"], notebook)
+    offered = {"device": choice["device"], "epochs": choice.get("epochs") or None, **offered}
+    own |= {key: value for key, value in offered.items() if key in kind.settings and value is not None}
+    return methods.get(name, **{**own, **(options or {})})
 
 
 def resolved(choice):
