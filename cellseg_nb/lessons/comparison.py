@@ -113,7 +113,7 @@ def work(job, context):
             before = model.chosen
             seconds["tune_seconds"] = _timed(model.tune, images, labels, voxel_size=size)[1]
             chosen = _words({key: value for key, value in model.chosen.items() if value != before.get(key)})
-        cells, labelling = _timed(model.segment, test.image.copy(), maps, size)
+        cells, labelling = _timed(model.segment, test.image.copy(), probability=maps, voxel_size=size)
         seconds["segment_seconds"] = round(looking + labelling, 2)
         volumes.write(labels_file(choice["out"], job, variant), cells, size)
         rows += [

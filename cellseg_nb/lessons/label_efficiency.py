@@ -190,10 +190,10 @@ def run(choice, every, plan, clean=None, start_over=False):
     """All runs of the grid that are not done yet. Returns the tidy table, one row a run.
 
     ``every`` is a list of `datasets.Volume`; ``plan`` and ``clean`` are of `plan` and `load`. Columns:
-    method, fold, volume (held out), training_percent, seed; cubes and cells learned from; dice (of the whole volume),
-    dice_without_artefact (of the volume cut off before it, as in the paper); f1, precision, recall at IoU
-    0.5, n_true, n_pred; probability_threshold (chosen on the training cubes); seconds. Raises UserError when
-    no run gives a result.
+    method, fold, volume (held out), training_percent, seed; cubes and cells learned from; dice (of the whole
+    volume), dice_without_artefact (of the volume cut off before it, as in the paper); f1, precision, recall
+    at IoU 0.5, n_true, n_pred; probability_threshold (chosen on the training cubes); seconds. Raises
+    UserError when no run gives a result.
     """
     folder, clean = files.writable_folder(Path(choice["out"]) / "runs"), clean or {}
     for file in folder.glob("*.json") if start_over else []:
@@ -246,9 +246,9 @@ def headline(table):
     )
 
 
-def learners(choice):
-    """The methods that learn from labels, by training or by tuning; all of them where none does."""
-    return [name for name in choice["methods"] if methods.kind(name).tunes_on_labels] or choice["methods"]
+def label_free(choice):
+    """The methods that no labels are shown to, neither to train nor to tune."""
+    return [name for name in choice["methods"] if not methods.kind(name).tunes_on_labels]
 
 
 def segmentations(choice, names, volume, seed):

@@ -65,7 +65,7 @@ def load(choice):
 
 
 def simulated(seed=0):
-    """Three volumes with a bright sheet, which is no cell, in the last quarter: a list of `datasets.Volume`."""
+    """Three `datasets.Volume` with a bright sheet, which is no cell, in the last quarter."""
     made = [simulate.volume((56, 64, 64), 75, 3 * seed + number, artefact=True) for number in range(3)]
     return [
         datasets.Volume(f"simulated {number}", image.astype(np.float32), labels, (5.0, 5.0, 5.0))

@@ -46,7 +46,7 @@ def test_06_then_08(tmp_path):
 
 
 def test_06_on_a_users_folder_resumes(tmp_path, mine):
-    given = dict(dataset=mine, method_names="otsu", percentages="10,20", held_out="v2", processes=1)
+    given = dict(dataset=mine, methods="otsu", percentages="10,20", held_out="v2", processes=1)
     out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
     first = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
     executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
