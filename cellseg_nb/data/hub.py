@@ -5,19 +5,18 @@ line.
 is handed to every call, since huggingface_hub reads its own variable only once, at import.
 """
 
-import contextlib
 import errno
 import hashlib
 import os
 import re
-import time
 from pathlib import Path
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import reason
 
-TRIES = 4
-PAUSE = 1.0  # seconds before the second try, doubled each time
+# The client tries again and goes on with a broken download by itself. It does not look at the bytes that have
+# arrived, only at their number; what is wrong is fetched once more.
+TRIES = 2
 
 
 def endpoint(url=None):
@@ -42,21 +41,16 @@ def download(repo, name, url=None, cache=None, token=None):
     url = endpoint(url)
     if cache is None and os.environ.get("CELLSEG_NB_CACHE"):
         cache = Path(os.environ["CELLSEG_NB_CACHE"]) / "hub"
-    for number in range(TRIES):
+    for _ in range(TRIES):
         try:
             path = Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, token=_token(token, url)))
+        except Exception as error:  # of the client, of its HTTP library (which changes), of the system
+            words = _explain(error, repo, name, url)
+        else:
             if _intact(path):
                 return path
             forget(path)
             words = "it arrived with other bytes than the server announced"
-        except (
-            Exception
-        ) as error:  # of huggingface_hub, of its HTTP library (which changes), of the operating system
-            words = _explain(error, repo, name, url)
-        if number < TRIES - 1:
-            time.sleep(PAUSE * 2**number)
-    with contextlib.suppress(Exception):  # an older copy is better than none
-        return Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, local_files_only=True))
     raise UserError(
         f"{_where(repo, name, url)} could not be downloaded ({words}): try again later, or download it by "
         "hand and give its path"
@@ -68,14 +62,11 @@ def files(repo, url=None, token=None):
     from huggingface_hub import HfApi
 
     url = endpoint(url)
-    for number in range(TRIES):
-        try:
-            return HfApi(endpoint=url, token=_token(token, url)).list_repo_files(repo)
-        except Exception as error:
-            words = _explain(error, repo, "", url)
-        if number < TRIES - 1:
-            time.sleep(PAUSE * 2**number)
-    raise UserError(f"{_where(repo, '', url)} could not be read ({words}): try again later")
+    try:
+        return HfApi(endpoint=url, token=_token(token, url)).list_repo_files(repo)
+    except Exception as error:
+        words = _explain(error, repo, "", url)
+        raise UserError(f"{_where(repo, '', url)} could not be read ({words}): try again later") from error
 
 
 def forget(path):

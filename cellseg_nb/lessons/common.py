@@ -226,13 +226,13 @@ def save(
     write_json(out / "config.json", config)
     tables = dict(tables or {}) | ({"history": pandas.DataFrame(history)} if history else {})
     for name, table in tables.items():
-        write_table(out / f"{name}.csv", table.reset_index() if table.index.name else table)
+        write_table(out / f"{name}.csv", _flat(table))
     for name, figure in (figures or {}).items():
         with atomic(out / f"{name}.png") as beside:
             figure.savefig(beside, format="png", dpi=120)
     for name, array in (arrays or {}).items():
         volumes.write(out / f"{name.replace(' ', '_').replace(',', '')}.tif", array, voxel_size)
-    summary = {"headline": headline, **{name: _rows(value) for name, value in found.items()}}
+    summary = {"headline": headline, **{name: _plain(value) for name, value in found.items()}}
     if voxel_size:
         summary["voxel_size_um"] = voxel_size
     summary |= {name: choice[name] for name in ("seed",) if name in choice}
@@ -245,8 +245,11 @@ def save(
     return out
 
 
-def _rows(value):
+def _flat(table):
+    """A table whose named index has become a column."""
+    return table if table.index.name is None else table.reset_index()
+
+
+def _plain(value):
     """A table as JSON can hold it: a list of its rows."""
-    if not isinstance(value, pandas.DataFrame):
-        return value
-    return (value.reset_index() if value.index.name is not None else value).to_dict("records")
+    return _flat(value).to_dict("records") if isinstance(value, pandas.DataFrame) else value

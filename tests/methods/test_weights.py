@@ -348,8 +348,7 @@ def archive(tmp_path_factory, segresnet):
 
 @pytest.fixture
 def server(archive, tmp_path, monkeypatch):
-    """A Hub on this machine, an empty cache, and no waiting between tries."""
-    monkeypatch.setattr(hub, "PAUSE", 0.01)
+    """A Hub on this machine, an empty cache, and a client that does not wait between tries."""
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with Server() as server:
         server.hub(
