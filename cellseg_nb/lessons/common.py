@@ -2,7 +2,6 @@
 saved."""
 
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ def _methods(name, value):
     """Methods by name, with commas between them, as a list; None for "auto"."""
     words = None if str(value).strip() in ("", "auto") else parameters.listed(name, value)
     for word in words or ():
-        methods.kind(word)
+        methods.method_class(word)
     return words
 
 
@@ -45,9 +44,7 @@ def available(names):
 
     Raises UserError when none is left.
     """
-    lacking = {
-        name: [library for library in methods.kind(name).library if not find_spec(library)] for name in names
-    }
+    lacking = {name: methods.missing_libraries(name) for name in names}
     lines = [
         f"{name} is left out, since {' and '.join(libraries)} is not installed: run  "
         f"{methods.install_words(libraries[0])}  and restart the kernel"
@@ -66,10 +63,9 @@ def method(choice, name, notebook, options=None, **offered):
     ``options`` go to its constructor as they are; what is ``offered`` (seed, voxel_size, share), and the
     device, only to methods that have such an option. Raises UserError like `methods.get`.
     """
-    kind = methods.kind(name)
-    own = settings.of(name, choice["profile"], notebook)
-    offered = {"device": choice["device"], "epochs": choice.get("epochs") or None, **offered}
-    own |= {key: value for key, value in offered.items() if key in kind.settings and value is not None}
+    offered |= {"device": choice["device"], "epochs": choice.get("epochs") or None}
+    offered = {key: value for key, value in offered.items() if value is not None}
+    own = settings.of(name, choice["profile"], notebook) | methods.known_options(name, **offered)
     return methods.get(name, **{**own, **(options or {})})
 
 

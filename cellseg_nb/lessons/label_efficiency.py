@@ -248,7 +248,7 @@ def headline(table):
 
 def label_free(choice):
     """The methods that no labels are shown to, neither to train nor to tune."""
-    return [name for name in choice["methods"] if not methods.kind(name).tunes_on_labels]
+    return [name for name in choice["methods"] if not methods.method_class(name).tunes_on_labels]
 
 
 def segmentations(choice, names, volume, seed):

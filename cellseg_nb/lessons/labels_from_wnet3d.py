@@ -25,7 +25,7 @@ def _network(name, value):
     """A method that learns from labels; None for "auto"."""
     if str(value).strip() in ("", "auto"):
         return None
-    if not methods.kind(value).needs_labels:
+    if not methods.method_class(value).needs_labels:
         raise UserError(f"{name} must be a method that learns from labels, such as segresnet, not {value!r}")
     return value
 

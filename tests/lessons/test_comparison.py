@@ -251,7 +251,7 @@ def test_nothing_found_is_a_result(spy, data, tmp_path):
 
 
 def test_missing_libraries_are_named_and_the_others_run(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(methods.kind("cellpose"), "library", ("no_such_library",))
+    monkeypatch.setattr(methods.method_class("cellpose"), "library", ("no_such_library",))
     assert choice(tmp_path, "otsu, cellpose")["methods"] == ["otsu"]
     said = capsys.readouterr().out.strip()
     assert (

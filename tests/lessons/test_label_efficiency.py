@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from executing import defined
 
 from cellseg_nb import methods, parameters
 from cellseg_nb.data import published, simulate, splitting
@@ -113,6 +114,24 @@ def test_the_plan_is_that_of_splits(folder, tmp_path):
         assert set(zip(rows.volume, rows.cube)) == set(zip(used.volume, used.cube))
 
 
+def test_the_notebook_draws_cubes_as_the_package_does():
+    draw = defined("06_label_efficiency", "draw", np=np)
+    for count in (1, 2, 7, 64):
+        for percentage in (1, 10, 60, 100):
+            for seed in ([0, 1], [3, 2]):
+                assert np.array_equal(draw(count, percentage, seed), splitting.draw(count, percentage, seed))
+
+
+def test_another_way_to_draw_cubes_is_learned_from(folder, tmp_path, spy):
+    choice, data = prepared(folder, tmp_path, methods="spy", held_out="v1", percentages="50")
+    label_efficiency.run(choice, *data)
+    spy.clear()
+    plan = label_efficiency.plan(choice, data[0], lambda count, percentage, seed: np.array([count - 1]))
+    label_efficiency.run(choice, data[0], plan)
+    assert [len(images) for kind, images, _ in spy if kind == "fit"] == [1]
+    assert np.array_equal(spy[0][1][0], named(data)["v3"].image[-16:, -16:, -16:])
+
+
 def test_only_training_cubes_are_learned_from_and_tuned_on(folder, tmp_path, spy):
     choice, data = prepared(folder, tmp_path, methods="spy")
     before = {name: volume.image.copy() for name, volume in named(data).items()}
@@ -131,6 +150,7 @@ def test_only_training_cubes_are_learned_from_and_tuned_on(folder, tmp_path, spy
 
 def test_wnet3d_is_given_no_labels(folder, tmp_path, spy, monkeypatch):
     monkeypatch.setattr(Spy, "tunes_on_labels", False)
+    monkeypatch.setattr(Spy, "needs_labels", False)
     choice, data = prepared(folder, tmp_path, methods="spy")
     label_efficiency.run(choice, *data)
     assert [kind for kind, *_ in spy] == ["fit", "segment"] * 4 and all(labels is None for *_, labels in spy)
@@ -273,7 +293,7 @@ def test_bad_choices(given, words, tmp_path):
 
 
 def test_a_missing_library_is_named_before_anything_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(methods.kind("stardist"), "library", ("no_such_library",))
+    monkeypatch.setattr(methods.method_class("stardist"), "library", ("no_such_library",))
     assert chosen(tmp_path, methods="otsu,stardist")["methods"] == ["otsu"]
     assert "stardist is left out" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"stardist is left out.*cellseg-nb\[rivals\]"):

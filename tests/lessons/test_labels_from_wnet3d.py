@@ -3,8 +3,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from executing import defined
 
 from cellseg_nb import parameters
+from cellseg_nb.cells import instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.lessons import labels_from_wnet3d
@@ -50,6 +52,19 @@ def made(truth):
     labels[12:15, 1:4, 1:4] = 6
     labels[13:16, 5:9, 16:20] = 7
     return labels
+
+
+def test_the_notebooks_filter_keeps_what_is_trusted(tmp_path, made):
+    def kept(artefact=None, **given):
+        choice = choose(tmp_path, **given)
+        filters = defined("07_labels_from_wnet3d", "keep_trusted", choice=choice, instances=instances)
+        return filters(made, artefact)
+
+    some = kept(12)
+    assert some.dtype == np.int32 and np.array_equal(some > 0, np.isin(made, (1, 3)))
+    assert kept(min_size=0).max() == 6  # no filter: only numbered anew
+    assert kept(min_size=0, max_size=30).max() == 2  # the crumb, and 27 voxels
+    assert kept(12, filter_labels=False) is made
 
 
 def test_scores_before_and_inside_the_artefact(truth, made):
