@@ -1,6 +1,7 @@
 """Where the code runs, and on what: Colab, Jupyter or a batch job; CUDA, Apple MPS or CPU; seeds; progress
 bars."""
 
+import contextlib
 import functools
 import os
 import sys
@@ -94,20 +95,57 @@ def device_words(chosen):
     return f"CPU, {os.cpu_count()} cores" if chosen.type == "cpu" else "Apple GPU (MPS)"
 
 
-def seed_everything(seed):
-    """Seed Python, numpy and torch, and ask torch for deterministic algorithms (a warning where there is
-    none)."""
+@contextlib.contextmanager
+def seeded(seed):
+    """Python, numpy and torch seeded within the block, and all as it was found after it."""
     import random
 
     import numpy
     import torch
 
-    random.seed(seed)
-    numpy.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    python, arrays = random.getstate(), numpy.random.get_state()
+    with torch.random.fork_rng(devices=gpus):
+        random.seed(seed)
+        numpy.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            numpy.random.set_state(arrays)
+
+
+@contextlib.contextmanager
+def first_weights(seed):
+    """Torch's random numbers on the CPU seeded within the block, where a network is made."""
+    import torch
+
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def deterministic():
+    """Torch's deterministic algorithms within the block (a warning where there is none), as found after
+    it."""
+    import torch
+
+    found = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    filled, tried = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs 5 % on a CPU; nothing here reads it
     torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(found[0], warn_only=found[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.backends.cudnn.benchmark = tried
 
 
 def free_memory():

@@ -47,7 +47,7 @@ def predict(
     memory = _free(device) // 2 if memory is None else memory
     mirrors = [axes for axes in _subsets((2, 3, 4))] if flips else [()]
     total = None
-    with torch.inference_mode():
+    with torch.inference_mode(), runtime.deterministic():
         for axes in mirrors:
             x = torch.from_numpy(volume)[None, None].flip(axes)
             if volume.size * bytes_per_voxel <= memory:
@@ -104,7 +104,15 @@ def pad(x, shape):
     return x
 
 
-def brightest(classes, volume):
-    """Index of the class whose voxels are brightest on average. classes (K, Z, Y, X), volume (Z, Y, X)."""
-    weight = classes.reshape(len(classes), -1).astype(np.float64)
-    return int(np.argmax(weight @ np.ravel(volume).astype(np.float64) / (weight.sum(1) + 1e-9)))
+def brightest(seen):
+    """Index of the class whose voxels are brightest on average, over all volumes together.
+
+    ``seen``: pairs of the class probabilities (K, Z, Y, X) of a volume, and the volume (Z, Y, X), all on
+    one scale.
+    """
+    light = weight = 0
+    for classes, volume in seen:
+        share = classes.reshape(len(classes), -1).astype(np.float64)
+        light = light + share @ np.ravel(volume).astype(np.float64)
+        weight = weight + share.sum(1)
+    return int(np.argmax(light / (weight + 1e-9)))

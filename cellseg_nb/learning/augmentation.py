@@ -6,6 +6,7 @@ Volumes are first clipped to their 1st-99th percentile and mapped to 0..1 (`prep
 import numpy as np
 import torch
 
+from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 
 STEPS = ("flips", "rotations", "affine", "elastic", "intensity")
@@ -14,6 +15,12 @@ STEPS = ("flips", "rotations", "affine", "elastic", "intensity")
 def prepare(volume):
     """The volume clipped to its 1st-99th percentile and mapped to 0..1, (Z, Y, X) float32."""
     return volumes.remap(volume, 0, 1, percentiles=(1, 99))
+
+
+def check(steps):
+    """Raises UserError unless all are names out of `STEPS`."""
+    if set(steps) - set(STEPS):
+        raise UserError(f"augment must be names out of {', '.join(STEPS)}, not {', '.join(steps)}")
 
 
 def pipeline(steps=STEPS, strength=1.0, square=True):

@@ -1,6 +1,7 @@
 """One training loop for every network here: history, checkpoints, exact resume, callbacks.
 
-The loop seeds every epoch anew with (seed, epoch). So a run that is killed and started again from its last
+The loop seeds every epoch anew with (seed, epoch), and leaves random numbers and deterministic mode as it
+found them. So a run that is killed and started again from its last
 checkpoint draws the same cubes and the same dropout as one that was never killed, and ends with the same
 bits.
 """
@@ -71,7 +72,6 @@ def train(
     device = runtime.device(device)
     model.to(device)
     loss.to(device)
-    runtime.seed_everything(seed)
     # one pass over the weights instead of ten
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda")
@@ -95,11 +95,14 @@ def train(
         **({"averaged": averaged} if averaged else {}),
     }
     history = _resume(path, parts, meta) if path and path.exists() else []
-    bar = runtime.progress(
-        total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress
-    )
     stopped = bool(history) and history[-1].get("stopped")
-    try:
+    with (
+        runtime.seeded(seed),
+        runtime.deterministic(),
+        runtime.progress(
+            total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress
+        ) as bar,
+    ):
         while len(history) < epochs and not stopped:
             epoch = len(history)
             _set_learning_rate(optimizer, learning_rate, schedule, epoch, epochs)
@@ -113,11 +116,8 @@ def train(
             if path:
                 _save(path, parts, meta, history)
             bar.update()
-            bar.set_postfix(
-                {k: f"{v:.4g}" for k, v in row.items() if isinstance(v, float) and k != "seconds"}
-            )
-    finally:
-        bar.close()
+            shown = {name: value for name, value in row.items() if isinstance(value, float)}
+            bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if name != "seconds"})
     if averaged:
         model.load_state_dict(averaged.module.state_dict())
     model.eval()

@@ -16,12 +16,11 @@ from cellseg_nb.io.files import atomic, writable_folder, write_json, write_table
 from cellseg_nb.learning import pairs
 from cellseg_nb.learning.loop import CHECKPOINT
 from cellseg_nb.learning.validation import BEST
+from cellseg_nb.methods import settings
 
 PROFILES = {  # of WNet3D, on a volume of one's own
-    "demo": dict(channels=(16, 32, 64, 128), dropout=0.1, cube=32, epochs=30, learning_rate=2e-3, restarts=2),
-    "paper": dict(
-        channels=(64, 128, 256, 512), dropout=0.65, cube=64, epochs=50, steps=50, learning_rate=2e-4
-    ),
+    "demo": settings.of("wnet3d", "demo", "00"),
+    "paper": settings.of("wnet3d", "paper"),
 }
 LABEL_FREE = ("wnet3d",)  # sees no labels at all, so it is not tuned on them either
 SELF_TUNING = ("otsu",)  # its fit chooses its parameters

@@ -1,4 +1,4 @@
-"""The methods by name, each with the same interface: fit, predict, segment, tune, save, load.
+"""The methods by name, each with the same interface: fit, predict, segment, tune, save, load (`base.Method`).
 
 >>> method = methods.get("segresnet", epochs=20)
 >>> method.fit(images, labels)
@@ -9,6 +9,7 @@ Your own is one class in one file: ``methods.register("mine", "my_file:MyMethod"
 """
 
 import importlib
+import importlib.util
 
 from cellseg_nb.errors import UserError
 
@@ -25,10 +26,10 @@ TARGETS = {
 # later ones: without its dependencies (they are in the extra) it leaves the user's numpy as it is.
 CELLPOSE = 'pip install --no-deps "cellpose>=3.1.1.3,<4"'
 RIVALS = 'pip install "cellseg-nb[rivals]"'
-INTERFACE = ("fit", "predict", "segment", "tune", "save", "load")
 
 
 def names():
+    """The names of all methods, those registered by you last."""
     return list(TARGETS)
 
 
@@ -38,8 +39,11 @@ def register(name, target):
     TARGETS[name] = target
 
 
-def kind(name):
-    """The class of a method. Raises UserError for an unknown name, or a library that is not installed."""
+def method_class(name):
+    """The class of a method, a `base.Method`. Raises UserError for an unknown name, a class that cannot be
+    imported, or one that is no method."""
+    from cellseg_nb.methods import base
+
     if name not in TARGETS:
         raise UserError(f"there is no method {name!r}: choose one of {', '.join(TARGETS)}")
     target = TARGETS[name]
@@ -52,21 +56,25 @@ def kind(name):
                 f"the method {name!r} could not be loaded from {TARGETS[name]} ({error}): "
                 "is its file on the path, and its library installed?"
             ) from error
-    missing = [part for part in INTERFACE if not callable(getattr(target, part, None))]
-    if missing:
-        raise UserError(
-            f"the method {name!r} has no {', '.join(missing)}: a method needs {', '.join(INTERFACE)}"
-        )
-    return target
+    return base.adopt(target, name)
 
 
 def get(name, **options):
-    """A method, made with these options. Raises UserError like `kind`, and for an option it does not know."""
-    chosen = kind(name)
-    try:
-        return chosen(**options)
-    except TypeError as error:
-        raise UserError(f"the method {name!r} cannot be made with these options: {error}") from error
+    """A method, made with these options. Raises UserError like `method_class`, and for an option it does not
+    have."""
+    chosen = method_class(name)
+    chosen.check_options(options)
+    return chosen(**options)
+
+
+def known_options(name, **offered):
+    """Those of the options offered that the method has: {option: value}."""
+    return {key: value for key, value in offered.items() if key in method_class(name).settings}
+
+
+def missing_libraries(name):
+    """The libraries of a method that are not installed: a list of module names."""
+    return [library for library in method_class(name).library if importlib.util.find_spec(library) is None]
 
 
 def install_words(library):
@@ -74,7 +82,7 @@ def install_words(library):
     return f"{RIVALS}  and then  {CELLPOSE}" if library.startswith("cellpose") else RIVALS
 
 
-def need(library):
+def import_library(library):
     """Import a library that only one method uses. Raises UserError that says how to install it."""
     try:
         return importlib.import_module(library)
@@ -82,3 +90,6 @@ def need(library):
         raise UserError(
             f"{library} is not installed ({error}): run  {install_words(library)}  and restart the kernel"
         ) from error
+
+
+kind, need = method_class, import_library  # their former names

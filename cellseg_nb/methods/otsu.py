@@ -1,20 +1,16 @@
 """Otsu's threshold and Voronoi labelling: no network, a few numbers to choose. The line that any training
 must clear."""
 
-import json
-
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.errors import UserError
-from cellseg_nb.io import files
 from cellseg_nb.learning import pairs
 from cellseg_nb.methods import tuning
+from cellseg_nb.methods.base import COMMON, Method
+from cellseg_nb.methods.settings import DEMO
 
-FILE = "otsu.json"
 
-
-class OtsuMethod:
+class OtsuMethod(Method):
     """Otsu + Voronoi (`cellseg_nb.cells.instances.voronoi_otsu`).
 
     Parameters
@@ -32,28 +28,18 @@ class OtsuMethod:
     """
 
     name = "otsu"
-    SETTINGS = ("spot_sigma", "outline_sigma", "scale", "min_size", "voxel_size")
+    needs_labels = False
+    self_tuning = True
+    tunable = ("spot_sigma", "outline_sigma", "scale", "min_size")
+    settings = {**DEMO["otsu"], "min_size": 5, **COMMON}
 
-    def __init__(
-        self,
-        spot_sigma=0.65,
-        outline_sigma=0.65,
-        scale=1.0,
-        min_size=5,
-        voxel_size=None,
-        seed=0,
-        device="auto",
-    ):
-        self.spot_sigma, self.outline_sigma, self.scale = spot_sigma, outline_sigma, scale
-        self.min_size, self.voxel_size = min_size, voxel_size
-
-    def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
+    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Nothing to train; with labels, the same as `tune`. Returns an empty history."""
         if labels is not None:
-            self.tune(images, labels)
+            self.tune(images, labels, progress=progress)
         return []
 
-    def predict(self, volume):
+    def predict(self, volume, *, progress=True):
         """Blurred brightness as a share of twice the threshold, (Z, Y, X) float32 in 0..1: 0.5 lies at the
         threshold.
 
@@ -66,8 +52,12 @@ class OtsuMethod:
         low = float(outline.min())
         return np.clip((outline - low) / (2 * max(threshold - low, 1e-12)), 0, 1).astype(np.float32)
 
+    def maps(self, volume, *, progress=True):
+        """Nothing: `segment` asks the volume itself."""
+
     def _outline(self, volume):
-        size = np.ones(3) if self.voxel_size is None else np.divide(self.voxel_size, min(self.voxel_size))
+        size = self.options["voxel_size"]
+        size = np.ones(3) if size is None else np.divide(size, min(size))
         return ndi.gaussian_filter(np.asarray(volume, np.float32), self.outline_sigma / size)
 
     def _threshold(self, outline):
@@ -85,24 +75,19 @@ class OtsuMethod:
 
     def _label(self, volume, outline, voxel_size=None):
         """Labels of a volume whose outline is blurred already."""
+        size = voxel_size or self.options["voxel_size"]
         return tuning.voronoi(
-            outline,
-            volume,
-            self._threshold(outline),
-            self.spot_sigma,
-            0,
-            self.min_size,
-            voxel_size or self.voxel_size,
+            outline, volume, self._threshold(outline), self.spot_sigma, 0, self.min_size, size
         )
 
-    def tune(self, images, labels):
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns
         the table tried."""
         images, labels = pairs.check(images, labels)
-        wide = tuning.diameter(labels)
+        diameter = tuning.diameter(labels)
         candidates = tuning.combinations(
-            spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS],
-            outline_sigma=[0.5, round(wide * 0.1, 2), round(wide * 0.2, 2)],
+            spot_sigma=tuning.blurs(labels),
+            outline_sigma=[0.5, round(diameter * 0.1, 2), round(diameter * 0.2, 2)],
             scale=[0.6, 0.8, 1.0, 1.2],
         )
         outlines = {}
@@ -111,22 +96,6 @@ class OtsuMethod:
             known = i, self.outline_sigma
             if known not in outlines:
                 outlines[known] = self._outline(images[i])
-            return self._label(images[i], outlines[known])
+            return self._label(images[i], outlines[known], voxel_size)
 
-        return tuning.choose(self, candidates, segment, labels)
-
-    def save(self, folder):
-        """Write ``otsu.json`` into a folder."""
-        path = files.writable_folder(folder) / FILE
-        files.write_json(path, {"method": self.name, **{name: getattr(self, name) for name in self.SETTINGS}})
-        return path
-
-    @classmethod
-    def load(cls, folder, device="auto"):
-        """Read what `save` wrote. Raises UserError when the file is missing or damaged."""
-        path = files.as_path(folder) / FILE if files.as_path(folder).is_dir() else files.as_path(folder)
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{name: found[name] for name in cls.SETTINGS})
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is missing, damaged or of another method: save it again") from error
+        return tuning.choose(self, candidates, segment, labels, progress)

@@ -2,29 +2,24 @@
 
 import torch
 
-from cellseg_nb.methods.supervised import SupervisedMethod
+from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.methods.supervised import SETTINGS, SupervisedMethod
 
 
 class SegResNetMethod(SupervisedMethod):
-    """SegResNet (Myronenko 2018): a residual encoder and decoder. Widths: init_filters, dropout_prob, ..."""
+    """SegResNet (Myronenko 2018): a residual encoder and decoder. Of the network: init_filters, blocks_down,
+    blocks_up, dropout_prob; what is None is MONAI's. All else as in `SupervisedMethod`."""
 
     name = "segresnet"
-    LAPTOP = dict(cube=32, batch=2, steps=10, epochs=20, learning_rate=2e-3, init_filters=8)
-    PAPER = dict(
-        cube=64,
-        batch=10,
-        steps=20,
-        epochs=50,
-        learning_rate=1e-3,
-        schedule="constant",
-        init_filters=8,
-        dropout_prob=0.3,
-    )
-    SIDES, MEMORY = 8, 64
+    PAPER = PAPER["segresnet"]
+    widths = ("init_filters", "blocks_down", "blocks_up", "dropout_prob")
+    settings = {**dict.fromkeys(widths), **DEMO["segresnet"], **SETTINGS}
 
     def _build(self, maps, **widths):
         from monai.networks.nets import SegResNet
 
         network = SegResNet(in_channels=1, out_channels=maps, **widths)
         # Channels last in memory: a CPU trains the narrow layers in two thirds of the time.
-        return network.to(memory_format=torch.channels_last_3d) if self._device().type == "cpu" else network
+        return (
+            network.to(memory_format=torch.channels_last_3d) if self.torch_device().type == "cpu" else network
+        )

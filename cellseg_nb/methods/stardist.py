@@ -4,7 +4,6 @@ The network says for each voxel how likely it is the middle of a cell, and along
 is to the surface. The likeliest shapes stay, those that overlap them too much go. Weigert et al. 2020.
 """
 
-import contextlib
 import json
 
 import numpy as np
@@ -14,22 +13,18 @@ from cellseg_nb.cells import instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
 from cellseg_nb.learning import augmentation, pairs
-from cellseg_nb.methods import tuning
-from cellseg_nb.methods.quiet import mute, quiet
-from cellseg_nb.methods.stardist_library import build, changed, flatness, library, read, recorder
+from cellseg_nb.methods import stardist_library, tuning
+from cellseg_nb.methods.base import COMMON, Method, checked
+from cellseg_nb.methods.settings import DEMO, PAPER
 
 WEIGHTS = "stardist.npz"
 # tried by `tune`, which takes the first
 PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)
 OVERLAPS = (0.4, 0.3, 0.5)  # of equals, hence StarDist's defaults come first
 CANDIDATES = 5000  # an untrained network calls every voxel a middle, and comparing all shapes takes hours
-NOTHING = (
-    "StarDist finds no cell in its own training volumes: train it longer (300 steps or more), choose a patch "
-    "that holds whole cells, or look whether the labels belong to the volumes."
-)
 
 
-class StarDistMethod:
+class StarDistMethod(Method):
     """StarDist 3D, without pre-trained weights.
 
     Parameters
@@ -47,82 +42,48 @@ class StarDistMethod:
     min_size : int
         Smaller objects are dropped, in voxels; `tune` chooses it too.
     voxel_size : (z, y, x) in µm or None
-        Rays are spread evenly in µm. None: measured on the labels, as the paper's authors did.
+        Rays are spread evenly in µm. None: ``anisotropy`` (z, y, x), or measured on the labels, as the
+        paper's authors did.
     seed : of weights, cubes and changes. TensorFlow on several cores adds up in any order, so that two runs
         differ in the last digits, and with them now and then in a cell.
 
-    Paper settings: ``StarDistMethod(**StarDistMethod.PAPER)``, those of the authors' training script: 96
-    rays, patches of 8 x 64 x 64 voxels, batches of 2, StarDist's 400 epochs of 100 steps.
+    Defaults are those of `cellseg_nb.methods.settings.DEMO`; ``settings.of("stardist", "paper")`` are those
+    of the authors' training script.
     """
 
     name = "stardist"
-    LAPTOP = dict(
-        epochs=20, steps=30, batch=1, patch=32, learning_rate=1e-3, rays=64, filters=32, features=64, border=0
-    )
-    PAPER = dict(
-        epochs=400,
-        steps=100,
-        batch=2,
-        patch=(8, 64, 64),
-        learning_rate=3e-4,
-        rays=96,
-        filters=32,
-        features=128,
-        border=2,
+    library = ("stardist", "tensorflow")
+    PAPER = PAPER["stardist"]
+    tunable = ("prob_thresh", "nms_thresh", "min_size")
+    settings = {
+        **DEMO["stardist"],
+        "grid": None,
+        "anisotropy": None,
+        "prob_thresh": 0.5,
+        "nms_thresh": 0.4,
+        "min_size": 5,
+        **COMMON,
+    }
+    nothing_found = (
+        "StarDist finds no cell in its own training volumes: train it longer (300 steps or more), choose a "
+        "patch that holds whole cells, or look whether the labels belong to the volumes."
     )
 
-    def __init__(
-        self,
-        epochs=None,
-        steps=None,
-        batch=None,
-        patch=None,
-        learning_rate=None,
-        rays=None,
-        filters=None,
-        features=None,
-        border=None,
-        grid=None,
-        anisotropy=None,
-        prob_thresh=0.5,
-        nms_thresh=0.4,
-        min_size=5,
-        voxel_size=None,
-        seed=0,
-        device="auto",
-    ):
-        given = dict(
-            epochs=epochs,
-            steps=steps,
-            batch=batch,
-            patch=patch,
-            learning_rate=learning_rate,
-            rays=rays,
-            filters=filters,
-            features=features,
-            border=border,
-        )
-        settings = {name: self.LAPTOP[name] if value is None else value for name, value in given.items()}
-        settings["patch"] = [int(side) for side in np.broadcast_to(settings["patch"], 3)]
-        self.training = {**settings, "seed": seed}
-        if voxel_size is not None:
-            anisotropy = [float(side) / min(voxel_size) for side in voxel_size]
-        self.anisotropy = anisotropy
+    def __init__(self, **options):
+        super().__init__(**options)
+        grid, size = self.options.pop("grid"), self.options.pop("voxel_size")
+        self.anisotropy = self.options.pop("anisotropy")
+        self.options["patch"] = [int(side) for side in np.broadcast_to(self.options["patch"], 3)]
+        self.training = self.options
+        if size is not None:
+            self.anisotropy = [float(side) / min(size) for side in size]
         self.grid = None if grid is None else [int(step) for step in np.broadcast_to(grid, 3)]
-        self.prob_thresh, self.nms_thresh = prob_thresh, nms_thresh
-        self.min_size, self.device = min_size, device
         self.model = None
-
-    # ------------------------------------------------------------ the library
 
     def _build(self):
         if self.grid is None:
             self.grid = [1 if factor > 1.5 else 2 for factor in self.anisotropy]
-        return build(self.training, self.grid, self.anisotropy)
-
-    def _on(self):
-        """Where TensorFlow computes: its own choice, or the CPU."""
-        return library("tensorflow").device("/CPU:0") if self.device == "cpu" else contextlib.nullcontext()
+        self.model = stardist_library.build(self.training, self.grid, self.anisotropy)
 
     def _trained(self):
         if self.model is None:
@@ -131,61 +92,35 @@ class StarDistMethod:
             )
         return self.model
 
-    # ------------------------------------------------------------ learning
-
-    def fit(self, images, labels, folder=None, callbacks=(), progress=True):
+    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Train on lists of volumes and labels, (Z, Y, X). Returns the history: epoch, loss, and its parts.
 
         ``folder`` is not used. Callbacks get (history, Keras model) after every epoch, and may raise
         `loop.Stop`. Raises UserError for pairs that do not fit (`pairs.check`).
         """
-        library("stardist")
-        images, labels = pairs.check(images, labels, self.training["patch"])
+        stardist_library.library("stardist")
+        patch, epochs, seed = (self.training[name] for name in ("patch", "epochs", "seed"))
+        images, labels = pairs.check(images, labels, patch)
         if self.anisotropy is None:
-            self.anisotropy = [round(float(factor), 2) for factor in flatness(labels)]
-        state = np.random.get_state()
-        self.model = self._build()
+            self.anisotropy = [round(float(factor), 2) for factor in stardist_library.flatness(labels)]
+        axes = [0, 1, 2] if max(self.anisotropy) < 1.5 and len(set(patch)) == 1 else [1, 2]
         scaled = [augmentation.prepare(image) for image in images]
-        rng = np.random.default_rng(self.training["seed"])
-        axes = [0, 1, 2] if max(self.anisotropy) < 1.5 and len(set(self.training["patch"])) == 1 else [1, 2]
         with (
-            runtime.progress(
-                total=self.training["epochs"], desc="StarDist", unit="epoch", disable=not progress
-            ) as bar,
-            self._on(),
+            runtime.seeded(seed),
+            stardist_library.on(self.device),
+            runtime.progress(total=epochs, desc="StarDist", unit="epoch", disable=not progress) as bar,
         ):
-            record = recorder(bar, callbacks)
-            try:
-                with quiet():
-                    self.model.prepare_for_training()
-                    self.model.callbacks.append(record)
-                    self.model.train(
-                        scaled,
-                        labels,
-                        validation_data=(scaled[:1], labels[:1]),
-                        augmenter=lambda x, y: changed(x, y, axes, rng),
-                        seed=self.training["seed"],
-                    )
-            finally:
-                np.random.set_state(state)
-        return record.rows
+            self._build()
+            return stardist_library.train(self.model, scaled, labels, axes, seed, bar, callbacks)
 
-    # ------------------------------------------------------------ saying where the cells are
+    def maps(self, volume, *, progress=True):
+        """What the network says on its grid: probability (z, y, x), and distances (z, y, x, rays), float32.
+        Raises UserError for a volume that is not (Z, Y, X) and finite."""
+        volume, model = checked(volume), self._trained()
+        with stardist_library.on(self.device):
+            return stardist_library.maps(model, augmentation.prepare(volume))
 
-    def maps(self, volume):
-        """What the network says on its grid: probability (z, y, x), and distances (z, y, x, rays)."""
-        volume = np.asarray(volume)
-        if volume.ndim != 3 or not np.isfinite(volume).all():
-            raise UserError(
-                f"the volume has shape {volume.shape} and must have three dimensions (Z, Y, X) without NaN"
-            )
-        tiles = tuple(int(np.ceil(side / 160)) for side in volume.shape)
-        with quiet(), self._on():
-            return self._trained().predict(
-                augmentation.prepare(volume), n_tiles=tiles, show_tile_progress=False
-            )[:2]
-
-    def predict(self, volume):
+    def predict(self, volume, *, progress=True):
         """How likely each voxel is the middle of a cell, (Z, Y, X) float32 in 0..1.
 
         It falls off towards the surface, so a threshold on it gives cells that are too small: use `segment`.
@@ -193,45 +128,26 @@ class StarDistMethod:
         probability = self.maps(volume)[0]
         for axis, step in enumerate(self.grid):
             probability = probability.repeat(step, axis)
-        return np.ascontiguousarray(
-            probability[tuple(slice(side) for side in np.shape(volume))], dtype=np.float32
-        )
+        whole = tuple(slice(side) for side in np.shape(volume))
+        return np.ascontiguousarray(probability[whole], dtype=np.float32)
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32. ``probability`` is not used, unless it is what `maps` gave for this
         volume: the distances are needed too. ``voxel_size`` is that of the constructor."""
         maps = probability if isinstance(probability, tuple) else self.maps(volume)
-        return self._draw(self._shapes(*maps, self.prob_thresh, self.nms_thresh), np.shape(volume))
+        return self._draw(self._shapes(maps, self.prob_thresh, self.nms_thresh), np.shape(volume))
 
-    def _shapes(self, probability, distances, prob_thresh, nms_thresh):
-        """Middles, probabilities and distances of the shapes that stay."""
-        suppress = library("stardist.nms").non_maximum_suppression_3d
-        with quiet(), mute():
-            return suppress(
-                distances,
-                probability,
-                self._rays(),
-                grid=tuple(self.grid),
-                prob_thresh=prob_thresh,
-                nms_thresh=nms_thresh,
-                b=self.training["border"],
-            )
-
-    def _rays(self):
-        return library("stardist.rays3d").rays_from_json(self._trained().config.rays_json)
+    def _shapes(self, maps, prob_thresh, nms_thresh):
+        limits = dict(prob_thresh=prob_thresh, nms_thresh=nms_thresh, b=self.training["border"])
+        return stardist_library.shapes(self._trained(), *maps, **limits)
 
     def _draw(self, shapes, shape):
-        points, scores, distances = shapes
-        if not len(points):
-            return np.zeros(shape, np.int32)
-        render, rays = library("stardist.geometry").polyhedron_to_label, self._rays()
-        with quiet(), mute():
-            found = render(distances, points, rays, shape, prob=scores, verbose=False)
-        return instances.filter_size(found.astype(np.int32), self.min_size)
+        return instances.filter_size(stardist_library.draw(self._trained(), shapes, shape), self.min_size)
 
-    def tune(self, images, labels):
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose both thresholds and the smallest size with the best F1@0.5 on *training* volumes, of equals
-        those closest to StarDist's defaults. Returns the table tried.
+        those closest to StarDist's defaults. Returns the table tried. ``voxel_size`` is that of the
+        constructor.
 
         Much faster than StarDist's own search: who overlaps whom is found once, at the lowest probability; a
         higher threshold only drops shapes that no likelier shape depends on.
@@ -239,36 +155,21 @@ class StarDistMethod:
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image) for image in images]
         floor = max(min(PROBABILITIES), *(_floor(probability) for probability, _ in maps))
-        shapes = {overlap: [self._shapes(*one, floor, overlap) for one in maps] for overlap in OVERLAPS}
+        shapes = {overlap: [self._shapes(one, floor, overlap) for one in maps] for overlap in OVERLAPS}
 
         def segment(i):
             kept = shapes[self.nms_thresh][i][1] > self.prob_thresh
             return self._draw([part[kept] for part in shapes[self.nms_thresh][i]], images[i].shape)
 
         tried = [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)]
-        least = self.min_size
-        table = tuning.choose(
-            self, tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried), segment, labels
-        )
-        if not table.f1.max():
-            vars(self).update(prob_thresh=0.5, nms_thresh=0.4, min_size=least)
-            print(NOTHING)
-        return table
-
-    # ------------------------------------------------------------ keeping
+        candidates = tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried)
+        return tuning.choose(self, candidates, segment, labels, progress)
 
     def save(self, folder):
-        """Write ``stardist.npz`` (weights and settings) into a folder."""
+        """Write ``stardist.npz`` (weights and settings) into a folder. Returns its path."""
         weights = self._trained().keras_model.get_weights()
         path = files.writable_folder(folder) / WEIGHTS
-        settings = {
-            **self.training,
-            "grid": self.grid,
-            "anisotropy": self.anisotropy,
-            "prob_thresh": self.prob_thresh,
-            "nms_thresh": self.nms_thresh,
-            "min_size": self.min_size,
-        }
+        settings = {**self.training, "grid": self.grid, "anisotropy": self.anisotropy, **self.chosen}
         with files.atomic(path) as beside:
             np.savez(
                 beside,
@@ -280,10 +181,10 @@ class StarDistMethod:
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        path = files.as_path(folder) / WEIGHTS if files.as_path(folder).is_dir() else files.as_path(folder)
-        settings, weights = read(path, cls.name)
+        path = cls.file(folder, WEIGHTS)
+        settings, weights = stardist_library.read(path, cls.name)
         method = cls(**settings, device=device)
-        method.model = method._build()
+        method._build()
         try:
             method.model.keras_model.set_weights(weights)
         except ValueError as error:

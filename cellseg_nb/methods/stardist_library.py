@@ -1,4 +1,5 @@
-"""StarDist's and TensorFlow's side: the network is built, its training fed and followed, its weights read."""
+"""StarDist's and TensorFlow's side: all that knows how they are called, and what must be set before they
+are."""
 
 import contextlib
 import json
@@ -8,10 +9,10 @@ import sys
 import numpy as np
 import torch
 
-from cellseg_nb import methods
+from cellseg_nb import methods, runtime
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import loop
-from cellseg_nb.methods.quiet import mute, quiet
+from cellseg_nb.methods.quiet import quiet
 
 
 def library(name):
@@ -19,11 +20,15 @@ def library(name):
     if "tensorflow" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a step takes a quarter of the time
-        with mute():
-            tensorflow = methods.need("tensorflow")
+        tensorflow = methods.import_library("tensorflow")
         with contextlib.suppress(RuntimeError):  # as many threads as torch was given
             tensorflow.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
-    return methods.need(name)
+    return methods.import_library(name)
+
+
+def on(device):
+    """Where TensorFlow computes, as a context: its own choice, or the CPU."""
+    return library("tensorflow").device("/CPU:0") if device == "cpu" else contextlib.nullcontext()
 
 
 def build(options, grid, anisotropy):
@@ -36,8 +41,8 @@ def build(options, grid, anisotropy):
         )
     import keras
 
-    keras.utils.set_random_seed(options["seed"])
-    with quiet():
+    with runtime.seeded(options["seed"]), quiet():
+        keras.utils.set_random_seed(options["seed"])
         rays = library("stardist").Rays_GoldenSpiral(options["rays"], anisotropy=tuple(anisotropy))
         config = models.Config3D(
             rays=rays,
@@ -58,7 +63,52 @@ def build(options, grid, anisotropy):
         return models.StarDist3D(config, name="stardist", basedir=None)
 
 
-def recorder(bar, callbacks):
+def train(model, images, labels, axes, seed, bar, callbacks):
+    """Train on prepared volumes and their labels; changes along ``axes``. Returns the history."""
+    rng, record = np.random.default_rng(seed), _recorder(bar, callbacks)
+    with quiet():
+        model.prepare_for_training()
+        model.callbacks.append(record)
+        model.train(
+            images,
+            labels,
+            validation_data=(images[:1], labels[:1]),
+            augmenter=lambda x, y: changed(x, y, axes, rng),
+            seed=seed,
+        )
+    return record.rows
+
+
+def maps(model, volume):
+    """Probability (z, y, x) and distances (z, y, x, rays) on the grid, of a prepared volume."""
+    tiles = tuple(int(np.ceil(side / 160)) for side in volume.shape)
+    with quiet():
+        return model.predict(volume, n_tiles=tiles, show_tile_progress=False)[:2]
+
+
+def _rays(model):
+    return library("stardist.rays3d").rays_from_json(model.config.rays_json)
+
+
+def shapes(model, probability, distances, **limits):
+    """Middles, probabilities and distances of the shapes that stay; ``limits``: prob_thresh, nms_thresh,
+    b."""
+    suppress = library("stardist.nms").non_maximum_suppression_3d
+    with quiet():
+        return suppress(distances, probability, _rays(model), grid=tuple(model.config.grid), **limits)
+
+
+def draw(model, shapes, shape):
+    """The shapes as labels, int32 of this shape; the likeliest on top."""
+    points, scores, distances = shapes
+    if not len(points):
+        return np.zeros(shape, np.int32)
+    render = library("stardist.geometry").polyhedron_to_label
+    with quiet():
+        return render(distances, points, _rays(model), shape, prob=scores, verbose=False).astype(np.int32)
+
+
+def _recorder(bar, callbacks):
     """A Keras callback that keeps the history in ``rows``, moves the bar and calls ``callbacks``."""
     import keras
 
@@ -66,15 +116,12 @@ def recorder(bar, callbacks):
         rows = []
 
         def on_epoch_end(self, epoch, logs=None):
-            logs = logs or {}
-            self.rows.append(
-                {
-                    "epoch": epoch + 1,
-                    **{
-                        name: float(logs[name]) for name in ("loss", "prob_loss", "dist_loss") if name in logs
-                    },
-                }
-            )
+            losses = {
+                name: float((logs or {})[name])
+                for name in ("loss", "prob_loss", "dist_loss")
+                if name in (logs or {})
+            }
+            self.rows.append({"epoch": epoch + 1, **losses})
             bar.set_postfix_str(f"loss {self.rows[-1]['loss']:.3f}")
             bar.update()
             try:

@@ -5,11 +5,13 @@ import torch
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
 from cellseg_nb.learning import loop
+from cellseg_nb.methods.network import flat
 
 
-def read(start, name):
-    """State dict and widths of a file that ``save`` of the method ``name`` wrote, or of a state dict alone,
-    which has no widths to tell. Raises UserError for a file that is missing, damaged or of another method."""
+def read(start, name, widths):
+    """State dict of a file that ``save`` of the method ``name`` wrote, and its options named in ``widths``;
+    or a state dict alone, which tells none. Raises UserError for a file that is missing, damaged or of
+    another method."""
     path = files.as_path(start)
     path = path / f"{name}.pt" if path.is_dir() else path
     if not path.is_file():
@@ -26,7 +28,8 @@ def read(start, name):
         )
     if "settings" in state:
         state = loop.read_saved(path, path.name, name)
-        return state["model"], state["settings"]["network"]
+        settings = flat(state["settings"])
+        return state["model"], {key: settings[key] for key in widths if key in settings}
     state = state.get("model_state_dict", state)
     # The autoencoder of SegResNetVAE only helps training; predictions do without it.
     return {key: value for key, value in state.items() if not key.startswith("vae_")}, {}

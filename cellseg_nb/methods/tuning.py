@@ -46,27 +46,47 @@ def combinations(**values):
     return [dict(zip(values, chosen)) for chosen in itertools.product(*values.values())]
 
 
-def choose(method, candidates, segment, labels):
+def blurs(labels):
+    """Blurs to try before looking for cell centres, in voxels: `SPOTS` of the cells' diameter."""
+    return [round(diameter(labels) * part, 2) for part in SPOTS]
+
+
+def threshold(method, probabilities, labels):
+    """Give ``method`` the threshold with the best Dice over all volumes. Returns the table tried."""
+    best, table = metrics.best_threshold(
+        np.concatenate([one.ravel() for one in probabilities]),
+        np.concatenate([label.ravel() > 0 for label in labels]),
+    )
+    method.set(threshold=best)
+    return table
+
+
+def choose(method, candidates, segment, labels, progress=True):
     """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first.
 
     Each is tried with several sizes below which an object is no cell: the method's ``min_size``, and
     `SMALLEST`. ``segment(i)`` gives the labels of volume i with the settings that the method has then.
-    Returns the table tried.
+    Where nothing finds a cell, a method that has something to say about it (``nothing_found``) does, and has
+    its defaults again. Returns the table tried.
     """
     import pandas
 
     volume = np.pi / 6 * diameter(labels) ** 3
     least, rows = method.min_size, []
     sizes = sorted({least, *(max(least, round(volume * part)) for part in SMALLEST)})
-    for candidate in runtime.progress(candidates, desc="Tuning", unit="setting", leave=False):
-        vars(method).update(candidate, min_size=least)
+    bar = runtime.progress(candidates, desc="Tuning", unit="setting", leave=False, disable=not progress)
+    for candidate in bar:
+        method.set(**candidate, min_size=least)
         found = [
             (metrics.quality(truth, made), np.bincount(made.ravel()))
             for truth, made in ((truth, segment(i)) for i, truth in enumerate(labels))
         ]
         rows += [{**candidate, "min_size": size, "f1": f1(found, size)} for size in sizes]
     best = max(rows, key=lambda row: row["f1"])
-    vars(method).update({name: value for name, value in best.items() if name != "f1"})
+    if not best["f1"] and method.nothing_found:
+        best = {**{name: method.settings[name] for name in candidates[0]}, "min_size": least}
+        print(method.nothing_found)
+    method.set(**{name: value for name, value in best.items() if name != "f1"})
     return pandas.DataFrame(rows)
 
 

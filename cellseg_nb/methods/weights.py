@@ -21,6 +21,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.io.files import as_path
 from cellseg_nb.learning import loop
+from cellseg_nb.methods.network import flat
 from cellseg_nb.networks import losses, monai_nets
 
 REPO = "C-Achard/cellseg3d"
@@ -41,7 +42,8 @@ class Predictor:
 
     ``top`` is the scale it was trained on: WNet3D sees 0..100 from minimum to maximum; the supervised
     networks see their 1st to 99th percentile as 0..``top``. ``foreground`` is the class of WNet3D that means
-    cell; None: the class that is brightest in the first volume it sees, since either may become the cells.
+    cell, where that was found in a training; None: in each volume the one that is brightest there, since
+    either may become the cells.
     """
 
     model: torch.nn.Module
@@ -74,11 +76,8 @@ class Predictor:
             )[0]
             return np.ascontiguousarray(found[tuple(slice(side) for side in volume.shape)])
         classes = inference.predict(self.model.encoder, volumes.remap(volume, 0, self.top), **options)
-        if self.foreground is None:
-            from cellseg_nb.cells.inference import brightest
-
-            self.foreground = brightest(classes, volume)
-        return classes[self.foreground]
+        known = self.foreground is not None
+        return classes[self.foreground if known else inference.brightest([(classes, volume)])]
 
     def _memory(self):
         """Bytes a voxel takes in one pass, from the width of the first level."""
@@ -217,11 +216,10 @@ def _own(state, path, architecture):
     if architecture not in (None, name):
         raise UserError(f"{path} holds weights of {name!r}, not of {architecture!r}")
     settings = dict(state["settings"]) if isinstance(state["settings"], dict) else {}
-    widths = settings.get("network") or {
-        k: settings[k] for k in ("channels", "classes", "dropout") if k in settings
-    }
+    chosen = methods.method_class(name)
     try:
-        model = methods.kind(name)(**widths, device="cpu").model
+        options = {key: value for key, value in flat(settings).items() if key in (*chosen.widths, "cores")}
+        model = chosen(**options, device="cpu").model
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged (its settings build no {name}: {error}): train again") from error
     _fill(model, state.get("model"), path)

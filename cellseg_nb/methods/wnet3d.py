@@ -1,22 +1,34 @@
 """WNet3D as a method: fit without labels, predict, segment, tune, save, load."""
 
-import numpy as np
-import torch
-
 from cellseg_nb import runtime
 from cellseg_nb.cells import inference, instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
-from cellseg_nb.learning import loop, monitor
+from cellseg_nb.learning import loop, monitor, pairs
 from cellseg_nb.learning.cubes import cube_batches
-from cellseg_nb.networks.wnet3d import LAPTOP_CHANNELS, WNet3D
+from cellseg_nb.methods import tuning
+from cellseg_nb.methods.base import COMMON
+from cellseg_nb.methods.network import NetworkMethod
+from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.networks.wnet3d import WNet3D
 from cellseg_nb.networks.wnet3d_loss import WNetLoss
 
 WEIGHTS = "wnet3d.pt"
 ANOTHER = 1_000_003  # between the seeds of two starts
+LOSS = dict(
+    form="class_mean",
+    reconstruction="mse",
+    balance="auto",
+    n_cuts_weight=0.5,
+    rec_weight=0.005,
+    pull=0.03,
+    intensity_sigma=1.0,
+    spatial_sigma=4.0,
+    radius=2,
+)
 
 
-class WNet3DMethod:
+class WNet3DMethod(NetworkMethod):
     """Self-supervised segmentation: learns from the volumes themselves, labels are never looked at in `fit`.
 
     Parameters
@@ -26,74 +38,78 @@ class WNet3DMethod:
         Side of a training cube in voxels, divisible by 8.
     batch, steps, epochs : int
         Cubes a step, steps an epoch, epochs.
+    average : float
+        Decay of the running average of the weights, see `cellseg_nb.learning.loop.train`; 0: none.
     restarts : int
         How often to begin anew, from another random start, when one has led to broad regions instead of cells
         (`cellseg_nb.learning.monitor.stop_when_stuck`; made for short trainings with a high learning rate).
     threshold, spot_sigma, outline_sigma, min_size, min_contrast : the instance step
         See `cellseg_nb.cells.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
-    learning_rate, seed, device, loss options : see `cellseg_nb.learning.loop.train` and `WNetLoss`.
+    voxel_size : (z, y, x) in µm or None
+        Of the volumes, for distances in `segment` and `tune`, unless these are given another.
+    learning_rate, seed, device : see `cellseg_nb.learning.loop.train`
+    form, reconstruction, balance, ... : see `cellseg_nb.networks.wnet3d_loss.WNetLoss`
 
-    Volumes are remapped to 0..100 (whole volume, minimum to maximum), as the paper does. ``foreground`` is
-    the class whose voxels are brightest on average, found after training, since either class may become the
-    cells.
+    Defaults are those of `cellseg_nb.methods.settings.DEMO`; ``settings.of("wnet3d", "paper")`` are published
+    ones. Volumes are remapped to 0..100 (whole volume, minimum to maximum), as the paper does.
+    ``foreground`` is the class whose voxels are brightest on average over all training volumes, found at
+    the end of `fit`, since either class may become the cells.
     """
 
     name = "wnet3d"
+    needs_labels = False
+    tunes_on_labels = False
+    PAPER = PAPER["wnet3d"]
+    tunable = ("threshold", "min_size", "min_contrast", "spot_sigma", "outline_sigma")
+    widths = ("channels", "classes", "dropout")
+    settings = {
+        **DEMO["wnet3d"],
+        "classes": 2,
+        "average": 0.96,
+        "restarts": 0,
+        **LOSS,
+        "threshold": 0.5,
+        "spot_sigma": 1.0,
+        "outline_sigma": 0.5,
+        "min_size": 5,
+        "min_contrast": 0.0,
+        **COMMON,
+    }
 
-    def __init__(
-        self,
-        channels=LAPTOP_CHANNELS,
-        classes=2,
-        dropout=0.1,
-        cube=32,
-        batch=2,
-        steps=10,
-        epochs=30,
-        learning_rate=2e-3,
-        threshold=0.5,
-        spot_sigma=1.0,
-        outline_sigma=0.5,
-        min_size=5,
-        min_contrast=0.0,
-        restarts=0,
-        seed=0,
-        device="auto",
-        **loss,
-    ):
+    def __init__(self, **options):
+        super().__init__(**options)
+        cube = self.options["cube"]
         if cube % 8 or cube < 8:
             raise UserError(
                 f"the training cube must be a multiple of 8 voxels a side, not {cube}: 32 on a laptop, "
                 "64 as in the paper"
             )
-        self.network = dict(channels=tuple(channels), classes=classes, dropout=dropout)
-        self.training = dict(
-            cube=cube,
-            batch=batch,
-            steps=steps,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            seed=seed,
-            restarts=restarts,
-        )
-        self.loss = loss
-        self.device = device
-        self.threshold, self.min_size, self.min_contrast = threshold, min_size, min_contrast
-        self.spot_sigma, self.outline_sigma = spot_sigma, outline_sigma
+        self.options["channels"] = tuple(self.options["channels"])
+        self.network, self.loss = self.pick(self.widths), self.pick(LOSS)
+        self.training = {
+            name: value
+            for name, value in self.options.items()
+            if name not in (*self.network, *self.loss, "voxel_size")
+        }
         self.foreground = None
-        torch.manual_seed(seed)
-        self.model = WNet3D(**self.network)
+        self.model = self._build(self.options["seed"])
 
-    def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
+    def _build(self, seed):
+        with runtime.first_weights(seed):
+            return WNet3D(**self.network)
+
+    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Train on a list of (Z, Y, X) volumes; ``labels`` are ignored. Resumes from ``folder``. Returns the
-        history."""
+        history: epoch, loss, n_cuts, reconstruction, rec_weight, seconds."""
         images = [volumes.remap(image) for image in images]
         options = self.training
         meta = {
             "method": self.name,
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in self.network.items()},
-            **{k: options[k] for k in ("cube", "batch", "steps")},
+            **self.network,
+            "channels": list(self.network["channels"]),
+            **{name: options[name] for name in ("cube", "batch", "steps")},
             **self.loss,
-            "data": [_fingerprint(i) for i in images],
+            "data": [pairs.fingerprint(image) for image in images],
         }
         batches = cube_batches(images, options["cube"], options["batch"], options["steps"])
         for start in range(options["restarts"] + 1):
@@ -101,8 +117,7 @@ class WNet3DMethod:
             # a seed and a folder of its own, so that a killed run resumes in the start that it was in
             if start:
                 seed, place = seed + start * ANOTHER, folder and files.as_path(folder) / f"start_{start + 1}"
-                torch.manual_seed(seed)
-                self.model = WNet3D(**self.network)
+                self.model = self._build(seed)
             if start < options["restarts"]:
                 watching.append(monitor.stop_when_stuck)
             history = loop.train(
@@ -111,7 +126,7 @@ class WNet3DMethod:
                 batches,
                 options["epochs"],
                 learning_rate=options["learning_rate"],
-                average=0.96,
+                average=options["average"],
                 seed=seed,
                 device=self.device,
                 folder=place,
@@ -125,36 +140,37 @@ class WNet3DMethod:
                 f"After {len(history)} epochs the classes are broad regions, not cells (SoftNCuts "
                 f"{history[-1]['n_cuts']:.2f}): another random start, number {start + 2}."
             )
-        self.foreground = self.find_foreground(images[0])
+        self.foreground = inference.brightest(
+            (self.classes(image, progress=False), image) for image in images
+        )
         return history
 
-    def classes(self, volume, **options):
-        """Probability of every class, (K, Z, Y, X) float32. Options as in
+    def classes(self, volume, *, progress=True, **passes):
+        """Probability of every class, (K, Z, Y, X) float32. More options as in
         `cellseg_nb.cells.inference.predict`."""
         self.model.eval()
-        width = self.network["channels"][0]
         return inference.predict(
-            self.model.to(runtime.device(self.device)).encoder,
+            self.model.to(self.torch_device()).encoder,
             volumes.remap(volume),
             device=self.device,
-            bytes_per_voxel=32 * width,
-            **options,
+            bytes_per_voxel=32 * self.network["channels"][0],
+            progress=progress,
+            **passes,
         )
 
-    def predict(self, volume, **options):
-        """Probability of being a cell, (Z, Y, X) float32 in 0..1."""
-        classes = self.classes(volume, **options)
-        if self.foreground is None:
-            self.foreground = inference.brightest(classes, volume)
-        return classes[self.foreground]
-
-    def find_foreground(self, volume):
-        return inference.brightest(self.classes(volume, progress=False), volume)
+    def predict(self, volume, *, progress=True, **passes):
+        """Probability of being a cell, (Z, Y, X) float32 in 0..1: of the class ``foreground``, and before
+        `fit` of the one that is brightest in this volume. More options as in
+        `cellseg_nb.cells.inference.predict`."""
+        classes = self.classes(volume, progress=progress, **passes)
+        known = self.foreground is not None
+        return classes[self.foreground if known else inference.brightest([(classes, volume)])]
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32: Voronoi-Otsu with spots from the volume and outlines from the
         probability."""
         probability = self.predict(volume) if probability is None else probability
+        voxel_size = self.options["voxel_size"] if voxel_size is None else voxel_size
         labels = instances.voronoi_otsu(
             probability,
             self.spot_sigma,
@@ -167,66 +183,24 @@ class WNet3DMethod:
             labels = instances.filter_contrast(labels, volume, self.min_contrast, self.spot_sigma, voxel_size)
         return instances.filter_size(labels, self.min_size)
 
-    def tune(self, images, labels, voxel_size=None):
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose, on labelled *training* volumes, the threshold with the best Dice, then the blur of the
         spots and the smallest size of a cell with the best F1@0.5.
 
         Returns the table of thresholds tried; that of spots is kept in ``spots_tried``.
         """
-        from cellseg_nb.evaluation import metrics
-        from cellseg_nb.learning import pairs
-        from cellseg_nb.methods import tuning
-
         images, labels = pairs.check(images, labels)
         found = [self.predict(image, progress=False) for image in images]
-        self.threshold, table = metrics.best_threshold(
-            np.concatenate([p.ravel() for p in found]),
-            np.concatenate([label.ravel() > 0 for label in labels]),
-        )
-        wide = tuning.diameter(labels)
-        candidates = tuning.combinations(spot_sigma=[round(wide * part, 2) for part in tuning.SPOTS])
+        table = tuning.threshold(self, found, labels)
+        candidates = tuning.combinations(spot_sigma=tuning.blurs(labels))
         self.spots_tried = tuning.choose(
-            self, candidates, lambda i: self.segment(images[i], found[i], voxel_size), labels
+            self, candidates, lambda i: self.segment(images[i], found[i], voxel_size), labels, progress
         )
         return table
 
-    def save(self, folder):
-        """Write ``wnet3d.pt`` (weights and settings) into a folder."""
-        path = files.writable_folder(folder) / WEIGHTS
-        settings = {
-            **self.network,
-            **self.training,
-            **self.loss,
-            "threshold": self.threshold,
-            "min_size": self.min_size,
-            "min_contrast": self.min_contrast,
-            "spot_sigma": self.spot_sigma,
-            "outline_sigma": self.outline_sigma,
-        }
-        with files.atomic(path) as beside:
-            torch.save(
-                {
-                    "method": self.name,
-                    "settings": settings,
-                    "foreground": self.foreground,
-                    "model": self.model.state_dict(),
-                },
-                beside,
-            )
-        return path
+    def remembered(self):
+        return {"foreground": self.foreground}
 
-    @classmethod
-    def load(cls, folder, device="auto"):
-        """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        state = loop.read_saved(folder, WEIGHTS, cls.name)
-        method = cls(**state["settings"], device=device)
-        loop.load_state(method.model, state["model"], folder)
-        method.foreground = state["foreground"]
-        method.model.eval()
-        return method
-
-
-def _fingerprint(volume):
-    import hashlib
-
-    return hashlib.sha256(np.ascontiguousarray(volume).tobytes()).hexdigest()[:16]
+    def restore(self, state, source):
+        super().restore(state, source)
+        self.foreground = state["foreground"]

@@ -12,7 +12,7 @@ class WNetLoss(nn.Module):
     """n_cuts_weight * SoftNCuts + rec_weight * reconstruction, in one backward pass.
 
     With ``balance="auto"`` the reconstruction weight is set anew with the first batch of every epoch, so that
-    the reconstruction pulls on the class probabilities with ``share`` times the gradient of SoftNCuts (half
+    the reconstruction pulls on the class probabilities with ``pull`` times the gradient of SoftNCuts (half
     of the new value, half of the old: no jumps). The paper's authors did this by hand (5e-3 to 5e-1). With
     ``balance="fixed"`` it stays as given.
     """
@@ -24,7 +24,7 @@ class WNetLoss(nn.Module):
         balance="auto",
         n_cuts_weight=0.5,
         rec_weight=0.005,
-        share=0.03,
+        pull=0.03,
         intensity_sigma=1.0,
         spatial_sigma=4.0,
         radius=2,
@@ -34,7 +34,7 @@ class WNetLoss(nn.Module):
         _choice("reconstruction", reconstruction, ("mse", "bce"))
         _choice("balance", balance, ("auto", "fixed"))
         self.cut, self.reconstruction, self.balance = ncuts.FORMS[form], reconstruction, balance
-        self.n_cuts_weight, self.share = n_cuts_weight, share
+        self.n_cuts_weight, self.pull = n_cuts_weight, pull
         self.sigmas = dict(intensity_sigma=intensity_sigma, spatial_sigma=spatial_sigma, radius=radius)
         self.register_buffer("rec_weight", torch.tensor(float(rec_weight)))
         self.register_buffer("balanced", torch.tensor(False))
@@ -66,7 +66,7 @@ class WNetLoss(nn.Module):
         rebuild = self._reconstruction(model.decoder(probabilities), volume)
         pull_cut = torch.autograd.grad(cut, probabilities)[0].norm()
         pull_rec = torch.autograd.grad(rebuild, probabilities)[0].norm()
-        wanted = self.share * pull_cut / pull_rec.clamp_min(1e-12)
+        wanted = self.pull * pull_cut / pull_rec.clamp_min(1e-12)
         self.rec_weight.copy_(0.5 * (self.rec_weight + wanted) if self.balanced else wanted)
         self.balanced.fill_(True)
 

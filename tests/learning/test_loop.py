@@ -101,7 +101,7 @@ def test_no_temporary_files_left(tmp_path):
     [
         (dict(channels=(8, 8, 8, 8)), "channels"),
         (dict(seed=5), "seed"),
-        (dict(share=0.5), "share"),
+        (dict(pull=0.5), "pull"),
         (dict(epochs=9), "epochs"),
     ],
 )
@@ -192,7 +192,7 @@ def test_either_class_may_be_the_foreground():
 
 def test_balance_keeps_the_pulls_comparable():
     torch.manual_seed(0)
-    model, loss = WNet3D(2, (8, 8, 8, 8)), WNetLoss(share=0.1)
+    model, loss = WNet3D(2, (8, 8, 8, 8)), WNetLoss(pull=0.1)
     x = torch.rand(1, 1, 16, 16, 16) * 100
     model.eval()
     loss.start_epoch(model, x)

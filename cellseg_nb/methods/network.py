@@ -1,0 +1,63 @@
+"""What methods with a network of torch share: first weights, and one file with weights and settings."""
+
+import torch
+
+from cellseg_nb import runtime
+from cellseg_nb.io import files
+from cellseg_nb.learning import loop
+from cellseg_nb.methods.base import Method
+
+
+class NetworkMethod(Method):
+    """A method whose network, `network_now`, is kept in ``<name>.pt``. ``widths``: options that shape it."""
+
+    widths = ()
+    model = None
+
+    def pick(self, names):
+        """Those options that are set, of these names: {name: value}."""
+        return {name: self.options[name] for name in names if self.options[name] is not None}
+
+    def torch_device(self):
+        return runtime.device(self.device)
+
+    def network_now(self):
+        """The torch.nn.Module with the weights in use."""
+        return self.model
+
+    def remembered(self):
+        """What `fit` found out besides weights: {name: plain value}, given to `restore`."""
+        return {}
+
+    def save(self, folder):
+        """Write ``<name>.pt`` (weights in use and settings) into a folder. Returns its path."""
+        network = self.network_now()
+        path = files.writable_folder(folder) / f"{self.name}.pt"
+        state = {
+            "method": self.name,
+            "settings": {**self.options, **self.chosen},
+            **self.remembered(),
+            "model": network.state_dict(),
+        }
+        with files.atomic(path) as beside:
+            torch.save(state, beside)
+        return path
+
+    @classmethod
+    def load(cls, folder, device="auto"):
+        """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
+        state = loop.read_saved(folder, f"{cls.name}.pt", cls.name)
+        method = cls(**flat(state["settings"]), device=device)
+        method.restore(state, folder)
+        return method
+
+    def restore(self, state, source):
+        """Take up the weights, and what `remembered` gave; ``source`` is named in errors."""
+        loop.load_state(self.network_now(), state["model"], source)
+        self.network_now().eval()
+
+
+def flat(settings):
+    """Settings of a weights file as keywords; older files hold the widths in a dict of their own."""
+    settings = dict(settings)
+    return {**settings.pop("network", {}), **settings}
