@@ -9,14 +9,16 @@ import errno
 import hashlib
 import os
 import re
+import time
 from pathlib import Path
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import reason
 
-# The client tries again and goes on with a broken download by itself. It does not look at the bytes that have
-# arrived, only at their number; what is wrong is fetched once more.
-TRIES = 2
+# The client tries again when a connection fails or breaks, and goes on where it broke off. But not when the
+# server answers a download with an error (500, 429), and of the bytes it checks the number only: so we do.
+TRIES = 4
+PAUSE = 1.0  # seconds before the second try, doubled each time
 
 
 def endpoint(url=None):
@@ -41,20 +43,15 @@ def download(repo, name, url=None, cache=None, token=None):
     url = endpoint(url)
     if cache is None and os.environ.get("CELLSEG_NB_CACHE"):
         cache = Path(os.environ["CELLSEG_NB_CACHE"]) / "hub"
-    for _ in range(TRIES):
-        try:
-            path = Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, token=_token(token, url)))
-        except Exception as error:  # of the client, of its HTTP library (which changes), of the system
-            words = _explain(error, repo, name, url)
-        else:
-            if _intact(path):
-                return path
-            forget(path)
-            words = "it arrived with other bytes than the server announced"
-    raise UserError(
-        f"{_where(repo, name, url)} could not be downloaded ({words}): try again later, or download it by "
-        "hand and give its path"
-    )
+
+    def once():
+        path = Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, token=_token(token, url)))
+        if _intact(path):
+            return path
+        forget(path)
+        raise _OtherBytes("it arrived with other bytes than the server announced")
+
+    return _again(once, repo, name, url, "try again later, or download it by hand and give its path")
 
 
 def files(repo, url=None, token=None):
@@ -62,11 +59,29 @@ def files(repo, url=None, token=None):
     from huggingface_hub import HfApi
 
     url = endpoint(url)
-    try:
-        return HfApi(endpoint=url, token=_token(token, url)).list_repo_files(repo)
-    except Exception as error:
-        words = _explain(error, repo, "", url)
-        raise UserError(f"{_where(repo, '', url)} could not be read ({words}): try again later") from error
+    return _again(
+        lambda: HfApi(endpoint=url, token=_token(token, url)).list_repo_files(repo),
+        repo,
+        "",
+        url,
+        "try again later",
+    )
+
+
+class _OtherBytes(Exception):
+    pass
+
+
+def _again(call, repo, name, url, remedy):
+    """What ``call()`` returns, tried up to `TRIES` times as long as another try may help."""
+    for number in range(TRIES):
+        try:
+            return call()
+        except Exception as error:  # of the client, of its HTTP library (which changes), of the system
+            words = str(error) if isinstance(error, _OtherBytes) else _explain(error, repo, name, url)
+        if number < TRIES - 1:
+            time.sleep(PAUSE * 2**number)
+    raise UserError(f"{_where(repo, name, url)} could not be downloaded ({words}): {remedy}")
 
 
 def forget(path):

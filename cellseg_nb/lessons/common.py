@@ -216,9 +216,7 @@ def save(
     out, config = writable_folder(out), {**choice, "versions": runtime.versions()}
     if trained is not None:
         trained.save(out)
-        config["trained"] = {
-            name: value for name, value in vars(trained).items() if name in ("training", "network", "loss")
-        }
+        config["trained"] = {"method": trained.name, **trained.options, **trained.chosen}
     write_json(out / "config.json", config)
     tables = dict(tables or {}) | ({"history": pandas.DataFrame(history)} if history else {})
     for name, table in tables.items():

@@ -88,5 +88,6 @@ def test_everything_is_written_once(tmp_path):
     assert pandas.read_csv(out / "scores.csv").equals(scores.reset_index())
     assert len(pandas.read_csv(out / "history.csv")) == 2 and (out / "picture.png").stat().st_size
     assert volumes.read_labels(out / "held_out_last.tif")[1] == (2, 1, 1)
-    assert json.loads((out / "config.json").read_text())["seed"] == 0
+    config = json.loads((out / "config.json").read_text())
+    assert config["seed"] == 0 and config["trained"]["method"] == "otsu"
     plt.close(figure)

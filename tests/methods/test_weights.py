@@ -348,7 +348,8 @@ def archive(tmp_path_factory, segresnet):
 
 @pytest.fixture
 def server(archive, tmp_path, monkeypatch):
-    """A Hub on this machine, an empty cache, and a client that does not wait between tries."""
+    """A Hub on this machine, an empty cache, and no waiting between tries."""
+    monkeypatch.setattr(hub, "PAUSE", 0.01)
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
     with Server() as server:
         server.hub(
