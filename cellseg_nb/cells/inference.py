@@ -104,15 +104,15 @@ def pad(x, shape):
     return x
 
 
-def brightest(seen):
-    """Index of the class whose voxels are brightest on average, over all volumes together.
+def brightest(classes, volume):
+    """Index of the class whose voxels are brightest on average. classes (K, Z, Y, X), volume (Z, Y, X)."""
+    return brightest_of([(classes, volume)])
 
-    ``seen``: pairs of the class probabilities (K, Z, Y, X) of a volume, and the volume (Z, Y, X), all on
-    one scale.
-    """
+
+def brightest_of(seen):
+    """`brightest` over several volumes together: ``seen`` gives pairs (classes, volume), all on one scale."""
     light = weight = 0
     for classes, volume in seen:
         share = classes.reshape(len(classes), -1).astype(np.float64)
-        light = light + share @ np.ravel(volume).astype(np.float64)
-        weight = weight + share.sum(1)
+        light, weight = light + share @ np.ravel(volume).astype(np.float64), weight + share.sum(1)
     return int(np.argmax(light / (weight + 1e-9)))

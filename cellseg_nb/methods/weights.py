@@ -77,7 +77,7 @@ class Predictor:
             return np.ascontiguousarray(found[tuple(slice(side) for side in volume.shape)])
         classes = inference.predict(self.model.encoder, volumes.remap(volume, 0, self.top), **options)
         known = self.foreground is not None
-        return classes[self.foreground if known else inference.brightest([(classes, volume)])]
+        return classes[self.foreground if known else inference.brightest(classes, volume)]
 
     @property
     def bytes_per_voxel(self):

@@ -140,7 +140,7 @@ class WNet3DMethod(NetworkMethod):
                 f"After {len(history)} epochs the classes are broad regions, not cells (SoftNCuts "
                 f"{history[-1]['n_cuts']:.2f}): another random start, number {start + 2}."
             )
-        self.foreground = inference.brightest(
+        self.foreground = inference.brightest_of(
             (self.classes(image, progress=False), image) for image in images
         )
         return history
@@ -164,7 +164,7 @@ class WNet3DMethod(NetworkMethod):
         `cellseg_nb.cells.inference.predict`."""
         classes = self.classes(volume, progress=progress, **passes)
         known = self.foreground is not None
-        return classes[self.foreground if known else inference.brightest([(classes, volume)])]
+        return classes[self.foreground if known else inference.brightest(classes, volume)]
 
     def segment(self, volume, probability=None, voxel_size=None):
         """Labels, (Z, Y, X) int32: Voronoi-Otsu with spots from the volume and outlines from the

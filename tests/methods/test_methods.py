@@ -1,6 +1,7 @@
 """One interface for every method: names, missing libraries, the Otsu baseline, and a seventh method in one
 file."""
 
+import inspect
 import subprocess
 import sys
 import textwrap
@@ -9,13 +10,48 @@ import numpy as np
 import pytest
 
 from cellseg_nb import methods
-from cellseg_nb.cells import instances
+from cellseg_nb.cells import inference, instances
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
+from cellseg_nb.methods.base import Method
 
 # A user's own method, as one would write it: the whole file.
 SEVENTH = '''
+"""Cells are what is brighter than a quantile."""
+
+import numpy as np
+
+from cellseg_nb import instances, metrics
+from cellseg_nb.methods.base import Method
+
+
+class Quantile(Method):
+    name = "quantile"
+    needs_labels = False
+    settings = {"quantile": 0.9, "threshold": 0.5, "seed": 0, "device": "auto"}
+    tunable = ("quantile", "threshold")
+
+    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
+        if labels is not None:
+            self.set(quantile=1 - float(np.mean([(label > 0).mean() for label in labels])))
+        return []
+
+    def predict(self, volume, *, progress=True):
+        level = np.quantile(volume, self.quantile)
+        return (0.5 + 0.5 * np.tanh((volume - level) / (volume.std() + 1e-9))).astype(np.float32)
+
+    def segment(self, volume, probability=None, voxel_size=None):
+        probability = self.predict(volume) if probability is None else probability
+        return instances.connected(probability, self.threshold, 5)
+
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
+        best, table = metrics.best_threshold(self.predict(images[0]), labels[0])
+        self.set(threshold=best)
+        return table
+'''
+# One that knows nothing of `Method`: six functions, with fewer keywords.
+STRANGER = '''
 """Cells are what is brighter than a quantile."""
 
 import json
@@ -26,9 +62,7 @@ import numpy as np
 from cellseg_nb import instances, metrics
 
 
-class Quantile:
-    name = "quantile"
-
+class Stranger:
     def __init__(self, quantile=0.9, threshold=0.5, seed=0, device="auto"):
         self.quantile, self.threshold = quantile, threshold
 
@@ -96,25 +130,31 @@ def test_a_missing_library_says_how_to_install_it():
     assert methods.import_library("json").loads("1") == 1
 
 
-def test_a_seventh_method_is_one_short_file(registry, pair, tmp_path, monkeypatch):
-    assert len(SEVENTH.strip().splitlines()) < 100
-    (tmp_path / "quantile_method.py").write_text(textwrap.dedent(SEVENTH))
+@pytest.mark.parametrize("code, target", [(SEVENTH, "Quantile"), (STRANGER, "Stranger")])
+def test_a_seventh_method_is_one_short_file(code, target, registry, pair, tmp_path, monkeypatch):
+    assert len(code.strip().splitlines()) < 45
+    (tmp_path / f"own_{target}.py").write_text(textwrap.dedent(code))
     monkeypatch.syspath_prepend(str(tmp_path))
-    methods.register("quantile", "quantile_method:Quantile")
+    methods.register("quantile", f"own_{target}:{target}")
     image, labels = pair
     scores = {}
     for name in ("otsu", "quantile"):  # a comparison is a loop
-        method = methods.get(name)
-        method.fit([image], [labels])
-        method.tune([image], [labels])
+        method = methods.get(name, **methods.known_options(name, seed=1, voxel_size=(1, 1, 1)))
+        assert method.name == name and isinstance(method, Method) and method.library == ()
+        method.fit([image], [labels], folder=None, progress=False)
+        method.tune([image], [labels], voxel_size=None, progress=False)
         method.save(tmp_path)
         again = methods.method_class(name).load(tmp_path)
-        found = again.segment(image)
+        found = again.segment(image, again.maps(image, progress=False), voxel_size=None)
         assert found.dtype == np.int32 and np.array_equal(found, method.segment(image))
-        probability = method.predict(image)
+        probability = method.predict(image, progress=False)
         assert probability.shape == image.shape and 0 <= probability.min() <= probability.max() <= 1
         scores[name] = metrics.dice(labels, found)
     assert min(scores.values()) > 0.7
+    with pytest.raises(
+        UserError, match="'quantile' has no option 'blur': its options are quantile, threshold"
+    ):
+        methods.get("quantile", blur=3)
 
 
 def test_what_is_no_method_is_refused(registry):
@@ -127,6 +167,78 @@ def test_what_is_no_method_is_refused(registry):
     methods.register("lost", "json:Lost")
     with pytest.raises(UserError, match="could not be loaded"):
         methods.get("lost")
+
+
+# ---------------------------------------------------------------- the contract
+
+EVERY = pytest.mark.parametrize("name", list(methods.TARGETS))
+SMALL = {  # networks that are made in no time
+    "wnet3d": dict(channels=(4, 4, 8, 8), cube=16, steps=1, epochs=1),
+    "segresnet": dict(cube=16, steps=1, epochs=1, blocks_down=(1, 1), blocks_up=(1,)),
+    "swinunetr": dict(steps=1, epochs=1),
+}
+
+
+@EVERY
+def test_one_signature_each(name):
+    for part in ("fit", "predict", "maps", "segment", "tune", "save", "load"):
+        ours = inspect.signature(getattr(methods.method_class(name), part)).parameters
+        for wanted in inspect.signature(getattr(Method, part)).parameters.values():
+            assert (ours[wanted.name].kind, ours[wanted.name].default) == (wanted.kind, wanted.default), part
+
+
+@EVERY
+def test_a_method_says_what_it_is(name):
+    chosen = methods.method_class(name)
+    assert chosen.name == name and chosen.channels == 1 and set(chosen.tunable) < set(chosen.settings)
+    assert {"seed", "device", "voxel_size"} <= set(chosen.settings)
+    assert list(inspect.signature(chosen).parameters) == list(chosen.settings)  # help() shows them
+    assert chosen.needs_labels == (name not in ("otsu", "wnet3d")) and chosen.self_tuning == (name == "otsu")
+    assert chosen.tunes_on_labels == (name != "wnet3d")
+    assert chosen.library == {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}.get(name, ())
+    method = methods.get(name, **SMALL.get(name, {}))
+    assert method.chosen == {option: getattr(method, option) for option in chosen.tunable}
+    with pytest.raises(
+        UserError, match=f"has no option 'blur': its options are {next(iter(chosen.settings))}, "
+    ):
+        chosen(blur=3)
+    with pytest.raises(UserError, match=f"seed of '{name}' cannot be set after it was made: only"):
+        method.set(seed=3)
+    if chosen.needs_labels and not methods.missing_libraries(name):
+        with pytest.raises(UserError, match="need labels"):
+            method.fit([np.zeros((24, 24, 24))])
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_random_numbers_and_modes_are_left_as_they_were_found(name):
+    torch, random = pytest.importorskip("torch"), __import__("random")
+    image, labels = simulate.volume((64, 32, 32), 12, seed=1)
+    found = []
+    for quietly in (True, False):
+        random.seed(5), np.random.seed(5), torch.manual_seed(5)
+        if not quietly:
+            method = methods.get(name, **SMALL[name], device="cpu")
+            method.fit([image], [labels], progress=False)
+            method.predict(image, progress=False)
+        found.append((random.random(), np.random.rand(), float(torch.rand(1))))
+    assert found[0] == found[1]
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+def test_foreground_does_not_depend_on_the_order_of_volumes(pair, tmp_path):
+    method = methods.get("wnet3d", **SMALL["wnet3d"], device="cpu")
+    volumes = [pair[0].astype(np.float32), pair[0].max() - pair[0].astype(np.float32)]
+    before = [method.predict(volume, progress=False) for volume in volumes]
+    assert method.foreground is None  # predicting decides nothing for later volumes
+    assert np.array_equal(method.predict(volumes[0], progress=False), before[0])
+    method.fit(volumes, progress=False)
+    method.save(tmp_path)
+    classes = [method.classes(volume, progress=False) for volume in volumes]
+    scaled = [100 * (volume - volume.min()) / np.ptp(volume) for volume in volumes]
+    both = inference.brightest_of(zip(classes, scaled))
+    assert both == inference.brightest_of(zip(classes[::-1], scaled[::-1]))
+    assert method.foreground == both == methods.method_class("wnet3d").load(tmp_path).foreground
 
 
 # ---------------------------------------------------------------- Otsu

@@ -11,6 +11,7 @@ from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.learning import loop
+from cellseg_nb.methods import settings
 
 FAST = {
     "cellpose": dict(epochs=16, slices=32, bsize=32, device="cpu"),
@@ -91,12 +92,12 @@ def test_saved_and_loaded_it_says_the_same(name, trained, pair, tmp_path, monkey
     assert path.parent == tmp_path and path.stem == name
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("no network is needed"))
     for place in (tmp_path, path):
-        again = methods.kind(name).load(place, device="cpu")
+        again = methods.method_class(name).load(place, device="cpu")
         assert all(getattr(again, setting) == getattr(method, setting) for setting in SETTINGS[name])
     assert np.array_equal(again.segment(pair[0]), method.segment(pair[0]))
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match="damaged"):
-        methods.kind(name).load(tmp_path)
+        methods.method_class(name).load(tmp_path)
 
 
 @slow
@@ -117,10 +118,10 @@ def test_stardist_tunes_as_it_segments(trained, pair):
     kept = {name: getattr(method, name) for name in names}
     try:
         for row in table.to_dict("records")[::8]:
-            vars(method).update({name: row[name] for name in names})
+            method.set(**{name: row[name] for name in names})
             assert f1(pair, method.segment(pair[0])) == pytest.approx(row["f1"], abs=1e-9)
     finally:
-        vars(method).update(kept)
+        method.set(**kept)
 
 
 @slow
@@ -180,7 +181,7 @@ def test_cellpose_as_published_resizes_and_uses_xy_slices(pair):
         and all(mask.any() for mask in masks)
     )
     method.fit([pair[0]], [pair[1]], progress=False)
-    assert 3 < method.diameter < 9 and method.segment(pair[0]).shape == pair[0].shape
+    assert 3 < method.training["diameter"] < 9 and method.segment(pair[0]).shape == pair[0].shape
 
 
 @slow
@@ -221,10 +222,10 @@ def test_not_trained_and_not_there(name, pair, tmp_path):
         with pytest.raises(UserError, match="is not trained yet: call fit first"):
             act()
     with pytest.raises(UserError, match="does not exist|is missing"):  # and no download instead
-        methods.kind(name).load(tmp_path / "nowhere")
+        methods.method_class(name).load(tmp_path / "nowhere")
     np.savez(tmp_path / "stardist.npz", settings='{"method": "otsu"}')
     with pytest.raises(UserError, match="missing, damaged or of another method"):
-        methods.kind("stardist").load(tmp_path)
+        methods.method_class("stardist").load(tmp_path)
 
 
 @NAMES
@@ -258,8 +259,8 @@ def test_bad_settings(pair):
 
 @NAMES
 def test_paper_settings_can_be_made(name):
-    kind = methods.kind(name)
-    assert kind(**kind.PAPER).training["epochs"] == kind.PAPER["epochs"]
+    paper = settings.of(name, "paper")
+    assert methods.get(name, **paper).training["epochs"] == paper["epochs"]
 
 
 def test_without_the_library_one_line_says_what_to_install(pair, monkeypatch):
