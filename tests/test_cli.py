@@ -1,7 +1,6 @@
 """The command line as a user runs it: a subprocess. Bad input ends in one line and status 1, and writes over
 nothing."""
 
-import inspect
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg_nb import runs
+from cellseg_nb import parameters, runs
 from cellseg_nb.errors import UserError
 from cellseg_nb.lessons import quickstart
 
@@ -190,9 +189,9 @@ WRONG = [
 @pytest.mark.parametrize("name, value, word", WRONG)
 def test_parameters_out_of_range(tmp_path, name, value, word):
     defaults = runs.parameters(runs.find("00_quickstart"))
-    given = {known: defaults[known] for known in inspect.signature(quickstart.check).parameters}
     with pytest.raises(UserError, match=f"{name.split('_')[0]}.*{word}"):
-        quickstart.check(**{**given, "out": str(tmp_path / "out"), name: value})
+        parameters.check(quickstart.PARAMETERS, {**defaults, "out": str(tmp_path / "out"), name: value})
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name, value, word", WRONG[:2])

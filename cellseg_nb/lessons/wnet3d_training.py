@@ -1,158 +1,122 @@
-"""The steps of notebook 02 that are longer than a cell: choices, volumes, the real training with validation
-and pictures over time, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
+"""The steps of notebook 02 that are longer than a cell: choices, volumes, what is watched during the real
+training, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
 
 import re
 import time
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 
 from cellseg_nb import parameters, runtime
-from cellseg_nb.cells import inference
+from cellseg_nb.cells import inference, instances
 from cellseg_nb.cells.inference import brightest
 from cellseg_nb.data import datasets, simulate
+from cellseg_nb.data.bundled import path as bundled
+from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import loop, monitor
-from cellseg_nb.methods.wnet3d import WNet3DMethod
+from cellseg_nb.methods import settings as table_of_settings
 from cellseg_nb.networks import ncuts
-from cellseg_nb.networks.wnet3d import LAPTOP_CHANNELS, PAPER_CHANNELS
-
-# labels: for each volume (Z, Y, X) int32, or None; they are compared with, never learned from
-Data = namedtuple("Data", "names images labels voxel_size")
-PROFILES = {
-    "demo": dict(
-        lesson=dict(channels=(16, 16, 32, 32), dropout=0.1, cube=16, steps=10, epochs=8, learning_rate=5e-3),
-        grid=dict(steps=10, epochs=6),
-        side=64,
-        real=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=24, steps=10, epochs=12, learning_rate=2e-3),
-    ),
-    "paper": dict(
-        lesson=dict(channels=LAPTOP_CHANNELS, dropout=0.1, cube=32, steps=20, epochs=30, learning_rate=2e-3),
-        grid=dict(steps=20, epochs=20),
-        side=96,
-        real=dict(channels=PAPER_CHANNELS, dropout=0.65, cube=64, steps=50, epochs=50, learning_rate=2e-5),
-    ),
-}
 
 
-def check(
-    dataset,
-    voxel_size,
-    form,
-    classes,
-    learning_rate,
-    rec_weight,
-    epochs,
-    repo,
-    profile,
-    seed,
-    device,
-    out,
-    cache="",
-):
-    """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
-    choice = dict(
-        dataset=dataset,
-        voxel_size=parameters.voxel_size(voxel_size),
-        form=parameters.one_of("form", form, tuple(ncuts.FORMS)),
-        classes=parameters.number("classes", classes, 2, 10, whole=True),
-        learning_rate=parameters.number("learning_rate", learning_rate, 0, 1),
-        rec_weight=_weight(rec_weight),
-        epochs=parameters.number("epochs", epochs, 0, 100000, whole=True),
-        repo=_repo(repo),
-        profile=parameters.one_of("profile", profile, tuple(PROFILES)),
-        seed=parameters.number("seed", seed, 0, 2**31 - 1, whole=True),
-        device=device,
-        out=str(out),
-        cache=cache,
-    )
-    runtime.device(device)
-    files.writable_folder(out)
-    if dataset == "auto":
-        choice["dataset"] = "bundled" if profile == "demo" else "cellseg3d"
-    return choice
-
-
-def _weight(value):
-    """The reconstruction weight: None for "auto", else a number."""
-    if value in ("auto", "", None):
-        return None
+def _weight(name, value):
     try:
         value = float(value)
     except (TypeError, ValueError):
-        raise UserError(f"rec_weight must be 'auto' or a number such as 0.005, not {value!r}") from None
-    return parameters.number("rec_weight", value, 0, 1000)
+        raise UserError(f"{name} must be 'auto' or a number such as 0.005, not {value!r}") from None
+    return parameters.number(name, value, 0, 1000)
 
 
-def _repo(name):
+def _repository(name, value):
     """Checked before the training rather than after it."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
-        raise UserError(f"repo must be owner/name, such as jane/cells-of-my-lab, not {name!r}")
-    return name
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(value)):
+        raise UserError(f"{name} must be owner/name, such as jane/cells-of-my-lab, not {value!r}")
+    return value
+
+
+PARAMETERS = parameters.common(
+    "dataset", "voxel_size", "epochs", "profile", "seed", "device", "cache", "out", "start_over"
+) | {
+    "form": parameters.rule(parameters.one_of, tuple(ncuts.FORMS)),
+    "classes": parameters.rule(parameters.number, 2, 10, whole=True),
+    "learning_rate": parameters.rule(parameters.number, 0, 1),
+    "rec_weight": parameters.auto(_weight),
+    "repo": _repository,
+}
 
 
 # ---------------------------------------------------------------- volumes
 
 
 def load(choice):
-    """Volumes to learn from, with labels where there are any. Returns `Data`; says what was read.
+    """Read the volumes and say what was read: a list of `cellseg_nb.data.datasets.Volume`.
 
-    ``dataset``: "bundled" (the sample, and a simulated volume), a name of `datasets`, your folder, or one
-    TIFF.
+    Of a volume without labels, ``labels`` is None; labels are compared with, never learned from. ``dataset``:
+    "bundled" (the sample and a simulated volume), a name of `cellseg_nb.data.datasets`, a folder, one TIFF,
+    or "auto": "bundled" in the demo, the paper's volumes in ``paper``. Raises UserError.
     """
-    found = _bundled(choice) if choice["dataset"] == "bundled" else _read(choice)
+    dataset = choice["dataset"]
+    if dataset == "auto":
+        dataset = "bundled" if choice["profile"] == "demo" else "cellseg3d"
+    found = _bundled(choice) if dataset == "bundled" else _read(choice, dataset)
     for name, image, labels, size in found:
-        cells = "no labels" if labels is None else f"{len(np.unique(labels[labels > 0]))} cells in the labels"
+        cells = "no labels" if labels is None else f"{instances.count(labels)} cells in the labels"
         words = "unknown" if size is None else " x ".join(f"{s:g}" for s in size) + " µm"
         print(f"{name}: {' x '.join(map(str, image.shape))} voxels (Z, Y, X), voxel size {words}, {cells}")
-    names, images, labels, sizes = zip(*found)
-    return Data(list(names), list(images), list(labels), sizes[0])
+    return found
 
 
 def _bundled(choice):
-    from cellseg_nb.data.bundled import path
-
-    image, size = volumes.read(path("sample/sample_image.tif"))
-    labels, _ = volumes.read_labels(path("sample/sample_labels.tif"))
+    image, size = volumes.read(bundled("sample/sample_image.tif"))
+    labels, _ = volumes.read_labels(bundled("sample/sample_labels.tif"))
     second = simulate.volume((48, 64, 64), 50, 100 + choice["seed"])
-    return [("sample", image, labels, size), ("simulated", second[0].astype(np.float32), second[1], size)]
+    return [
+        Volume("sample", image, labels, size),
+        Volume("simulated", second[0].astype(np.float32), second[1], size),
+    ]
 
 
-def _read(choice):
-    path = Path(choice["dataset"]).expanduser()
+def _read(choice, dataset):
+    path = Path(dataset).expanduser()
     if path.is_file():
         image, size = volumes.read(path, voxel_size=choice["voxel_size"])
-        return [(path.stem, image, None, size)]
-    collection = datasets.collect(choice["dataset"], cache=choice["cache"] or None, seed=choice["seed"])
+        return [Volume(path.stem, image, None, size)]
+    collection = datasets.collect(dataset, cache=choice["cache"] or None, seed=choice["seed"])
     size = choice["voxel_size"] or collection.voxel_size
-    return [(pair.name, *datasets.load(pair, size)) for pair in collection.pairs]
+    return [Volume(pair.name, *datasets.load(pair, size)) for pair in collection.pairs]
+
+
+def middle(volume, side):
+    """The central part of a `cellseg_nb.data.datasets.Volume`, at most ``side`` voxels a side, each a
+    multiple of 8, as the network wants them. Returns a Volume."""
+    cut = _middle(volume.image.shape, [min(n, side) // 8 * 8 for n in volume.image.shape])
+    labels = None if volume.labels is None else volume.labels[cut]
+    return volume._replace(image=volume.image[cut], labels=labels)
+
+
+def _middle(shape, sides):
+    return tuple(slice((n - min(n, s)) // 2, (n - min(n, s)) // 2 + s) for n, s in zip(shape, sides))
 
 
 # ---------------------------------------------------------------- the real training
 
 
-def method(choice):
-    """WNet3D with the settings of the profile and what you chose."""
-    settings = dict(PROFILES[choice["profile"]]["real"])
-    settings |= {name: choice[name] for name in ("epochs", "learning_rate") if choice[name]}
+def settings(choice):
+    """Settings of `cellseg_nb.methods.wnet3d.WNet3DMethod` for the real training: those of the profile, and
+    what you chose. Returns a dict."""
+    found = table_of_settings.of("wnet3d", choice["profile"], "02")
+    found |= {name: choice[name] for name in ("epochs", "learning_rate") if choice[name]}
     if choice["rec_weight"] is not None:
-        settings |= dict(balance="fixed", rec_weight=choice["rec_weight"])
-    return WNet3DMethod(
-        **settings,
-        form=choice["form"],
-        classes=choice["classes"],
-        seed=choice["seed"],
-        device=choice["device"],
-    )
+        found |= dict(balance="fixed", rec_weight=choice["rec_weight"])
+    return found | dict(form=choice["form"], classes=choice["classes"])
 
 
-def folder(choice, start_over=False):
+def folder(choice):
     """Folder of the training's checkpoint and pictures; ``start_over`` throws away those that are there."""
     place = files.writable_folder(Path(choice["out"]) / "training")
-    for file in [place / loop.CHECKPOINT, *place.glob("epoch_*.npy")] if start_over else []:
+    for file in [place / loop.CHECKPOINT, *place.glob("epoch_*.npy")] if choice["start_over"] else []:
         file.unlink(missing_ok=True)
     return place
 
@@ -165,11 +129,9 @@ class Pictures:
 
     def __init__(self, folder, image, epochs, side=96):
         self.folder, self.epochs = Path(folder), {*self.EPOCHS, epochs}
-        cut = [
-            slice((n - min(n, s)) // 2, (n - min(n, s)) // 2 + s)
-            for n, s in zip(image.shape, (16, side, side))
-        ]
-        self.cube = volumes.remap(image)[tuple(cut)]  # only what the slice needs around it
+        self.cube = volumes.remap(image)[
+            _middle(image.shape, (16, side, side))
+        ]  # only what the slice needs around it
         self.plane = self.cube[len(self.cube) // 2]
 
     def __call__(self, history, model):
@@ -192,13 +154,11 @@ class Validate:
     Of each labelled volume the middle is looked at, at most ``side`` voxels a side.
     """
 
-    def __init__(self, data, every=2, side=48):
+    def __init__(self, found, every=2, side=48):
         self.every, self.pairs = every, []
-        for image, labels in zip(data.images, data.labels):
+        for _, image, labels, _ in found:
             if labels is not None:
-                cut = tuple(
-                    slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in image.shape
-                )
+                cut = _middle(image.shape, (side,) * 3)
                 self.pairs.append((volumes.remap(image)[cut], labels[cut]))
 
     def __call__(self, history, model):
@@ -208,19 +168,19 @@ class Validate:
         found = []
         for image, labels in self.pairs:
             classes = inference.predict(model.encoder, image, device=device, progress=False)
-            found.append(metrics.dice(labels, classes[brightest(classes, image)] > 0.5))
+            found.append(metrics.dice(labels, classes[brightest([(classes, image)])] > 0.5))
         history[-1]["val_dice"] = float(np.mean(found))
 
 
 # ---------------------------------------------------------------- results
 
 
-def final(trained, data):
-    """Share of the first volume called cell; Dice with the labels of each volume that has some: a table."""
+def final(trained, found):
+    """Share of each volume called cell; Dice with the labels of each volume that has some: a table."""
     import pandas
 
     rows = []
-    for name, image, labels in zip(data.names, data.images, data.labels):
+    for name, image, labels, _ in found:
         cells = trained.predict(image, progress=False) > trained.threshold
         rows.append(
             {
@@ -232,7 +192,7 @@ def final(trained, data):
     return pandas.DataFrame(rows).set_index("volume").round(3)
 
 
-def save(choice, data, trained, history, tables, started):
+def save(choice, found, trained, history, tables, started):
     """Write weights, curves, tables, summary and parameters into the output folder, each beside and
     renamed."""
     import pandas
@@ -250,9 +210,9 @@ def save(choice, data, trained, history, tables, started):
     files.write_json(
         out / "summary.json",
         {
-            "headline": f"{data.names[0]}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts "
+            "headline": f"{found[0].name}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts "
             f"{np.mean([row['n_cuts'] for row in history[-3:]]):.3f} after {len(history)} epochs",
-            "volumes": data.names,
+            "volumes": [volume.name for volume in found],
             "final": tables["final"].reset_index().to_dict("records"),
             "advice": monitor.advice(history, last["foreground (%)"] / 100),
             "seconds": {"total": time.time() - started, "training": sum(row["seconds"] for row in history)},

@@ -1,5 +1,5 @@
 """Short trainings of notebook 02 that each show one thing: the forms, the decoder, a grid of parameters,
-three classes, and a lost session. Each is kept on the disk, so that running the notebook again is instant."""
+three classes. Each is kept on the disk, so that running the notebook again is instant."""
 
 import hashlib
 import json
@@ -10,53 +10,15 @@ import numpy as np
 
 from cellseg_nb import runtime
 from cellseg_nb.cells import inference
-from cellseg_nb.data import simulate
 from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import loop
-from cellseg_nb.lessons.wnet3d_training import PROFILES
+from cellseg_nb.methods import settings as table_of_settings
 from cellseg_nb.methods.wnet3d import WEIGHTS, WNet3DMethod
 
 # probability of being a cell (Z, Y, X), its share of the volume above the threshold, its Dice (None without
 # labels)
 Lesson = namedtuple("Lesson", "name method history image probability foreground dice")
-LEARNING_RATES = (2e-3, 2e-4, 2e-5)  # the paper's range
-REC_WEIGHTS = (5e-3, 5e-2, 5e-1)  # the paper's range
-
-
-# ---------------------------------------------------------------- volumes
-
-
-def middle(choice, data):
-    """The central part of the first volume, small enough for many short trainings: (image, labels or
-    None)."""
-    side = PROFILES[choice["profile"]]["side"]
-    cut = tuple(slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in data.images[0].shape)
-    return data.images[0][cut], None if data.labels[0] is None else data.labels[0][cut]
-
-
-def hazy(choice):
-    """A simulated volume under out-of-focus light, uneven and as bright as the dim cells: (image, labels)."""
-    image, labels = simulate.volume((40, 64, 64), 50, 5 + choice["seed"], background=300, uneven=0.5)
-    return image.astype(np.float32), labels
-
-
-def dim(choice):
-    """A simulated volume like the paper's: dim cells under noise, one grain of dust far brighter: (image,
-    labels).
-
-    On the scale 0 to 100, background lies near 4 and most cells near 10, as in a light-sheet volume of a
-    whole brain.
-    """
-    image, labels = simulate.volume(
-        (40, 64, 64), 40, 6 + choice["seed"], brightness=500, dim=0.3, photons=0.15
-    )
-    image = image.astype(np.float32)
-    image[20:22, 30:32, 30:32] = 2500
-    return image, labels
-
-
-# ---------------------------------------------------------------- short trainings
 
 
 def learn(choice, name, image, truth=None, progress=True, **changes):
@@ -66,7 +28,7 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
     ``changes`` are settings of `WNet3DMethod` that differ from the profile's. Kept in ``out/lessons/name``; a
     training with other settings, or on another volume, takes its place.
     """
-    settings = {**PROFILES[choice["profile"]]["lesson"], "seed": choice["seed"], **changes}
+    settings = {**_settings(choice, "02 lessons"), "seed": choice["seed"], **changes}
     place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
     about = json.loads(json.dumps({**settings, "data": _digest(image)}))
     note = _note(place / "lesson.json")
@@ -87,6 +49,10 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
     cells = probability > method.threshold
     dice = None if truth is None else metrics.dice(truth, cells)
     return Lesson(name, method, history, image, probability, float(cells.mean()), dice)
+
+
+def _settings(choice, trainings):
+    return table_of_settings.of("wnet3d", choice["profile"], trainings)
 
 
 def _digest(image):
@@ -116,18 +82,16 @@ def _row(lesson):
     return row if lesson.dice is None else {**row, "Dice": lesson.dice}
 
 
-def over_grid(choice, image, truth=None):
-    """Train with every learning rate and reconstruction weight of the paper's ranges.
+def over_grid(choice, image, truth, rates, weights):
+    """Train with every one of the learning rates ``rates`` and reconstruction ``weights``.
 
     Returns a tidy table and {(learning rate, weight): `Lesson`}. Without a GPU, two at a time.
     """
     import torch
 
-    jobs = [
-        {"learning_rate": rate, "rec_weight": weight} for rate in LEARNING_RATES for weight in REC_WEIGHTS
-    ]
+    jobs = [{"learning_rate": rate, "rec_weight": weight} for rate in rates for weight in weights]
     plain = runtime.device(choice["device"]).type == "cpu"
-    depends = {**PROFILES[choice["profile"]], "seed": choice["seed"], "data": _digest(image)}
+    depends = {**_settings(choice, "02 grid"), "seed": choice["seed"], "data": _digest(image)}
     context = choice, image, truth, {}
     table = grid.run(
         jobs,
@@ -156,9 +120,7 @@ def _grid_lesson(job, context):
             image,
             truth,
             progress=False,
-            balance="fixed",
-            **job,
-            **PROFILES[choice["profile"]]["grid"],
+            **{**_settings(choice, "02 grid"), "balance": "fixed", **job},
         )
     return made[name]
 
@@ -173,42 +135,3 @@ def rebuilt(lesson):
         bytes_per_voxel=64 * lesson.method.network["channels"][0],
         progress=False,
     )[0]
-
-
-# ---------------------------------------------------------------- a lost session
-
-
-class Lost(Exception):
-    """Stands for the end of a session: a closed laptop, Colab's time limit, a power cut."""
-
-
-def lose_in(epoch):
-    """A callback that ends the session in the given epoch, before its checkpoint is written."""
-
-    def callback(history, model):
-        if history[-1]["epoch"] == epoch:
-            raise Lost(f"the session was lost in epoch {epoch}")
-
-    return callback
-
-
-def tiny(choice, image, name, start_over=False, callbacks=()):
-    """A training of seconds, to be interrupted: four epochs of three steps, on the CPU. Returns the
-    method."""
-    place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
-    if start_over:
-        (place / loop.CHECKPOINT).unlink(missing_ok=True)
-    small = WNet3DMethod(
-        channels=(8, 8, 16, 16), cube=16, steps=3, epochs=4, seed=choice["seed"], device="cpu"
-    )
-    small.fit([image], folder=place, callbacks=callbacks, progress=False)
-    return small
-
-
-def same_bits(one, other):
-    """True when two networks hold the same weights, to the last bit. Says how many were compared."""
-    pairs = list(zip(one.model.state_dict().values(), other.model.state_dict().values()))
-    same = all(bool((a == b).all()) for a, b in pairs)
-    words = "all the same, to the bit" if same else "they differ"
-    print(f"{sum(a.numel() for a, _ in pairs)} weights compared: {words}")
-    return same

@@ -4,7 +4,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from cellseg_nb.io import volumes
-from cellseg_nb.networks import ncuts
 from cellseg_nb.plots import basic
 
 
@@ -26,25 +25,25 @@ def rim(volume, half=2):
     return (z, *(int(i) for i in np.unravel_index(int(np.argmax(score)), plane.shape)))
 
 
-def edge_weights(volume, place=None, half=2, intensity_sigma=1.0, spatial_sigma=4.0):
-    """One voxel, its neighbours in the slice, and the weight of the edge to each: brightness part, distance
-    part, and their product, as numbers."""
-    import torch
+def in_numbers(patch, bright, near, weight, place):
+    """A voxel and its neighbours in the slice, and the weight of the edge to each: brightness part, distance
+    part, and their product, as numbers.
 
-    z, y, x = place or rim(volume, half)
-    patch = volumes.remap(volume)[z, y - half : y + half + 1, x - half : x + half + 1]
-    bright = np.exp(-((patch - patch[half, half]) ** 2) / intensity_sigma**2)
-    line = ncuts.gaussian_line(half, spatial_sigma, torch.zeros((), dtype=torch.float64)).numpy()
-    near = np.outer(line, line)
+    All are (n, n) arrays or tensors, n odd, with the voxel in the middle: ``patch`` on the scale 0 to 100,
+    the others 0 to 1; ``place`` is the voxel (z, y, x). Returns the figure.
+    """
+    z, y, x = place
+    half = len(patch) // 2
     panels = (
         ("brightness (0 to 100)", patch, "gray", None, "{:.1f}"),
         ("equally bright?", bright, "viridis", 1, "{:.2f}"),
         ("close by?", near, "viridis", 1, "{:.2f}"),
-        ("edge weight: the product", bright * near, "viridis", 1, "{:.2f}"),
+        ("edge weight: the product", weight, "viridis", 1, "{:.2f}"),
     )
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 4, figsize=(15, 4.3))
         for ax, (title, values, colours, top, words) in zip(axes, panels):
+            values = np.asarray(values)
             low, high = (0, top) if top else (0, max(30.0, float(values.max())))
             ax.imshow(values, cmap=colours, vmin=low, vmax=high)
             for (i, j), value in np.ndenumerate(values):
@@ -59,31 +58,25 @@ def edge_weights(volume, place=None, half=2, intensity_sigma=1.0, spatial_sigma=
     return figure
 
 
-def weight_curves(intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
-    """How fast a weight falls with the difference in brightness (both forms), and with the distance."""
-    gap, distance = np.linspace(0, 3, 200), np.linspace(0, 6, 200)
+def weight_curves(weight, radius=2):
+    """How fast a weight falls with the difference in brightness (both forms), and with the distance.
+
+    ``weight(difference, distance)`` of tensors, as in notebook 02, section 4. Returns the figure.
+    """
+    import torch
+
+    gap, distance = torch.linspace(0, 3, 200), torch.linspace(0, 6, 200)
+    curves = (
+        (weight(gap, 0), "-", basic.BLUE, "pairwise: two voxels"),
+        (weight(gap**2, 0), "--", basic.ORANGE, "class mean: a voxel and its class"),
+    )
     with plt.rc_context(basic.STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(12, 3.6))
-        axes[0].plot(
-            gap,
-            np.exp(-(gap**2) / intensity_sigma**2),
-            color=basic.BLUE,
-            linewidth=2,
-            label="pairwise: two voxels",
-        )
-        axes[0].plot(
-            gap,
-            np.exp(-((gap**2) ** 2) / intensity_sigma**2),
-            "--",
-            color=basic.ORANGE,
-            linewidth=2,
-            label="class mean: a voxel and its class",
-        )
+        for values, line, colour, words in curves:
+            axes[0].plot(gap, values, line, color=colour, linewidth=2, label=words)
         axes[0].set(xlabel="difference in brightness (of 100)", ylabel="weight", ylim=(0, 1.05))
         axes[0].legend(frameon=False)
-        axes[1].plot(
-            distance, np.exp(-(distance**2) / (2 * spatial_sigma**2)), color=basic.GREEN, linewidth=2
-        )
+        axes[1].plot(distance, weight(0, distance), color=basic.GREEN, linewidth=2)
         axes[1].axvline(radius, color="black", linestyle=":")
         axes[1].annotate(
             f"radius {radius}: beyond it,\nno edge", (radius, 0.25), xytext=(6, 0), textcoords="offset points"

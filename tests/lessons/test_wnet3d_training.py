@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from cellseg_nb import parameters
 from cellseg_nb.data import simulate
+from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.lessons import wnet3d_training as steps, wnet3d_training_lessons as lessons
-from cellseg_nb.networks import ncuts
+from cellseg_nb.methods import settings
+from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.plots import edge_weights
 
 matplotlib.use("Agg")
@@ -30,12 +33,17 @@ GOOD = dict(
     seed=0,
     device="cpu",
     cache="",
+    start_over=False,
 )
+
+
+def check(tmp_path, **changes):
+    return parameters.check(steps.PARAMETERS, {**GOOD, "out": str(tmp_path / "out"), **changes})
 
 
 @pytest.fixture
 def choice(tmp_path):
-    return steps.check(**GOOD, out=tmp_path / "out")
+    return check(tmp_path)
 
 
 @pytest.fixture
@@ -60,43 +68,41 @@ def pair():
 )
 def test_bad_parameters_in_one_line(tmp_path, change, words):
     with pytest.raises(UserError, match=words) as error:
-        steps.check(**{**GOOD, **change}, out=tmp_path)
-    assert "\n" not in str(error.value)
+        check(tmp_path, **change)
+    assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
 def test_choices_reach_the_method(tmp_path):
-    mine = {"rec_weight": "0.05", "learning_rate": 1e-3, "classes": 3, "epochs": 4}
-    choice = steps.check(**{**GOOD, **mine}, out=tmp_path)
-    method = steps.method(choice)
+    choice = check(tmp_path, rec_weight="0.05", learning_rate=1e-3, classes=3, epochs=4, form="pairwise")
+    method = WNet3DMethod(**steps.settings(choice))
     assert method.loss["rec_weight"] == 0.05 and method.loss["balance"] == "fixed"
+    assert method.loss["form"] == "pairwise" and method.network["classes"] == 3
     assert method.training["learning_rate"] == 1e-3 and method.training["epochs"] == 4
-    assert method.network["classes"] == 3
 
 
-def test_paper_profile_is_the_papers():
-    real = steps.PROFILES["paper"]["real"]
+def test_paper_profile_is_the_papers(tmp_path):
+    real = steps.settings(check(tmp_path, profile="paper"))
     assert real["channels"] == (64, 128, 256, 512) and real["dropout"] == 0.65 and real["cube"] == 64
     assert real["epochs"] == 50 and real["learning_rate"] == 2e-5
-    assert set(steps.PROFILES["paper"]) == set(steps.PROFILES["demo"])
 
 
 def test_bundled_volumes(choice, capsys):
-    data = steps.load(choice)
-    assert data.names == ["sample", "simulated"] and data.voxel_size == (5, 5, 5)
-    assert all(image.shape == labels.shape for image, labels in zip(data.images, data.labels))
+    found = steps.load(choice)
+    assert [volume.name for volume in found] == ["sample", "simulated"] and found[0].voxel_size == (5, 5, 5)
+    assert all(volume.image.shape == volume.labels.shape for volume in found)
     assert "80 cells" in capsys.readouterr().out
-    cube, truth = lessons.middle(choice, data)
-    assert cube.shape == truth.shape == (64, 64, 64)
+    part = steps.middle(found[0], 64)
+    assert part.image.shape == part.labels.shape == (64, 64, 64)
 
 
 def test_one_tiff_and_a_folder_without_labels(tmp_path, pair):
     volumes.write(tmp_path / "mine" / "a.tif", pair[0], (2.0, 1.0, 1.0))
     for where in (tmp_path / "mine" / "a.tif", tmp_path / "mine"):
-        choice = steps.check(**{**GOOD, "dataset": str(where)}, out=tmp_path / "out")
-        data = steps.load(choice)
-        assert data.names == ["a"] and data.labels == [None] and data.voxel_size == (2, 1, 1)
-        assert lessons.middle(choice, data)[1] is None
-        assert not steps.Validate(data).pairs
+        (found,) = steps.load(check(tmp_path, dataset=str(where)))
+        assert found.name == "a" and found.labels is None and found.voxel_size == (2, 1, 1)
+        part = steps.middle(found._replace(image=found.image[:, :30]), 25)
+        assert part.labels is None and part.image.shape == (24, 24, 24)  # sides the network takes
+        assert not steps.Validate([found]).pairs
 
 
 def test_a_lesson_is_read_again_and_replaced_when_settings_change(choice, pair):
@@ -116,64 +122,56 @@ def test_a_lesson_is_read_again_and_replaced_when_settings_change(choice, pair):
 
 
 def test_grid_and_real_training_are_not_done_again(choice, pair, monkeypatch):
-    profile = {**steps.PROFILES["demo"], "lesson": TINY, "grid": dict(epochs=1), "real": TINY}
-    monkeypatch.setitem(steps.PROFILES, "demo", profile)
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=8,steps=1,epochs=1")
+    monkeypatch.setitem(settings.DEMO["wnet3d"], "channels", TINY["channels"])
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # one process, which sees the tiny profile
 
     def train():
-        table, tried = lessons.over_grid(choice, *pair)
-        return (
-            table,
-            tried,
-            steps.method(choice).fit([pair[0]], folder=steps.folder(choice, False), progress=False),
-        )
+        table, tried = lessons.over_grid(choice, *pair, (1e-3, 1e-4), (0.01, 0.1))
+        method = WNet3DMethod(**steps.settings(choice))
+        return table, tried, method.fit([pair[0]], folder=steps.folder(choice), progress=False)
 
     table, first, history = train()
     written = {path: path.stat().st_mtime_ns for path in steps.Path(choice["out"]).rglob("*.pt")}
     again, second, history_again = train()
-    assert len(table) == len(first) == 9 and again.equals(table) and history_again == history
+    assert len(table) == len(first) == 4 and again.equals(table) and history_again == history
     assert all(first[key].history == second[key].history for key in first)
     assert {path: path.stat().st_mtime_ns for path in steps.Path(choice["out"]).rglob("*.pt")} == written
 
 
-def test_a_lost_session_resumes_to_the_bit(choice, pair, capsys):
-    whole = lessons.tiny(choice, pair[0], "whole", start_over=True)
-    with pytest.raises(lessons.Lost, match="epoch 3"):
-        lessons.tiny(choice, pair[0], "lost", start_over=True, callbacks=[lessons.lose_in(3)])
-    resumed = lessons.tiny(choice, pair[0], "lost")
-    assert lessons.same_bits(whole, resumed)
-    next(resumed.model.parameters()).data[0] += 1e-6
-    assert not lessons.same_bits(whole, resumed) and "they differ" in capsys.readouterr().out
-
-
 def test_callbacks_of_the_real_training(tmp_path, choice, pair):
-    from cellseg_nb.methods.wnet3d import WNet3DMethod
-
-    data = steps.Data(["a", "b"], [pair[0], pair[0]], [pair[1], None], None)
+    found = [Volume("a", *pair), Volume("b", pair[0])]
     place = steps.folder(choice)
     pictures = steps.Pictures(place, pair[0], 3)
     method = WNet3DMethod(**{**TINY, "epochs": 3}, device="cpu")
     labels = pair[1].copy()
-    history = method.fit(
-        data.images, folder=place, callbacks=[steps.Validate(data), pictures], progress=False
-    )
+    watching = [steps.Validate(found), pictures]
+    history = method.fit([pair[0], pair[0]], folder=place, callbacks=watching, progress=False)
     assert ["val_dice" in row for row in history] == [False, True, False] and np.array_equal(labels, pair[1])
     seen = pictures.read()
     assert list(seen) == [1, 2, 3] and seen[1].shape == (2, *pictures.plane.shape)
-    final = steps.final(method, data)
-    steps.save(choice, data, method, history, {"final": final}, 0.0)
+    final = steps.final(method, found)
+    steps.save(choice, found, method, history, {"final": final}, 0.0)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert "SoftNCuts" in summary["headline"] and (tmp_path / "out" / "wnet3d.pt").exists()
-    steps.folder(choice, start_over=True)
+    steps.folder({**choice, "start_over": True})
     assert not pictures.read() and not (place / "checkpoint.pt").exists()
 
 
-def test_edge_weights_in_the_figure_are_those_of_the_loss(pair):
-    """The numbers drawn are those `ncuts.edge_weight` computes, for neighbours within the slice."""
+def test_edge_weights_in_numbers(pair):
+    """Each number stands in its square, the voxel outside a cell in the middle."""
     z, y, x = edge_weights.rim(pair[0])
-    figure = edge_weights.edge_weights(pair[0], (z, y, x))
-    product = figure.axes[3].images[0].get_array()
-    volume = torch.from_numpy(volumes.remap(pair[0]))[None, None].double()
-    for dy, dx in ((0, 1), (1, 0), (2, 1)):
-        weight = ncuts.edge_weight(volume, (0, dy, dx))[0, 0, z, y, x]
-        assert product[2 + dy, 2 + dx] == pytest.approx(float(weight), abs=1e-6)
+    patch = volumes.remap(pair[0])[z, y - 2 : y + 3, x - 2 : x + 3]
+    weight = torch.linspace(0, 1, 25).reshape(5, 5)
+    figure = edge_weights.in_numbers(patch, weight, weight, weight, (z, y, x))
+    assert len(figure.axes) == 4 and patch.max() - patch[2, 2] > 2
+    assert [text.get_text() for text in figure.axes[3].texts][:3] == ["0.00", "0.04", "0.08"]
+    assert figure.axes[0].texts[12].get_text() == f"{patch[2, 2]:.1f}"
+
+
+def test_curves_are_those_of_the_weight_given():
+    figure = edge_weights.weight_curves(
+        lambda difference, distance: 1 - 0.1 * torch.as_tensor(difference + distance)
+    )
+    pairwise, class_mean = figure.axes[0].lines
+    assert pairwise.get_ydata()[-1] == pytest.approx(0.7) and class_mean.get_ydata()[-1] == pytest.approx(0.1)

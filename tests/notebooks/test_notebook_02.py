@@ -63,6 +63,23 @@ def test_02_on_the_bundled_volumes_then_on_a_users(tmp_path):
     assert lesson(out, "class_mean") != before["class_mean"]
 
 
+def test_02_paper_profile(tmp_path, monkeypatch):
+    """Every line of it, with the published network; cubes, steps and epochs are small."""
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=16,steps=1,epochs=1")
+    image, labels = simulate.volume((16, 24, 24), 6, seed=3)
+    volumes.write(tmp_path / "mine" / "a.tif", image, (5.0, 5.0, 5.0))
+    volumes.write(tmp_path / "mine" / "labels" / "a.tif", labels, (5.0, 5.0, 5.0))
+    out = runs.run(
+        "02_wnet3d_training", {"profile": "paper", "dataset": str(tmp_path / "mine")}, tmp_path / "out"
+    )
+    config = json.loads((out / "config.json").read_text())
+    assert (
+        config["network"]["channels"] == [64, 128, 256, 512] and config["training"]["learning_rate"] == 2e-5
+    )
+    assert config["training"]["epochs"] == len(pandas.read_csv(out / "history.csv")) == 1
+    assert "Dice" in pandas.read_csv(out / "final.csv") and "all the same, to the bit" in shown(out)
+
+
 def test_02_bad_parameters_in_one_line(tmp_path):
     with pytest.raises(UserError, match="repo must be owner/name"):
         runs.run("02_wnet3d_training", {"repo": "no slash"}, tmp_path / "out")

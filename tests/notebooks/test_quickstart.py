@@ -11,6 +11,8 @@ import pytest
 import tifffile
 
 from cellseg_nb import runs
+from cellseg_nb.data import simulate
+from cellseg_nb.data.datasets import Volume
 from cellseg_nb.io import volumes
 from cellseg_nb.lessons import quickstart
 
@@ -86,11 +88,36 @@ def test_a_users_folder_anisotropic_with_its_own_voxel_size(tmp_path):
         assert labels.shape == (26, 45, 50) and size == (2, 1, 1)
 
 
+def test_paper_profile(tmp_path, monkeypatch):
+    """Every line of it, with the published network; cubes, steps and epochs are small."""
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=16,steps=1,epochs=1")
+    image, _ = simulate.volume((16, 24, 24), 6, seed=3)
+    volumes.write(tmp_path / "mine.tif", image, (5.0, 5.0, 5.0))
+    given = {"profile": "paper", "images": str(tmp_path / "mine.tif")}
+    out = runs.run("00_quickstart", given, tmp_path / "out")
+    config = json.loads((out / "config.json").read_text())
+    assert (
+        config["network"]["channels"] == [64, 128, 256, 512] and config["training"]["learning_rate"] == 2e-5
+    )
+    summary, cells = results(out)
+    assert len(summary["history"]) == 1 and summary["cells"] == len(cells) and "f1_at_0.5" not in summary
+
+
 @pytest.mark.skipif(not REAL, reason="CELLSEG_NB_REAL_DATA is not set")
 def test_real_volume(tmp_path):
     """347 cells were annotated in c5; default parameters, one seed (all three: benchmarks/README.md)."""
     out = runs.run("00_quickstart", {"images": f"{REAL}/mesospim/c5_image.tif"}, tmp_path / "out")
     assert 330 <= results(out)[0]["cells"] <= 364
+
+
+def test_true_labels_count_and_score():
+    labels = np.zeros((4, 9, 9), np.int32)
+    labels[1:3, 1:4, 1:4], labels[1:3, 5:8, 5:8] = 3, 7
+    volume = Volume("a.tif", labels.astype(np.float32), labels)
+    scores = quickstart.compare([volume], {"all": [labels], "one": [np.where(labels == 3, 1, 0)]})
+    assert list(scores["true cells"]) == [2, 2] and list(scores["cells"]) == [2, 1]
+    assert list(scores["F1"]) == [1.0, 0.667] and list(scores["recall"]) == [1.0, 0.5]
+    assert list(quickstart.compare([volume._replace(labels=None)], {"all": [labels]})) == ["cells"]
 
 
 def test_cells_are_made_eight_voxels_wide():
