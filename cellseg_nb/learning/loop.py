@@ -1,9 +1,8 @@
 """One training loop for every network here: history, checkpoints, exact resume, callbacks.
 
 The loop seeds every epoch anew with (seed, epoch), and leaves random numbers and deterministic mode as it
-found them. So a run that is killed and started again from its last
-checkpoint draws the same cubes and the same dropout as one that was never killed, and ends with the same
-bits.
+found them. So a run that is killed and started again from its last checkpoint draws the same cubes and the
+same dropout as one that was never killed, and ends with the same bits.
 """
 
 import time
@@ -211,45 +210,40 @@ def _resume(path, parts, meta):
 
 
 def read_checkpoint(path):
-    """Read a checkpoint that `train` wrote, on the CPU and without running code from it.
-
-    Raises UserError when the file is missing, truncated, or not a checkpoint.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: train first, or give the folder of a finished training")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        assert {"model", "meta", "history"} <= state.keys()
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise UserError(
-            f"{path} is damaged or not a checkpoint of this package: delete it and train again, "
-            "or give another file"
-        ) from error
-    return state
+    """Read a checkpoint that `train` wrote. Raises UserError when it is missing, cut short or something
+    else."""
+    return _read(Path(path), {"model", "meta", "history"}, "a checkpoint")
 
 
 def read_saved(folder, name, method):
-    """Read the weights file ``name`` of a method from its folder (or the file itself), without running code
-    from it.
+    """Read the weights file ``name`` of a method from its folder (or the file itself).
 
     Raises UserError when it is missing, damaged, or another method's.
     """
     path = Path(folder)
     path = path / name if path.is_dir() else path
+    state = _read(path, {"method"}, "a weights file")
+    if state["method"] != method:
+        raise UserError(
+            f"{path} holds weights of {state['method']!r}, not of {method!r}: give the folder of a {method} "
+            "training"
+        )
+    return state
+
+
+def _read(path, entries, words):
+    """A file that was written here, as data: code in it is not run."""
     if not path.is_file():
-        raise UserError(f"{path} does not exist: give the folder that a finished training wrote")
+        raise UserError(f"{path} does not exist: train first, or give the folder of a finished training")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        found = state["method"]
+        if not entries <= state.keys():
+            raise KeyError(*entries)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise UserError(
-            f"{path} is damaged or not a weights file of this package: train again, or give another"
+            f"{path} is damaged or not {words} of this package: delete it and train again, or give "
+            "another file"
         ) from error
-    if found != method:
-        raise UserError(
-            f"{path} holds weights of {found!r}, not of {method!r}: give the folder of a {method} training"
-        )
     return state
 
 

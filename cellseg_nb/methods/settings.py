@@ -213,14 +213,9 @@ def table(method):
     import pandas
 
     sources = {name: text for names, text in SOURCES[method].items() for name in names.split(", ")}
+    demo, paper = DEMO[method], PAPER[method]
     rows = [
-        {
-            "setting": name,
-            "demo": DEMO[method].get(name),
-            "paper": PAPER[method].get(name),
-            "source": sources.get(name, ""),
-        }
-        for name in dict.fromkeys([*DEMO[method], *PAPER[method]])
+        (name, demo.get(name, ""), paper.get(name, ""), sources.get(name, "")) for name in {**demo, **paper}
     ]
-    rows += [{"setting": name, "source": f"departs: {why}"} for name, why in DEPARTURES[method].items()]
-    return pandas.DataFrame(rows, columns=["setting", "demo", "paper", "source"]).fillna("")
+    rows += [(name, "", "", f"departs: {why}") for name, why in DEPARTURES[method].items()]
+    return pandas.DataFrame(rows, columns=["setting", "demo", "paper", "source"], dtype=object)

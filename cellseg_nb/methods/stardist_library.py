@@ -116,12 +116,8 @@ def _recorder(bar, callbacks):
         rows = []
 
         def on_epoch_end(self, epoch, logs=None):
-            losses = {
-                name: float((logs or {})[name])
-                for name in ("loss", "prob_loss", "dist_loss")
-                if name in (logs or {})
-            }
-            self.rows.append({"epoch": epoch + 1, **losses})
+            told = [name for name in ("loss", "prob_loss", "dist_loss") if name in logs]
+            self.rows.append({"epoch": epoch + 1, **{name: float(logs[name]) for name in told}})
             bar.set_postfix_str(f"loss {self.rows[-1]['loss']:.3f}")
             bar.update()
             try:

@@ -113,13 +113,11 @@ class WNet3DMethod(NetworkMethod):
         }
         batches = cube_batches(images, options["cube"], options["batch"], options["steps"])
         for start in range(options["restarts"] + 1):
-            seed, place, watching = options["seed"], folder, [*callbacks]
-            # a seed and a folder of its own, so that a killed run resumes in the start that it was in
-            if start:
-                seed, place = seed + start * ANOTHER, folder and files.as_path(folder) / f"start_{start + 1}"
+            seed, place = options["seed"] + start * ANOTHER, folder
+            if start:  # a seed and a folder of its own: a killed run resumes in the start that it was in
                 self.model = self._build(seed)
-            if start < options["restarts"]:
-                watching.append(monitor.stop_when_stuck)
+                place = files.as_path(folder) / f"start_{start + 1}" if folder else None
+            last = start == options["restarts"]
             history = loop.train(
                 self.model,
                 WNetLoss(**self.loss),
@@ -131,7 +129,7 @@ class WNet3DMethod(NetworkMethod):
                 device=self.device,
                 folder=place,
                 meta=meta,
-                callbacks=watching,
+                callbacks=callbacks if last else [*callbacks, monitor.stop_when_stuck],
                 progress=progress,
             )
             if history[-1].get("stopped") != monitor.UNLUCKY:
