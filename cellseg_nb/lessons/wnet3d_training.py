@@ -168,7 +168,7 @@ class Validate:
         found = []
         for image, labels in self.pairs:
             classes = inference.predict(model.encoder, image, device=device, progress=False)
-            found.append(metrics.dice(labels, classes[brightest([(classes, image)])] > 0.5))
+            found.append(metrics.dice(labels, classes[brightest(classes, image)] > 0.5))
         history[-1]["val_dice"] = float(np.mean(found))
 
 

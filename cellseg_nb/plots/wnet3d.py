@@ -146,7 +146,7 @@ def classes(image, found, titles, z=None):
                     continue
                 shown = ax.imshow(one[k, z], **MAP)
                 ax.set(title=f"class {k}: {_percent(one[k].mean())} of the volume", xlabel="x (voxels)")
-                if k == brightest([(one, image)]):
+                if k == brightest(one, image):
                     ax.spines[:].set(visible=True, color=basic.RED, linewidth=4)
         figure.colorbar(shown, ax=axes, label="probability", shrink=0.6)
     return figure
