@@ -1,6 +1,7 @@
 """Notebook 05, executed by papermill as users do: all six methods learn and are of use; runs are kept."""
 
 import json
+import os
 
 import pandas
 import pytest
@@ -78,7 +79,7 @@ def test_without_the_rivals_the_notebook_goes_on(tmp_path, monkeypatch):
         "import importlib.util as u\nfind = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name in ('cellpose', 'stardist') else find(name, *a)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(hook))
+    monkeypatch.setenv("PYTHONPATH", str(hook), prepend=os.pathsep)
     for number in range(2):
         image, labels = simulate.volume((16, 32, 32), 10, seed=number)
         volumes.write(tmp_path / "mine" / f"v{number}_image.tif", image)
