@@ -104,28 +104,28 @@ def test_04_names_weights_that_are_not_there(tmp_path):
         runs.run("04_inference", {"weights": "nowhere.pth"}, tmp_path / "out")
 
 
-@pytest.fixture
-def published(tmp_path, monkeypatch):
-    """The cache's folder, with the paper's data in it, made up and smaller; trainings shrunk."""
-    names = ("c1", "c5", "visual")
-    datasets.simulated(tmp_path / "cache" / "cellseg3d", scale=0.65, names=names)
+def published(folder, monkeypatch, scale=0.65):
+    """The cache's folder, with the paper's data in it, made up and smaller; trainings are shrunk."""
+    datasets.simulated(folder / "cellseg3d", scale=scale, names=("c1", "c5", "visual"))
     monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=32,steps=1,epochs=1")
-    return tmp_path / "cache"
+    return folder
 
 
-def test_01_profile_paper(published, tmp_path):
-    out, summary = executed("01_data", tmp_path / "out", profile="paper", cache=published, cube=32)
+def test_01_profile_paper(tmp_path, monkeypatch):
+    given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch), cube=32)
+    out, summary = executed("01_data", tmp_path / "out", **given)
     assert summary["headline"].startswith("3 volumes")
     assert json.loads((out / "config.json").read_text())["dataset"] == "cellseg3d"
 
 
-def test_03_profile_paper(published, tmp_path):
-    out, summary = executed("03_supervised_training", tmp_path / "out", profile="paper", cache=published)
+def test_03_profile_paper(tmp_path, monkeypatch):
+    given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch))
+    out, summary = executed("03_supervised_training", tmp_path / "out", **given)
     trained = json.loads((out / "config.json").read_text())["trained"]
     assert summary["held_out"] == "visual" and trained["learning_rate"] == 1e-3 and trained["batch"] == 10
 
 
-def test_04_profile_paper(published, tmp_path, monkeypatch):
+def test_04_profile_paper(tmp_path, monkeypatch):
     """The released WNet3D, as the Hub would send it (with other numbers in it), on the paper's volumes."""
     from cellseg_nb.networks.wnet3d import WNet3D
 
@@ -136,7 +136,8 @@ def test_04_profile_paper(published, tmp_path, monkeypatch):
     with Server() as server:
         server.hub(weights.REPO, {weights.RELEASED["wnet3d"]: (tmp_path / "w.tar.gz").read_bytes()})
         monkeypatch.setenv("CELLSEG_NB_HUB_URL", server.url)
-        out, summary = executed("04_inference", tmp_path / "out", profile="paper", cache=published)
+        given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch, 0.3))
+        out, summary = executed("04_inference", tmp_path / "out", **given)
     assert summary["volume"] == "c5" and summary["weights"] == "wnet3d" and summary["threshold"] == 0.6
 
 
