@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from cellseg_nb import methods
+from cellseg_nb.data import datasets
 from cellseg_nb.io import files, volumes
-from cellseg_nb.lessons import comparison, comparison_results
+from cellseg_nb.lessons import comparison
 
 FOLDER = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
 NAMES = ("01", "04", "09", "11")
@@ -38,9 +39,15 @@ chosen, held_out, out = [
     *sys.argv[1:],
     *[",".join(methods.names()), ",".join(NAMES), "results/embryos"][len(sys.argv) - 1 :],
 ]
-images = [volumes.read(FOLDER / f"emb{name}_image.tif")[0] for name in NAMES]
-labels = [volumes.read_labels(FOLDER / f"emb{name}_labels.tif")[0] for name in NAMES]
-data = comparison.Data(list(NAMES), images, labels, (1.75, 0.8, 0.8))
+embryos = [
+    datasets.Volume(
+        name,
+        volumes.read(FOLDER / f"emb{name}_image.tif")[0],
+        volumes.read_labels(FOLDER / f"emb{name}_labels.tif")[0],
+        (1.75, 0.8, 0.8),
+    )
+    for name in NAMES
+]
 choice = dict(
     dataset="bbbc050",
     methods=chosen.split(","),
@@ -51,5 +58,5 @@ choice = dict(
     device="auto",
     out=files.writable_folder(out),
 )
-table = comparison.run(choice, data, held_out.split(","), SETTINGS)
-print(comparison_results.runs(table).round(3).to_string())
+table = comparison.run(choice, embryos, held_out.split(","), SETTINGS)
+print(comparison.runs(table).round(3).to_string())

@@ -73,6 +73,8 @@ def describe(path):
 
 def parameters(path):
     """Defaults in the cell tagged ``parameters``: {name: value}."""
+    # papermill.inspect_notebook gives them as text, to be read by Python's parser all the same, and takes
+    # over a second to import: too long for ``cellseg-nb list``.
     tree = ast.parse(_parameters_cell(path))
     return {
         node.targets[0].id: ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)

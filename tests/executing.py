@@ -1,9 +1,13 @@
 """Notebooks executed by papermill as users do, and what every run must leave."""
 
+import ast
 import json
 import re
+from pathlib import Path
 
 from cellseg_nb import runs
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
 def executed(name, out, pictures=3, **given):
@@ -16,3 +20,15 @@ def executed(name, out, pictures=3, **given):
     warned = re.search(r"FutureWarning|RuntimeWarning|UserWarning: (?!The given NumPy)", shown)
     assert not warned, "a warning that users would see"
     return out, json.loads((out / "summary.json").read_text())
+
+
+def defined(notebook, name, **given):
+    """A function as a cell of a notebook defines it, with the names ``given`` in place of the notebook's."""
+    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        for node in ast.parse(re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", "".join(cell["source"]))).body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                exec(compile(ast.Module([node], []), notebook, "exec"), given)
+                return given[name]
+    raise AssertionError(f"{notebook} defines no {name}")

@@ -1,9 +1,14 @@
 """Downloads that survive a bad line: resumed where they broke off, tried again, checked by hash, unpacked
 safely.
 
-pooch keeps the cache and checks the hash; it cannot resume, so the bytes come through `Resuming`. Whatever
-happens, a file in the cache is whole and right. What has arrived of an unfinished one waits beside it, named
-``.part``.
+pooch keeps the cache and checks the hash. Two things are done by hand, since it does not:
+
+* `Resuming` brings the bytes. pooch's downloader, and its ``retry_if_failed``, begin at the first byte again.
+* `unzip` unpacks. pooch's ``Unzip`` writes into the folder it ends in, so that an interrupted run leaves half
+  a data set that counts as a whole one; and zipfile bends paths outside the folder instead of refusing them.
+
+Whatever happens, a file in the cache is whole and right. What has arrived of an unfinished one waits beside
+it, named ``.part``.
 """
 
 import contextlib

@@ -5,7 +5,6 @@ line.
 is handed to every call, since huggingface_hub reads its own variable only once, at import.
 """
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -16,6 +15,8 @@ from pathlib import Path
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import reason
 
+# The client tries again when a connection fails or breaks, and goes on where it broke off. But not when the
+# server answers a download with an error (500, 429), and of the bytes it checks the number only: so we do.
 TRIES = 4
 PAUSE = 1.0  # seconds before the second try, doubled each time
 
@@ -42,25 +43,15 @@ def download(repo, name, url=None, cache=None, token=None):
     url = endpoint(url)
     if cache is None and os.environ.get("CELLSEG_NB_CACHE"):
         cache = Path(os.environ["CELLSEG_NB_CACHE"]) / "hub"
-    for number in range(TRIES):
-        try:
-            path = Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, token=_token(token, url)))
-            if _intact(path):
-                return path
-            forget(path)
-            words = "it arrived with other bytes than the server announced"
-        except (
-            Exception
-        ) as error:  # of huggingface_hub, of its HTTP library (which changes), of the operating system
-            words = _explain(error, repo, name, url)
-        if number < TRIES - 1:
-            time.sleep(PAUSE * 2**number)
-    with contextlib.suppress(Exception):  # an older copy is better than none
-        return Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, local_files_only=True))
-    raise UserError(
-        f"{_where(repo, name, url)} could not be downloaded ({words}): try again later, or download it by "
-        "hand and give its path"
-    )
+
+    def once():
+        path = Path(hf_hub_download(repo, name, endpoint=url, cache_dir=cache, token=_token(token, url)))
+        if _intact(path):
+            return path
+        forget(path)
+        raise _OtherBytes("it arrived with other bytes than the server announced")
+
+    return _again(once, repo, name, url, "try again later, or download it by hand and give its path")
 
 
 def files(repo, url=None, token=None):
@@ -68,14 +59,29 @@ def files(repo, url=None, token=None):
     from huggingface_hub import HfApi
 
     url = endpoint(url)
+    return _again(
+        lambda: HfApi(endpoint=url, token=_token(token, url)).list_repo_files(repo),
+        repo,
+        "",
+        url,
+        "try again later",
+    )
+
+
+class _OtherBytes(Exception):
+    pass
+
+
+def _again(call, repo, name, url, remedy):
+    """What ``call()`` returns, tried up to `TRIES` times as long as another try may help."""
     for number in range(TRIES):
         try:
-            return HfApi(endpoint=url, token=_token(token, url)).list_repo_files(repo)
-        except Exception as error:
-            words = _explain(error, repo, "", url)
+            return call()
+        except Exception as error:  # of the client, of its HTTP library (which changes), of the system
+            words = str(error) if isinstance(error, _OtherBytes) else _explain(error, repo, name, url)
         if number < TRIES - 1:
             time.sleep(PAUSE * 2**number)
-    raise UserError(f"{_where(repo, '', url)} could not be read ({words}): try again later")
+    raise UserError(f"{_where(repo, name, url)} could not be downloaded ({words}): {remedy}")
 
 
 def forget(path):

@@ -72,7 +72,17 @@ def _matching(names, word):
     return [word] if word in names else [n for n in names if str(word).lower() in n.lower()]
 
 
-def splits(cubes, percentages=PERCENTAGES, seed=0, held_out=None):
+def draw(count, percentage, seed):
+    """Which of ``count`` cubes to learn from: all are shuffled, the first are taken, one at least.
+
+    ``seed`` is a number or a list of them. Returns their places, (n,) int; a smaller percentage takes a part
+    of what a larger one takes.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    return order[: max(1, round(count * percentage / 100))]
+
+
+def splits(cubes, percentages=PERCENTAGES, seed=0, held_out=None, draw=draw):
     """Which cubes are for learning and which for validation, for each fold and percentage: a table, one row a
     cube.
 
@@ -83,6 +93,8 @@ def splits(cubes, percentages=PERCENTAGES, seed=0, held_out=None):
     validation
     seed : int
     held_out : see `folds`
+    draw : function
+        Another way to choose them, called as `draw` is, with [seed, fold] for the seed.
 
     The cubes of a fold are shuffled once; a percentage takes the first of them, at least one. So 10 % is part
     of 20 %, and so on: what changes from one to the next is the amount of data only. The same seed gives the
@@ -100,10 +112,9 @@ def splits(cubes, percentages=PERCENTAGES, seed=0, held_out=None):
     parts = []
     for fold in folds(cubes.volume, held_out).itertuples():
         rows = cubes[cubes.volume != fold.held_out]
-        order = np.random.default_rng([seed, fold.fold]).permutation(len(rows))
         for percentage in sorted(percentages):
             role = np.full(len(rows), "validation", object)
-            role[order[: max(1, round(len(rows) * percentage / 100))]] = "training"
+            role[draw(len(rows), percentage, [seed, fold.fold])] = "training"
             part = rows.reset_index(drop=True)
             for place, (column, value) in enumerate(
                 {"fold": fold.fold, "held_out": fold.held_out, "percentage": percentage, "role": role}.items()

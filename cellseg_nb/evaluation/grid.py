@@ -32,9 +32,9 @@ def run(jobs, work, context, folder, settings=None, processes=1, desc="Runs"):
         What all jobs share: data, options. Sent once to each process.
     folder : path
         Each finished job is one JSON file in it, written beside and renamed.
-    settings : dict
+    settings : dict, or a function that returns it for a job
         What the results depend on besides the job (sizes, a fingerprint of the data). A file made with others
-        is not used, and replaced.
+        is not used, and replaced. As a function, it lets one method's settings change without the others'.
     processes : int
         1: one after the other, here. More: that many processes with an equal share of the cores each.
 
@@ -44,9 +44,10 @@ def run(jobs, work, context, folder, settings=None, processes=1, desc="Runs"):
     import pandas
 
     folder = files.writable_folder(folder)
-    settings = json.loads(json.dumps(settings or {}, default=str))
-    rows = {number: _done(job, folder, settings) for number, job in enumerate(jobs)}
-    waiting = [number for number in rows if rows[number] is None]
+    depends = [settings(job) if callable(settings) else settings or {} for job in jobs]
+    done = [kept(_file(job, folder), own) for job, own in zip(jobs, depends)]
+    rows = [found and found["rows"] for found in done]
+    waiting = [number for number, found in enumerate(rows) if found is None]
     problems = []
     with runtime.progress(total=len(jobs), initial=len(jobs) - len(waiting), desc=desc, unit="run") as bar:
         for number, found, seconds, problem in _results(waiting, jobs, work, context, processes, bar):
@@ -54,14 +55,38 @@ def run(jobs, work, context, folder, settings=None, processes=1, desc="Runs"):
                 problems.append(f"{_words(jobs[number])}: {problem}")
             else:
                 rows[number] = [{**jobs[number], **row, "seconds": round(seconds, 1)} for row in found]
-                files.write_json(
-                    _file(jobs[number], folder),
-                    {"job": jobs[number], "settings": settings, "rows": rows[number]},
-                )
+                file = _file(jobs[number], folder)
+                keep(file, depends[number], job=jobs[number], rows=rows[number])
             bar.update()
     for line in problems:
         print("No result for", line)
-    return pandas.DataFrame([row for number in rows for row in rows[number] or []])
+    return pandas.DataFrame([row for some in rows for row in some or []])
+
+
+def keep(file, settings, **found):
+    """Write plain values to a JSON file, with the settings they were made with; see `kept`."""
+    files.write_json(file, {"settings": _plain(settings), **found})
+
+
+def kept(file, settings):
+    """What `keep` wrote: a dict. None where nothing is, where it is damaged, and where it was made with other
+    settings: then it must be made anew."""
+    try:
+        found = json.loads(files.as_path(file).read_text(encoding="utf-8"))
+        return found if found["settings"] == _plain(settings) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _plain(settings):
+    return json.loads(json.dumps(settings, default=str))
+
+
+def at_once(processes, device):
+    """How many runs at a time; 0: one a core, at most 8, or one alone on a GPU, which they would share."""
+    if processes:
+        return processes
+    return min(8, os.cpu_count() or 1) if runtime.device(device).type == "cpu" else 1
 
 
 def _results(waiting, jobs, work, context, processes, bar):
@@ -114,12 +139,3 @@ def _file(job, folder):
     text = json.dumps(job, sort_keys=True, default=str)
     name = re.sub(r"[^\w.-]+", "-", "_".join(str(value) for value in job.values()))[:100]
     return Path(folder) / f"{name}_{hashlib.sha256(text.encode()).hexdigest()[:6]}.json"
-
-
-def _done(job, folder, settings):
-    """The rows of a finished job, or None."""
-    try:
-        found = json.loads(_file(job, folder).read_text(encoding="utf-8"))
-        return found["rows"] if found["settings"] == settings else None
-    except (OSError, ValueError, KeyError):
-        return None

@@ -225,7 +225,10 @@ def mixed(table, value, group, block, reference=None):
 
 
 def cliffs_delta(a, b, axis=-1):
-    """Cliff's delta, P(a > b) - P(a < b), of two samples; from Mann and Whitney's U: 2 U / (n m) - 1."""
+    """Cliff's delta, P(a > b) - P(a < b), of two samples; from Mann and Whitney's U: 2 U / (n m) - 1.
+
+    SciPy has U, but not for thousands of resampled pairs at a time, which the bootstrap asks for.
+    """
     import scipy.stats
 
     a, b = np.moveaxis(np.asarray(a), axis, -1), np.moveaxis(np.asarray(b), axis, -1)

@@ -29,6 +29,9 @@ def read(path):
     return table
 
 
+# By hand, since pandas' `DataFrame.query` runs what it is given, and this text comes from a form or a command
+# line. It also compares decimal numbers to the last digit (0.1 + 0.2 is not its 0.3), and says nothing about
+# a condition that leaves no row.
 def select(table, keep):
     """Rows that fulfil every condition in a text such as ``"threshold=0.5, artifacts!=included"``; "": all
     rows.

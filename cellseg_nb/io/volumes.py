@@ -236,12 +236,6 @@ def remap(volume, low=0.0, high=100.0, percentiles=None):
     return remapped
 
 
-def percentile_clip(volume, low=1.0, high=99.0):
-    """Intensities beyond the ``low`` and ``high`` percentile set to these; float32 of the same shape."""
-    volume = np.asarray(volume)
-    return np.clip(volume, *_percentiles(volume, low, high)).astype(np.float32)
-
-
 def _percentiles(volume, low, high):
     if not 0 <= low < high <= 100:
         raise UserError(

@@ -1,18 +1,28 @@
-"""A data set, looked at: one pass over its volumes for counts, sizes and brightness; its cubes and folds."""
+"""Notebook 01: its parameters, one pass over a data set for counts, sizes and brightness, its folds."""
 
 from collections import namedtuple
-from pathlib import Path
 
 import numpy as np
 import pandas
 
 from cellseg_nb import parameters, runtime
 from cellseg_nb.data import bundled, datasets, splitting
-from cellseg_nb.errors import UserError
-from cellseg_nb.io.files import writable_folder
 
 Survey = namedtuple("Survey", "volumes cells histograms")
 Division = namedtuple("Division", "folds splits shared")
+EMPTY = (
+    ["fold", "held_out", "training"],
+    ["fold", "held_out", "percentage", "role", "volume", "cube", *splitting.CORNER, *splitting.SIDES],
+    ["fold", "percentage", "shared"],
+)
+
+PARAMETERS = parameters.common("dataset", "profile", "voxel_size", "seed", "cache", "out") | {
+    "cube": parameters.rule(parameters.number, 8, 1024, whole=True),
+    "apart": parameters.truth,
+    "held_out": parameters.auto(parameters.listed),
+    "percentages": parameters.rule(parameters.numbers, 0, 100),
+    "base_url": parameters.text,
+}
 
 
 def survey(collection, voxel_size=None):
@@ -89,77 +99,6 @@ def _histogram(image, labels, bins=120):
     return edges, whole - inside, inside
 
 
-# ---------------------------------------------------------------- the notebook's choices and results
-
-
-def check(
-    dataset="auto",
-    profile="demo",
-    voxel_size="auto",
-    cube=64,
-    held_out="auto",
-    percentages="10,20,60,80",
-    apart=False,
-    seed=0,
-    out="results/01_data",
-    cache="",
-    base_url="",
-):
-    """The notebook's parameters, checked and put into a dict. Raises UserError naming the one that is wrong.
-
-    ``dataset="auto"`` is the simulated volumes in the profile demo, the paper's data set in the profile
-    paper.
-    """
-    parameters.one_of("profile", profile, ("demo", "paper"))
-    if dataset in ("", "auto"):
-        dataset = "simulated" if profile == "demo" else "cellseg3d"
-    try:
-        shares = [float(part) for part in str(percentages).split(",")]
-    except ValueError:
-        raise UserError(
-            f"percentages must be numbers with commas between them, such as 10,20,60,80, not {percentages!r}"
-        ) from None
-    words = [word.strip() for word in held_out.split(",") if word.strip()]
-    return {
-        "dataset": dataset,
-        "profile": profile,
-        "voxel_size": parameters.voxel_size(voxel_size),
-        "cube": parameters.number("cube", cube, low=8, high=1024, whole=True),
-        "apart": bool(apart),
-        "held_out": None if words in ([], ["auto"]) else words,
-        "percentages": [int(s) if s == int(s) else s for s in shares],
-        "seed": parameters.number("seed", seed, low=0, whole=True),
-        "out": str(writable_folder(out)),
-        "cache": cache or None,
-        "base_url": base_url or None,
-    }
-
-
-def collect(choice):
-    """The data set of the choices, downloaded or simulated where need be. Says what was found."""
-    collection = datasets.collect(
-        choice["dataset"],
-        Path(choice["out"]) / "simulated",
-        choice["seed"],
-        cache=choice["cache"],
-        base_url=choice["base_url"],
-    )
-    with_labels = sum(pair.labels is not None for pair in collection.pairs)
-    print(
-        f"{collection.title}\n{len(collection.pairs)} volumes, {with_labels} with labels, in "
-        f"{collection.folder}"
-    )
-    return collection
-
-
-def pair_table(collection):
-    """Which label file belongs to which volume: a table to look over."""
-    rows = [
-        [pair.name, pair.image.name, pair.labels.name if pair.labels else "none"] for pair in collection.pairs
-    ]
-    return pandas.DataFrame(rows, columns=["volume", "image file", "label file"])
-
-
 def divide(choice, cubes):
     """Folds, splits and shared voxels of the choices: three tables (see `splitting`), or empty ones."""
     if cubes.volume.nunique() < 2:
@@ -167,16 +106,7 @@ def divide(choice, cubes):
             "This data set has one volume only: none can be held out, so there are no folds. To compare "
             "methods, add a second."
         )
-        return Division(
-            *(
-                pandas.DataFrame(columns=c)
-                for c in (
-                    ["fold", "held_out", "training"],
-                    ["fold", "held_out", "percentage", "role", *cubes.columns],
-                    ["fold", "percentage", "shared"],
-                )
-            )
-        )
+        return Division(*(cubes.head(0).reindex(columns=columns) for columns in EMPTY))
     table = splitting.splits(cubes, choice["percentages"], choice["seed"], choice["held_out"])
     return Division(splitting.folds(cubes.volume, choice["held_out"]), table, splitting.shared(table))
 

@@ -1,144 +1,81 @@
-"""The steps of notebook 04 that are longer than a cell: find weights and volumes, label, compare, work
-through a folder."""
+"""Notebook 04: its parameters, the volume and the weights to use, one row of scores, volumes to try out."""
 
-from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
 
-from cellseg_nb import parameters, runtime
+from cellseg_nb import parameters
 from cellseg_nb.cells import instances
+from cellseg_nb.data import bundled, datasets, simulate
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.io import files, volumes
-from cellseg_nb.methods import weights
+from cellseg_nb.io import volumes
 
-Volume = namedtuple("Volume", "name image truth voxel_size")  # truth: labels, or None where nobody drew any
 METHODS = ("voronoi_otsu", "watershed", "connected")
+ARCHITECTURES = ("auto", "wnet3d", "swinunetr", "segresnet")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
-
-
-def check(
-    weights,
-    architecture,
-    images,
-    voxel_size,
-    threshold,
-    method,
-    spot_sigma,
-    first_slice,
-    last_slice,
-    min_size,
-    max_size,
-    closing,
-    flips,
-    other,
-    folder,
-    profile,
-    seed,
-    device,
-    out,
-    cache="",
-):
-    """All parameters, checked, as a dict. Raises UserError in one line; creates the output folder."""
-    from cellseg_nb.plots import widgets
-
-    whole = {
-        name: parameters.number(name, value, low, whole=True)
-        for name, value, low in (
-            ("first_slice", first_slice, 0),
-            ("last_slice", last_slice, -1),
-            ("min_size", min_size, 0),
-            ("max_size", max_size, 0),
-            ("closing", closing, 0),
-            ("seed", seed, 0),
-        )
-    }
-    choice = dict(
-        weights=weights,
-        images=widgets.choose(images),
-        voxel_size=parameters.voxel_size(voxel_size),
-        architecture=parameters.one_of(
-            "architecture", architecture, ("auto", "wnet3d", "swinunetr", "segresnet")
-        ),
-        threshold=parameters.number("threshold", threshold, 0, 0.99),
-        method=parameters.one_of("method", method, METHODS),
-        spot_sigma=parameters.number("spot_sigma", spot_sigma, 0, 50),
-        **whole,
-        flips=bool(flips),
-        other=other,
-        folder=folder,
-        profile=parameters.one_of("profile", profile, ("demo", "paper")),
-        device=device,
-        out=str(out),
-        cache=cache,
-    )
-    runtime.device(device)
-    files.writable_folder(out)
-    return choice
+WHOLE = parameters.rule(parameters.number, 0, whole=True)
+PARAMETERS = parameters.common(
+    "voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out"
+) | {
+    "weights": parameters.text,
+    "architecture": parameters.rule(parameters.one_of, ARCHITECTURES),
+    "images": parameters.text,
+    "threshold": parameters.rule(parameters.number, 0, 0.99),
+    "method": parameters.rule(parameters.one_of, METHODS),
+    "spot_sigma": parameters.rule(parameters.number, 0, 50),
+    "first_slice": WHOLE,
+    "last_slice": parameters.rule(parameters.number, -1, whole=True),
+    "closing": WHOLE,
+    "flips": parameters.truth,
+    "other": parameters.text,
+    "folder": parameters.text,
+}
 
 
 # ---------------------------------------------------------------- volumes and weights
 
 
 def load(choice):
-    """The volume to work on: your own (the first of a folder), the paper's c5, or the bundled sample. Returns
-    `Volume`."""
-    if choice["images"]:
-        data = _read(volumes.find(choice["images"])[0], choice)
-    elif choice["profile"] == "paper":
-        data = next((v for v in _published(choice) if "c5" in v.name.lower()), None) or _published(choice)[0]
-    else:
-        from cellseg_nb.data.bundled import path
+    """The volume to work on: yours (the first of a folder), the paper's c5, or the bundled sample.
 
-        image, size = volumes.read(path("sample/sample_image.tif"))
-        data = Volume("sample", image, volumes.read_labels(path("sample/sample_labels.tif"))[0], size)
-    words = (
-        "unknown, µm below are voxels"
-        if data.voxel_size is None
-        else " x ".join(f"{s:g}" for s in data.voxel_size) + " µm"
-    )
-    print(f"{data.name}: {' x '.join(map(str, data.image.shape))} voxels (Z, Y, X), voxel size {words}")
-    return data
-
-
-def _read(path, choice):
-    image, size = volumes.read(path, voxel_size=choice["voxel_size"])
-    return Volume(path.stem, image, None, size)
-
-
-def _published(choice):
-    from cellseg_nb.data import datasets
-
-    collection = datasets.collect("cellseg3d", cache=choice["cache"] or None)
-    read = [
-        (pair.name, *datasets.load(pair, choice["voxel_size"] or collection.voxel_size))
-        for pair in collection.pairs
-    ]
-    return [Volume(*part) for part in read]
-
-
-def find(choice, data):
-    """The network to use. Returns a `cellseg_nb.methods.weights.Predictor`, and says where it came from.
-
-    ``weights`` may be a released name, a file, a Hub repository or a folder. Empty: in the "paper" profile
-    the released WNet3D; else what notebooks 02 or 00 left beside this one's results; else a short training on
-    ``data``.
+    Returns a `datasets.Volume`, with labels where there are some, and says what was read. Raises UserError.
     """
-    name = choice["weights"] or ("wnet3d" if choice["profile"] == "paper" else _earlier(choice))
-    if name:
-        architecture = None if choice["architecture"] == "auto" else choice["architecture"]
-        found = weights.load(name, architecture, choice["device"], cache=choice["cache"] or None)
+    from cellseg_nb.plots import widgets
+
+    images = widgets.choose(choice["images"])
+    if images:
+        volume = read(volumes.find(images)[0], choice["voxel_size"])
+    elif choice["profile"] == "paper":
+        every = published(choice)
+        volume = next((one for one in every if "c5" in one.name.lower()), every[0])
     else:
-        found = weights.load(train(choice, data), device=choice["device"])
-    size = sum(parameter.numel() for parameter in found.model.parameters())
-    print(
-        f"{found.architecture} with {size / 1e6:.1f} million weights from {found.source}, default threshold "
-        f"{found.threshold:g}"
-    )
-    return found
+        image, size = volumes.read(bundled.path("sample/sample_image.tif"))
+        labels, _ = volumes.read_labels(bundled.path("sample/sample_labels.tif"))
+        volume = datasets.Volume("sample", image, labels, size)
+    size = volume.voxel_size
+    words = "unknown, µm below are voxels" if size is None else " x ".join(f"{s:g}" for s in size) + " µm"
+    print(f"{volume.name}: {' x '.join(map(str, volume.image.shape))} voxels (Z, Y, X), voxel size {words}")
+    return volume
 
 
-def _earlier(choice):
+def read(path, voxel_size=None):
+    """A TIFF as a `datasets.Volume` without labels, named after its file. Raises UserError."""
+    image, size = volumes.read(path, voxel_size=voxel_size)
+    return datasets.Volume(path.stem, image, None, size)
+
+
+def published(choice):
+    """The paper's volumes, downloaded once: a list of `datasets.Volume`. Raises UserError."""
+    collection = datasets.collect("cellseg3d", cache=choice["cache"] or None)
+    size = choice["voxel_size"] or collection.voxel_size
+    return [datasets.Volume(pair.name, *datasets.load(pair, size)) for pair in collection.pairs]
+
+
+def source(choice):
+    """Which weights to load: those chosen, in the profile paper the released WNet3D, else what notebooks 02
+    or 00 left beside this one's results; "" where there are none."""
+    if choice["weights"] or choice["profile"] == "paper":
+        return choice["weights"] or "wnet3d"
     for parent in (Path(choice["out"]).parent, Path("results")):
         for name in EARLIER:
             if (parent / name / "wnet3d.pt").is_file():
@@ -146,125 +83,69 @@ def _earlier(choice):
     return ""
 
 
-def train(choice, data):
-    """A short WNet3D on the volume itself, narrower than that of notebook 00. Returns the folder of the
-    weights."""
-    from cellseg_nb.methods.wnet3d import WNet3DMethod
-
-    print(
-        "No weights were named and none were found: a WNet3D is trained on this volume first (notebook 00 "
-        "shows how)."
-    )
-    method = WNet3DMethod(
-        channels=(16, 16, 32, 32), cube=16, epochs=16, seed=choice["seed"], device=choice["device"]
-    )
-    method.fit([data.image], folder=files.writable_folder(Path(choice["out"]) / "training"))
-    return method.save(Path(choice["out"]) / "weights").parent
-
-
-def threshold(choice, find_cells):
-    """The threshold to use: yours, or the one that belongs to the weights."""
-    return choice["threshold"] or find_cells.threshold
-
-
 def middle(image, side=64):
-    """The central part of a volume, at most ``side`` voxels a side: enough to compare on, quick for any
-    volume."""
+    """The central part of a volume (Z, Y, X), at most ``side`` voxels a side: quick to compare on."""
     return image[tuple(slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in image.shape)]
 
 
-# ---------------------------------------------------------------- labels
+def score(name, found, volume, mask=None):
+    """One row about labels found in a `datasets.Volume`: how many cells; where its labels are known, F1,
+    precision and recall at IoU 0.5, and the Dice of ``mask`` (None: of all that is labelled)."""
+    row = {"": name, "cells": instances.count(found)}
+    if volume.labels is None:
+        return row
+    match = metrics.match(volume.labels, found, (0.5,)).iloc[0]
+    row |= {"true cells": int(match.n_true), "F1": match.f1}
+    row |= {"precision": match.precision, "recall": match.recall}
+    return row | {"Dice": metrics.dice(volume.labels, found if mask is None else mask)}
 
 
-def label(choice, volume, probability, cut, method=None):
-    """Labels by one of the three methods, hollow nuclei closed if so chosen, without any filter, (Z, Y, X)
-    int32."""
-    method, size = method or choice["method"], volume.voxel_size
-    if choice["closing"]:
-        probability = np.maximum(probability, instances.solid(probability > cut, choice["closing"], size))
-    if method == "connected":
-        return instances.connected(probability, cut)
-    if method == "watershed":
-        return instances.watershed(probability, cut, choice["spot_sigma"], size)
-    return instances.voronoi_otsu(probability, choice["spot_sigma"], 0.5, size, cut, spots=volume.image)
+# ---------------------------------------------------------------- volumes to try out
 
 
-def clean(choice, labels):
-    """Only the slices and sizes that the parameters say."""
-    last = None if choice["last_slice"] < 0 else choice["last_slice"]
-    labels = instances.filter_slices(labels, choice["first_slice"] or None, last)
-    return instances.filter_size(labels, choice["min_size"], choice["max_size"] or None)
+def with_artefact(seed=0):
+    """A simulated `datasets.Volume` whose last slices hold a bright, ragged sheet that is no cell."""
+    image, labels = simulate.volume((64, 72, 72), 75, seed + 21, artefact=True)
+    return datasets.Volume("with an artefact", image.astype(np.float32), labels, (5.0, 5.0, 5.0))
 
 
-def score(name, labels, truth=None, probability=None, cut=None):
-    """One row about a segmentation: cells; with a truth F1, precision and recall at IoU 0.5 and, of the mask,
-    Dice."""
-    row = {"": name, "cells": int(labels.max(initial=0))}
-    if truth is not None:
-        match = metrics.match(truth, labels, (0.5,)).iloc[0]
-        row |= {
-            "true cells": int(match.n_true),
-            "F1": match.f1,
-            "precision": match.precision,
-            "recall": match.recall,
-            "Dice": metrics.dice(truth, labels if probability is None else probability > cut),
-        }
-    return row
+def hollow(seed=0):
+    """A simulated `datasets.Volume` of nuclei whose stain sits at the rim, and dims towards the middle."""
+    from scipy import ndimage as ndi
+
+    _, labels = simulate.volume((48, 72, 72), 30, seed + 31, radius=(5.0, 6.0), touching=0.1)
+    depth = ndi.distance_transform_edt(labels > 0)
+    rim = np.where((labels > 0) & (depth <= 2), 900.0, 0) + 100
+    rng = np.random.default_rng(seed)
+    image = rng.poisson(ndi.gaussian_filter(rim, 0.5)) + rng.normal(0, 4, labels.shape)
+    return datasets.Volume("hollow nuclei", image.astype(np.float32), labels, (1.0, 1.0, 1.0))
 
 
-def rows(scores):
-    import pandas
-
-    return pandas.DataFrame(scores).set_index("").round(3)
-
-
-def compare(choice, volume, probability, cut):
-    """The three methods on the same probability. Returns {method: labels} and a table."""
-    found = {method: clean(choice, label(choice, volume, probability, cut, method)) for method in METHODS}
-    return found, rows([score(name, labels, volume.truth) for name, labels in found.items()])
-
-
-def agree(one, other, cut, names):
-    """Do two ways to compute a probability agree? A table of one row."""
-    import pandas
-
-    return (
-        pandas.DataFrame(
-            [
-                {
-                    "compared": " and ".join(names),
-                    "largest difference": np.abs(one - other).max(),
-                    "mean difference": np.abs(one - other).mean(),
-                    "voxels that change sides (%)": 100 * ((one > cut) != (other > cut)).mean(),
-                    "Dice of the two masks": metrics.dice(one > cut, other > cut),
-                }
-            ]
-        )
-        .set_index("compared")
-        .round(4)
-    )
-
-
-# ---------------------------------------------------------------- a folder of volumes
-
-
-def save(choice, find_cells, volume, probability, labels, table, scores):
-    """Volumes, table, settings and summary into the output folder."""
-    out = Path(choice["out"])
-    volumes.write(out / "probability.tif", probability, volume.voxel_size)
-    volumes.write(out / "labels.tif", labels, volume.voxel_size)
-    files.write_table(out / "cells.csv", table)
-    files.write_json(out / "config.json", choice)
-    summary = {
-        "cells": len(table),
-        "volume": volume.name,
-        "voxel_size_um": volume.voxel_size,
-        "weights": find_cells.source,
-        "architecture": find_cells.architecture,
-        "threshold": threshold(choice, find_cells),
-        "comparison": scores.reset_index().to_dict("records"),
-        "versions": runtime.versions(),
+def others(choice):
+    """Volumes the network was not trained on: yours, the paper's, or simulated ones that differ each in one
+    way. Returns a list of `datasets.Volume`. Raises UserError."""
+    if choice["other"]:
+        return [read(path, choice["voxel_size"]) for path in volumes.find(choice["other"])]
+    if choice["profile"] == "paper":
+        return published(choice)
+    kinds = {
+        "new cells, same microscope": {},
+        "few photons": dict(photons=0.15, camera=15.0),
+        "strong blur along z": dict(blur=(2.5, 0.8, 0.8)),
+        "cells twice as wide": dict(shape=(64, 96, 96), cells=22, radius=(6.4, 9.2)),
     }
-    if volume.truth is not None:
-        summary["f1_at_0.5"] = float(metrics.match(volume.truth, labels, (0.5,)).f1.iloc[0])
-    files.write_json(out / "summary.json", summary)
+    made = []
+    for name, kind in kinds.items():
+        usual = {"shape": (48, 72, 72), "cells": 45, "seed": choice["seed"] + 11}
+        image, labels = simulate.volume(**{**usual, **kind})
+        made.append(datasets.Volume(name, image.astype(np.float32), labels, (5.0, 5.0, 5.0)))
+    return [*made, halved(made[-1])]
+
+
+def halved(volume):
+    """The same `datasets.Volume` with voxels twice as wide: its cells are half as wide in voxels."""
+    size = volume.voxel_size
+    target = tuple(2 * side for side in size)
+    image = volumes.rescale(volume.image, size, target)
+    labels = volumes.rescale(volume.labels, size, target, order=0)
+    return datasets.Volume(f"{volume.name}, shrunk by half", image, labels, target)

@@ -1,6 +1,7 @@
 """Notebook 04 on a whole folder: each volume done once, with a table of all."""
 
 import hashlib
+import inspect
 import json
 import time
 from pathlib import Path
@@ -10,7 +11,9 @@ from cellseg_nb.cells import instances
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
-from cellseg_nb.lessons.inference import _read, clean, label, threshold
+from cellseg_nb.lessons.inference import read
+
+NO_MATTER = ("images", "other", "folder", "out", "cache", "device")  # of the choices, to what is found
 
 
 def folder(choice):
@@ -27,20 +30,30 @@ def folder(choice):
     return place
 
 
-def batch(choice, find_cells, place):
+def batch(choice, segment, place, source=""):
     """Every volume of a folder: labels and table of cells into ``out``/batch. Returns a table, one row a
     file.
 
-    What was done with the same settings is not done again, so an interrupted batch carries on; a file that
-    cannot be read gets a row that says why, and the others go on.
+    Parameters
+    ----------
+    segment : callable
+        ``segment(image, voxel_size)`` gives labels (Z, Y, X) int32 of an image (Z, Y, X) float32.
+    place : path of the folder
+    source : str
+        Whose weights ``segment`` uses.
+
+    What was done with the same choices, weights and code of ``segment`` is not done again, so an interrupted
+    batch carries on; a file that cannot be read gets a row that says why, and the others go on.
     """
     import pandas
 
+    settings = {name: value for name, value in choice.items() if name not in NO_MATTER}
+    settings |= {"source": source, "code": _code(segment)}
     done = []
     for path in runtime.progress(volumes.find(place), desc="Volumes", unit="volume"):
         start = time.perf_counter()
         try:
-            done.append({"file": path.name, **_one(choice, find_cells, path), "problem": ""})
+            done.append({"file": path.name, **_one(choice, segment, path, settings), "problem": ""})
         except UserError as error:
             done.append(
                 {"file": path.name, "cells": None, "problem": str(error).replace(str(path), path.name)}
@@ -51,22 +64,24 @@ def batch(choice, find_cells, place):
     return table
 
 
-def _one(choice, find_cells, path):
+def _code(function):
+    """The text of a function: who changes it in the notebook wants new results."""
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # made without a file or a cell
+        return ""
+
+
+def _one(choice, segment, path, settings):
     place = Path(choice["out"]) / "batch"
     note = place / f"{path.stem}.json"
-    settings = {
-        name: value
-        for name, value in choice.items()
-        if name not in ("images", "other", "folder", "out", "cache")
-    }
     with open(path, "rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = json.loads(json.dumps({**settings, "source": find_cells.source, "sha256": content}))
+    settings = json.loads(json.dumps({**settings, "sha256": content}))
     if note.is_file() and (before := json.loads(note.read_text()))["settings"] == settings:
         return before["found"]
-    volume = _read(path, choice)
-    probability = find_cells(volume.image, flips=choice["flips"], progress=False)
-    labels = clean(choice, label(choice, volume, probability, threshold(choice, find_cells)))
+    volume = read(path, choice["voxel_size"])
+    labels = segment(volume.image, volume.voxel_size)
     table = instances.table(labels, volume.image, volume.voxel_size)
     volumes.write(place / f"{path.stem}_labels.tif", labels, volume.voxel_size)
     files.write_table(place / f"{path.stem}_cells.csv", table)

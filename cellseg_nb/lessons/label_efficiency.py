@@ -1,280 +1,266 @@
-"""How many labels does a method need? Methods x held-out volumes x shares of the training cubes x seeds.
+"""Notebook 06: how many labels does a method need? Methods x volumes held out x shares of the cubes x seeds.
 
 After Achard et al. 2024, Fig. 1e,f: whole volumes are held out in turn; of the cubes of the others, 10, 20,
 60 or 80 % are learned from. Nothing is chosen on the cubes that are left over, nor on the held-out volume.
 """
 
-import inspect
-import os
-from collections import namedtuple
-from importlib.util import find_spec
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas
 
-from cellseg_nb import __version__, methods, parameters, runtime
+from cellseg_nb import __version__, methods, parameters
 from cellseg_nb.data import artefacts, datasets, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import pairs
-from cellseg_nb.lessons.common import LABEL_FREE, PROFILES as WNET3D, SELF_TUNING
-from cellseg_nb.lessons.label_efficiency_results import labels_file
-
-# images, labels: {volume: (Z, Y, X)}; cubes: see `splitting.cube_table`; clean: {volume: slices before its
-# artefact}
-Data = namedtuple("Data", "images labels cubes clean voxel_size")
+from cellseg_nb.lessons import common
+from cellseg_nb.methods import settings
 
 SCALE = 0.4  # of the sides of the simulated volumes: a sixteenth of the voxels and of the cells
-METHODS = {"demo": "otsu,wnet3d,segresnet", "paper": "otsu,wnet3d,segresnet,swinunetr,cellpose,stardist"}
-PERCENTAGES = {"demo": "10,80", "paper": "10,20,60,80"}
-SEEDS = {"demo": "0", "paper": "0,1,2"}
-CUBES = {"demo": 32, "paper": 64}
-DEMO = {
-    "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=20),
-    "segresnet": dict(cube=16, batch=4, epochs=5, loss="dice_ce"),
+AUTO = {
+    "demo": {"methods": ["otsu", "wnet3d", "segresnet"], "percentages": [10, 80], "seeds": [0], "cube": 32},
+    "paper": {
+        "methods": ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"],
+        "percentages": [10, 20, 60, 80],
+        "seeds": [0, 1, 2],
+        "cube": 64,
+    },
 }
-PAPER = {"wnet3d": WNET3D["paper"]}
-NEEDS = ("cellpose", "stardist")  # methods that are libraries of their own
 
 
-def check(
-    dataset="auto",
-    method_names="auto",
-    held_out="auto",
-    percentages="auto",
-    seeds="auto",
-    cube=0,
-    voxel_size="auto",
-    artefact_from="auto",
-    profile="demo",
-    processes=0,
-    device="auto",
-    out="results/06_label_efficiency",
-    cache="",
-):
-    """The notebook's parameters, checked, as a dict. Raises UserError naming the one that is wrong."""
-    parameters.one_of("profile", profile, ("demo", "paper"))
-    names = parameters.listed("methods", _auto(method_names, METHODS[profile]))
-    for name in names:
-        methods.kind(name)
-        if name in NEEDS and find_spec(name) is None:
-            raise UserError(
-                f"the method {name!r} needs a library that is not installed: run  "
-                f"{methods.install_words(name)}, or leave {name!r} out of methods"
-            )
-    shares = _numbers("percentages", _auto(percentages, PERCENTAGES[profile]), 0.001, 100)
-    seeds = _numbers("seeds", _auto(seeds, SEEDS[profile]), 0, 2**31 - 1, whole=True)
-    runtime.device(device)
-    cube = parameters.number("cube", cube, 0, 1024, whole=True) or CUBES[profile]
-    if cube < 8:
-        raise UserError(f"cube must be 8 voxels or more, or 0 for what the profile says, not {cube}")
-    return {
-        "dataset": _auto(dataset, "simulated" if profile == "demo" else "cellseg3d"),
-        "methods": names,
-        "held_out": None if _auto(held_out, "auto") == "auto" else parameters.listed("held_out", held_out),
-        "percentages": sorted(shares),
-        "seeds": seeds,
-        "cube": cube,
-        "voxel_size": parameters.voxel_size(voxel_size),
-        "artefact_from": _auto(artefact_from, "auto"),
-        "profile": profile,
-        "device": device,
-        "processes": _processes(processes, device),
-        "out": str(files.writable_folder(out)),
-        "cache": cache or None,
+def _cube(name, value):
+    """The side of the cubes in voxels, None for 0."""
+    side = parameters.number(name, value, 0, 1024, whole=True)
+    if 0 < side < 8:
+        raise UserError(f"cube must be 8 voxels or more, or 0 for what the profile says, not {side}")
+    return side or None
+
+
+PARAMETERS = (
+    common.GRID
+    | parameters.common(
+        "dataset", "held_out", "voxel_size", "profile", "device", "cache", "out", "start_over"
+    )
+    | {
+        "percentages": parameters.auto(parameters.numbers, 0.001, 100),
+        "cube": _cube,
+        "artefact_from": parameters.text,
     }
+)
 
 
-def _auto(value, usual):
-    return usual if str(value).strip() in ("", "auto") else value
-
-
-def _numbers(name, text, low, high, whole=False):
-    found = []
-    for word in parameters.listed(name, text):
-        try:
-            value = float(word)
-        except ValueError:
-            raise UserError(f"{name} must be numbers with commas between them, not {text!r}") from None
-        parameters.number(name, value, low, high, whole)
-        found.append(int(value) if value == int(value) else value)
-    return list(dict.fromkeys(found))
-
-
-def _processes(processes, device):
-    """0: one process a core, at most 8; one alone where there is a GPU, which they would have to share."""
-    processes = parameters.number("processes", processes, 0, 256, whole=True)
-    if processes:
-        return processes
-    return min(8, os.cpu_count() or 1) if runtime.device(device).type == "cpu" else 1
+def resolved(choice):
+    """The choices with what "auto" stands for, and without the methods whose library is missing: a line each
+    says what to install. Raises UserError when none is left."""
+    auto = AUTO[choice["profile"]]
+    choice = common.resolved(choice) | {name: choice[name] or usual for name, usual in auto.items()}
+    return choice | {
+        "methods": common.available(choice["methods"]),
+        "percentages": sorted(choice["percentages"]),
+        "processes": grid.at_once(choice["processes"], choice["device"]),
+    }
 
 
 # ---------------------------------------------------------------- volumes, and who learns from what
 
 
 def load(choice):
-    """Read all volumes with their labels, and divide them into cubes. Returns `Data`; says what was read.
+    """Read all volumes with their labels; says what was read.
 
-    Raises UserError for volumes without labels, pairs that do not fit (`pairs.check`), different voxel sizes.
+    Returns (list of `datasets.Volume`, {name: slices before its artefact}; volumes without one are left out).
+    Raises UserError like `common.read`, and for an ``artefact_from`` that does not fit.
     """
-    collection = datasets.collect(
-        choice["dataset"], Path(choice["out"]) / "simulated", scale=SCALE, cache=choice["cache"]
-    )
-    without = [pair.name for pair in collection.pairs if pair.labels is None]
-    if without:
-        raise UserError(
-            f"{collection.folder}: {', '.join(without)} has no labels: every volume needs some, to learn "
-            "from or to test with"
-        )
-    read = {
-        pair.name: datasets.load(pair, choice["voxel_size"] or collection.voxel_size)
-        for pair in collection.pairs
-    }
-    if len({size for *_, size in read.values()}) > 1:
-        raise UserError(
-            f"{collection.folder}: the volumes have different voxel sizes: set voxel_size for all, or "
-            "resample them to one"
-        )
-    images, labels = pairs.check(*zip(*[(image, label) for image, label, _ in read.values()]))
-    images, labels = dict(zip(read, images)), dict(zip(read, labels))
-    cubes = splitting.cube_table({name: image.shape for name, image in images.items()}, choice["cube"])
-    clean = artefacts.clean_slices(
-        choice["artefact_from"], images, artefacts.known_artefact(choice["dataset"])
-    )
-    found = Data(images, labels, cubes, clean, next(iter(read.values()))[2])
-    for name, image in images.items():
-        print(
-            f"{name}: {' x '.join(map(str, image.shape))} voxels (Z, Y, X), {_cells(labels[name])} cells, "
-            f"{(cubes.volume == name).sum()} cubes"
-        )
-    return found
+    if choice["dataset"] == "simulated":
+        folder = datasets.simulated(Path(choice["out"]) / "simulated", scale=SCALE)
+        every = common.read({**choice, "dataset": str(folder), "seed": 0})
+    else:
+        every = common.read({**choice, "seed": 0})
+    for volume in every:
+        common.say(volume)
+    images = {volume.name: volume.image for volume in every}
+    known = artefacts.known_artefact(choice["dataset"])
+    return every, artefacts.clean_slices(choice["artefact_from"] or "auto", images, known)
 
 
-def _cells(labels):
-    return len(np.unique(labels[labels > 0]))
+def plan(choice, every, draw=splitting.draw):
+    """Which cubes are for learning, for all seeds, folds and percentages: the table of `splitting.splits`,
+    with a column seed in front.
+
+    ``draw(count, percentage, seed)`` chooses them. Raises UserError for names that do not exist.
+    """
+    cubes = splitting.cube_table({volume.name: volume.image.shape for volume in every}, choice["cube"])
+    word = choice["held_out"]
+    names = {"": None, "auto": None, "all": [volume.name for volume in every]}
+    held_out = names[word] if word in names else parameters.listed("held_out", word)
+    parts = []
+    for seed in choice["seeds"]:
+        part = splitting.splits(cubes, choice["percentages"], seed, held_out, draw)
+        part.insert(0, "seed", seed)
+        parts.append(part)
+    return pandas.concat(parts, ignore_index=True)
 
 
-def jobs(choice, found):
+def jobs(choice, plan):
     """Every run of the grid as a dict: method, fold, volume (held out), training_percent, seed.
 
     In an order that finishes a first complete comparison early, and lets the time left be estimated.
     """
-    folds = splitting.folds(found.images, choice["held_out"])
+    runs = plan[["seed", "fold", "held_out", "percentage"]].drop_duplicates()
     return [
-        {
-            "method": name,
-            "fold": fold.fold,
-            "volume": fold.held_out,
-            "training_percent": percent,
-            "seed": seed,
-        }
-        for seed in choice["seeds"]
-        for fold in folds.itertuples()
-        for percent in choice["percentages"]
+        {"method": name, "fold": fold, "volume": volume, "training_percent": percent, "seed": seed}
+        for seed, fold, volume, percent in runs.itertuples(index=False)
         for name in choice["methods"]
     ]
 
 
-def division(choice, found, seed):
-    """Which cubes are for learning, for all folds and percentages of a seed (see `splitting.splits`): a
-    table."""
-    return splitting.splits(found.cubes, choice["percentages"], seed, choice["held_out"])
-
-
-def training_cubes(found, job, held_out=None):
-    """The cubes a run may learn from: images, labels (lists of (z, y, x)), and their rows of the table of
-    cubes.
+def training_cubes(every, plan, job):
+    """The cubes a run may learn from: images, labels (lists of (z, y, x)), and their rows of the plan.
 
     They depend on the fold, the percentage and the seed only: every method gets the same ones.
     """
-    table = splitting.splits(found.cubes, [job["training_percent"]], job["seed"], held_out)
-    rows = table[(table.fold == job["fold"]) & (table.role == "training")]
+    rows = plan[
+        (plan.seed == job["seed"])
+        & (plan.fold == job["fold"])
+        & (plan.percentage == job["training_percent"])
+        & (plan.role == "training")
+    ]
     assert not (rows.volume == job["volume"]).any()
-    images = [splitting.cut(found.images[row["volume"]], row) for row in rows.to_dict("records")]
-    labels = [splitting.cut(found.labels[row["volume"]], row) for row in rows.to_dict("records")]
+    named = {volume.name: volume for volume in every}
+    images = [splitting.cut(named[row["volume"]].image, row) for row in rows.to_dict("records")]
+    labels = [splitting.cut(named[row["volume"]].labels, row) for row in rows.to_dict("records")]
     return images, labels, rows
 
 
 # ---------------------------------------------------------------- a run
 
 
-def method(name, choice, seed, voxel_size=None):
-    """The method with the settings of the profile; nothing of what it is given is put aside for
+def method(name, choice, seed=0, voxel_size=None):
+    """The method with its settings in this notebook; nothing of what it is given is put aside for
     validation."""
-    kind = methods.kind(name)
-    settings = dict(DEMO.get(name, {}))
-    if choice["profile"] == "paper":
-        settings = dict(PAPER.get(name, getattr(kind, "PAPER", {})))
-    if np.isscalar(settings.get("cube")):
-        settings["cube"] = min(settings["cube"], max(8, choice["cube"] // 8 * 8))
-    known = inspect.signature(kind).parameters
-    offered = {"seed": seed, "device": choice["device"], "share": 0.0, "voxel_size": voxel_size}
-    return kind(**settings, **{key: value for key, value in offered.items() if key in known})
+    own = settings.of(name, choice["profile"], "06")
+    smaller = {}
+    if np.isscalar(own.get("cube")):
+        smaller["cube"] = min(own["cube"], max(8, choice["cube"] // 8 * 8))
+    return common.method(choice, name, "06", smaller, seed=seed, voxel_size=voxel_size, share=0.0)
 
 
 def work(job, context):
     """One run: learn from the cubes, then segment the held-out volume. Returns one row of the table."""
-    choice, found = context["choice"], context["data"]
+    choice, every = context["choice"], context["volumes"]
     methods.TARGETS.update(context["targets"])
-    images, labels, rows = training_cubes(found, job, choice["held_out"])
-    model = method(job["method"], choice, job["seed"], found.voxel_size)
-    if job["method"] in LABEL_FREE:
-        model.fit(images, progress=False)
-    else:
-        model.fit(images, labels, progress=False)
-        if job["method"] not in SELF_TUNING:
-            model.tune(images, labels)
-    image, truth = found.images[job["volume"]], found.labels[job["volume"]]
-    cells = model.segment(image, voxel_size=found.voxel_size)
-    volumes.write(labels_file(choice, job), cells, found.voxel_size, compress=True)
+    images, labels, rows = training_cubes(every, context["plan"], job)
+    test = next(volume for volume in every if volume.name == job["volume"])
+    model = method(job["method"], choice, job["seed"], test.voxel_size)
+    model.fit(images, labels if model.needs_labels or model.self_tuning else None, progress=False)
+    if model.tunes_on_labels and not model.self_tuning:
+        model.tune(images, labels, progress=False)
+    cells = model.segment(test.image, voxel_size=test.voxel_size)
+    volumes.write(labels_file(choice, job), cells, test.voxel_size, compress=True)
     learned = {
         (volume, cell) for volume, label in zip(rows.volume, labels) for cell in np.unique(label[label > 0])
     }
-    at = metrics.match(truth, cells, (0.5,)).iloc[0]
-    clean = slice(found.clean.get(job["volume"]))
+    at = metrics.match(test.labels, cells, (0.5,)).iloc[0]
+    clean = slice(context["clean"].get(job["volume"]))
     # Cut off before it is segmented: methods scale the brightness by what they see, and an artefact is
     # bright.
-    cropped = model.segment(image[clean], voxel_size=found.voxel_size) if clean.stop else cells
+    cropped = model.segment(test.image[clean], voxel_size=test.voxel_size) if clean.stop else cells
     return [
         {
             "cubes": len(rows),
             "cells": len(learned),
-            "dice": metrics.dice(truth, cells),
-            "dice_without_artefact": metrics.dice(truth[clean], cropped),
-            "f1": float(at.f1),
-            "precision": float(at.precision),
-            "recall": float(at.recall),
-            "n_true": int(at.n_true),
-            "n_pred": int(at.n_pred),
-            "probability_threshold": getattr(model, "threshold", None),
+            "dice": metrics.dice(test.labels, cells),
+            "dice_without_artefact": metrics.dice(test.labels[clean], cropped),
+            **{name: float(at[name]) for name in ("f1", "precision", "recall")},
+            **{name: int(at[name]) for name in ("n_true", "n_pred")},
+            "probability_threshold": model.chosen.get("threshold"),
         }
     ]
 
 
-def run(choice, found, start_over=False):
+def labels_file(choice, job):
+    """Where a run leaves the labels of its held-out volume."""
+    name = "_".join(str(job[key]) for key in ("method", "volume", "training_percent", "seed"))
+    return Path(choice["out"]) / "labels" / (re.sub(r"[^\w.-]+", "-", name) + ".tif")
+
+
+def run(choice, every, plan, clean=None, start_over=False):
     """All runs of the grid that are not done yet. Returns the tidy table, one row a run.
 
-    Columns: method, fold, volume (held out), training_percent, seed; cubes and cells learned from; dice (of
-    the whole volume), dice_without_artefact (of the volume cut off before it, as in the paper);
-    f1, precision, recall at IoU 0.5, n_true, n_pred; probability_threshold (chosen on the training cubes);
-    seconds.
+    ``every`` is a list of `datasets.Volume`; ``plan`` and ``clean`` are of `plan` and `load`. Columns:
+    method, fold, volume (held out), training_percent, seed; cubes and cells learned from; dice (of the whole
+    volume), dice_without_artefact (of the volume cut off before it, as in the paper); f1, precision, recall
+    at IoU 0.5, n_true, n_pred; probability_threshold (chosen on the training cubes); seconds. Raises
+    UserError when no run gives a result.
     """
-    folder = files.writable_folder(Path(choice["out"]) / "runs")
+    folder, clean = files.writable_folder(Path(choice["out"]) / "runs"), clean or {}
     for file in folder.glob("*.json") if start_over else []:
         file.unlink()
-    settings = {key: choice[key] for key in ("profile", "cube", "held_out")} | {
-        "data": pairs.fingerprint(*found.images.values(), *found.labels.values()),
-        "clean": found.clean,
-        "voxel_size": found.voxel_size,
+    same = {key: choice[key] for key in ("profile", "cube")} | {
+        "data": pairs.fingerprint(*(side for volume in every for side in (volume.image, volume.labels))),
+        "clean": clean,
+        "voxel_size": every[0].voxel_size,
         "version": __version__,
-        "options": PAPER if choice["profile"] == "paper" else DEMO,
     }
+
+    def depends(job):  # on its own cubes and its method's settings: other runs are kept when these change
+        rows = training_cubes(every, plan, job)[2]
+        cubes = {name: part.tolist() for name, part in rows.groupby("volume").cube}
+        return {**same, "cubes": cubes, "options": settings.of(job["method"], choice["profile"], "06")}
+
     targets = {name: target for name, target in methods.TARGETS.items() if isinstance(target, str)}
-    context = {"choice": choice, "data": found, "targets": targets}
-    table = grid.run(
-        jobs(choice, found), work, context, folder, settings, choice["processes"], desc="Label efficiency"
-    )
+    context = {"choice": choice, "volumes": every, "plan": plan, "clean": clean, "targets": targets}
+    every_job = jobs(choice, plan)
+    table = grid.run(every_job, work, context, folder, depends, choice["processes"], desc="Label efficiency")
     if table.empty:
         raise UserError("no run of the grid gave a result: the lines above say why")
     return table
+
+
+# ---------------------------------------------------------------- what came out
+
+
+def summary(table, value="dice"):
+    """Mean, SD and number of values for each method and percentage."""
+    found = table.groupby(["method", "training_percent"], sort=False)[value].agg(["mean", "std", "count"])
+    return found.round(3)
+
+
+def effort(table):
+    """Cubes and cells there were to learn from, and seconds a run took, for each percentage: means. A
+    table."""
+    amounts = table.groupby("training_percent")[["cubes", "cells"]].mean().round(0).astype(int)
+    seconds = table.pivot_table(index="training_percent", columns="method", values="seconds", sort=False)
+    return amounts.join(seconds.add_prefix("seconds, ").round(1))
+
+
+def headline(table):
+    """The outcome in one line."""
+    means = table.groupby(["method", "training_percent"], sort=False).dice.mean().unstack()
+    low, high = means.columns.min(), means.columns.max()
+    return "; ".join(
+        f"{name}: Dice {row[low]:.2f} with {low} % of the cubes, {row[high]:.2f} with {high} %"
+        for name, row in means.iterrows()
+    )
+
+
+def label_free(choice):
+    """The methods that no labels are shown to, neither to train nor to tune."""
+    return [name for name in choice["methods"] if not methods.method_class(name).tunes_on_labels]
+
+
+def segmentations(choice, names, volume, seed):
+    """{words: labels} of the smallest and largest percentage of some methods, for a picture. Raises
+    UserError."""
+    shown = {}
+    for name in names:
+        for percent in sorted({choice["percentages"][0], choice["percentages"][-1]}):
+            path = labels_file(
+                choice, {"method": name, "volume": volume, "training_percent": percent, "seed": seed}
+            )
+            if not path.is_file():
+                raise UserError(f"{path} is missing: run the grid again with start_over ticked")
+            shown[f"{name}, {percent} %"] = volumes.read_labels(path)[0]
+    return shown

@@ -65,7 +65,7 @@ class Predictor:
         device = next(self.model.parameters()).device
         options = {
             "device": device.type if device.index is None else str(device),
-            "bytes_per_voxel": self._memory(),
+            "bytes_per_voxel": self.bytes_per_voxel,
             "multiple": 32 if self.architecture == "swinunetr" else 8,
             **options,
         }
@@ -79,8 +79,9 @@ class Predictor:
         known = self.foreground is not None
         return classes[self.foreground if known else inference.brightest([(classes, volume)])]
 
-    def _memory(self):
-        """Bytes a voxel takes in one pass, from the width of the first level."""
+    @property
+    def bytes_per_voxel(self):
+        """Bytes of memory that a voxel takes in one pass, from the width of the first level."""
         width = next(p.shape[0] for p in self.model.parameters() if p.ndim == 5)
         return {"wnet3d": 32, "segresnet": 64, "swinunetr": 128}[self.architecture] * width
 

@@ -108,7 +108,7 @@ def _own(ax, part, value, percents, marker):
     ax.set_xlim(-0.6, len(percents) - 0.4)
 
 
-def price(table, value="f1", label_free=("wnet3d",)):
+def price(table, value="f1", label_free=()):
     """What labelled cells buy: mean and range of all runs against the cells there were to learn from.
 
     A method that needs no labels (``label_free``) is a line across.

@@ -108,9 +108,9 @@ def along_z(volume, before, after):
                 linewidth=2,
                 label=name,
             )
-        if volume.truth is not None:
+        if volume.labels is not None:
             axes[1].plot(
-                [len(np.unique(plane[plane > 0])) for plane in volume.truth],
+                [len(np.unique(plane[plane > 0])) for plane in volume.labels],
                 ":",
                 color="black",
                 label="truth",
@@ -151,8 +151,8 @@ def gallery(many, found):
                 ax, volume.image[z], f"{volume.name}\n{labels.max()} cells found", volume.voxel_size
             )
             ax.set_ylabel(f"y ({unit})")
-            if volume.truth is not None:
-                _outlines(ax, volume.truth[z], extent, basic.GREEN)
+            if volume.labels is not None:
+                _outlines(ax, volume.labels[z], extent, basic.GREEN)
             _outlines(ax, labels[z], extent, basic.ORANGE)
     return figure
 

@@ -10,7 +10,10 @@ from cellseg_nb.plots.basic import BLUE, ORANGE, STYLE
 
 
 def heatmap(posthoc, title="Which pairs differ? p-values (Conover-Iman, Holm)"):
-    """A square table of p-values: darker is smaller, p in each cell, bold and starred under 0.05."""
+    """A square table of p-values: darker is smaller, p in each cell, bold and starred under 0.05.
+
+    The `sign_plot` of scikit-posthocs has the steps in colours, and no numbers.
+    """
     p, names = posthoc.to_numpy(), [str(name) for name in posthoc.index]
     shade = np.digitize(-p, [-0.05, -0.01, -0.001], right=True) / 3  # 0 for p >= 0.05, 1 for p < 0.001
     with plt.rc_context(STYLE):

@@ -64,6 +64,24 @@ def cubes(table):
     return figure
 
 
+def batch(image, cells, most=6):
+    """The middle slices of the cubes of a batch with the outlines of their cells: tensors (B, 1, Z, Y, X) and
+    (B, C, Z, Y, X), of which the first channel is drawn; at most ``most`` cubes."""
+    count = min(most, len(image))
+    low, high = np.percentile(image[:count], (1, 99.8))
+    with plt.rc_context(basic.STYLE):
+        figure, axes = plt.subplots(1, count, figsize=(2.6 * count, 3.0), squeeze=False)
+        for number, ax in enumerate(axes[0]):
+            z = image.shape[2] // 2
+            ax.imshow(image[number, 0, z], cmap="gray", vmin=low, vmax=high)
+            if cells[number, 0, z].any():
+                ax.contour(cells[number, 0, z], [0.5], colors=[basic.ORANGE], linewidths=1.2)
+            share = 100 * float(cells[number, 0].mean())
+            ax.set(title=f"cube {number + 1}: {share:.1f} %", xticks=[], yticks=[])
+        axes[0, 0].set(xlabel="x", ylabel="y")
+    return figure
+
+
 def curves(history, title=None):
     """Loss and Dice over the epochs, for training and validation; the best epoch marked."""
     epochs = [row["epoch"] for row in history]

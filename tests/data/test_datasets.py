@@ -20,6 +20,7 @@ import tifffile
 from hypothesis import given, settings, strategies as st
 from servers import Server
 
+from cellseg_nb import parameters, runs
 from cellseg_nb.data import datasets, download, pairing, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.lessons import common, data
@@ -555,18 +556,26 @@ def test_figures_of_images_alone_and_of_all(tmp_path):
     assert pd.read_csv(out / "splits.csv").equals(split)
 
 
+DEFAULTS = runs.parameters(runs.find("01_data"))
+
+
+def chosen(**changes):
+    return common.resolved(parameters.check(data.PARAMETERS, {**DEFAULTS, **changes}))
+
+
 def test_the_notebooks_choices(tmp_path):
     out = str(tmp_path / "out")
-    choice = data.check(out=out, held_out=" c3, c5 ", percentages="10, 12.5", voxel_size="5,1,1")
+    choice = chosen(out=out, held_out=" c3, c5 ", percentages="10, 12.5", voxel_size="5,1,1")
     assert choice["dataset"] == "simulated" and choice["held_out"] == ["c3", "c5"]
     assert choice["percentages"] == [10, 12.5] and choice["voxel_size"] == (5, 1, 1)
-    assert data.check(out=out, profile="paper")["dataset"] == "cellseg3d"
+    assert chosen(profile="paper")["dataset"] == "cellseg3d" and chosen()["held_out"] is None
+    assert not (tmp_path / "out").exists()  # nothing is made before something is written
     for wrong in ({"profile": "big"}, {"percentages": "ten"}, {"cube": 2}, {"voxel_size": "5"}, {"seed": -1}):
-        refused(lambda: data.check(out=out, **wrong), *wrong)
+        refused(lambda: chosen(**wrong), *wrong)
 
 
-def test_a_single_volume_has_no_folds(tmp_path, capsys):
-    choice = data.check(out=str(tmp_path))
+def test_a_single_volume_has_no_folds(capsys):
+    choice = chosen()
     plan = data.divide(choice, splitting.cube_table({"a": (80, 80, 80)}))
     assert [len(table) for table in plan] == [0, 0, 0] and "one volume only" in capsys.readouterr().out
     data_figures.splits(plan.splits)

@@ -60,3 +60,27 @@ def test_several_processes_give_the_same_table(tmp_path):
     columns = ["method", "fold", "seed", "threshold", "f1"]
     pandas.testing.assert_frame_equal(one[columns], two[columns])
     assert set(one.process) == {os.getpid()} and os.getpid() not in set(two.process)
+
+
+def test_settings_of_each_job(tmp_path):
+    """One method's settings change: only its runs are made anew."""
+    context = {"log": tmp_path / "log", "add": 1}
+    grid.run(JOBS, work, context, tmp_path / "runs", lambda job: {"size": 3})
+    changed = {"a": 3, "b": 4}
+    grid.run(JOBS, work, context, tmp_path / "runs", lambda job: {"size": changed[job["method"]]})
+    assert done(context)[4:] == ["bc3", "bc5"]
+
+
+def test_what_was_kept_is_read_for_the_same_settings_only(tmp_path):
+    file = tmp_path / "lesson.json"
+    assert grid.kept(file, {}) is None
+    grid.keep(file, {"sides": (1, 2), "out": tmp_path}, history=[1])
+    assert grid.kept(file, {"sides": (1, 2), "out": tmp_path})["history"] == [1]
+    assert grid.kept(file, {"sides": (1, 3), "out": tmp_path}) is None
+    file.write_text("[]")
+    assert grid.kept(file, {}) is None
+
+
+def test_how_many_at_once(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 32)
+    assert grid.at_once(0, "cpu") == 8 and grid.at_once(3, "cpu") == 3

@@ -8,14 +8,15 @@ import numpy as np
 import pandas
 import pytest
 
-from cellseg_nb import methods
+from cellseg_nb import methods, parameters
 from cellseg_nb.cells import instances
-from cellseg_nb.data import simulate
+from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics, tables
 from cellseg_nb.io import volumes
 from cellseg_nb.learning import pairs
-from cellseg_nb.lessons import comparison, comparison_results, comparison_runs
+from cellseg_nb.lessons import common, comparison
+from cellseg_nb.methods import settings as known_settings
 from cellseg_nb.methods.otsu import OtsuMethod
 from cellseg_nb.plots import comparison as figures, comparison_volumes
 
@@ -88,7 +89,7 @@ class Spy:
 @pytest.fixture(scope="module")
 def data():
     made = [simulate.volume((16, 24, 24), 6, seed=n) for n in range(3)]
-    return comparison.Data(["a", "b", "c"], [m[0] for m in made], [m[1] for m in made], (2.0, 1.0, 1.0))
+    return [datasets.Volume(name, *pair, (2.0, 1.0, 1.0)) for name, pair in zip("abc", made)]
 
 
 @pytest.fixture
@@ -100,34 +101,29 @@ def spy(monkeypatch):
 
 
 def choice(tmp_path, names="spy", **changes):
-    given = {
-        **dict(
-            dataset="simulated",
-            method_names=names,
-            folds="auto",
-            seeds="0",
-            voxel_size="auto",
-            profile="demo",
-            epochs=0,
-            processes=1,
-            device="cpu",
-            out=tmp_path / "out",
-        ),
-        **changes,
-    }
-    return comparison.check(**given)
+    given = dict(
+        dataset="simulated",
+        methods=names,
+        held_out="auto",
+        seeds="0",
+        voxel_size="auto",
+        profile="demo",
+        epochs=0,
+        processes=1,
+        device="cpu",
+        cache="",
+        out=str(tmp_path / "out"),
+    )
+    return comparison.resolved(parameters.check(comparison.PARAMETERS, given | changes))
 
 
 def prints(data, *names):
-    return [
-        pairs.fingerprint(side[data.names.index(name)])
-        for side in (data.images, data.labels)
-        for name in names
-    ]
+    named = {volume.name: volume for volume in data}
+    return [pairs.fingerprint(side) for name in names for side in named[name][1:3]]
 
 
 def test_the_held_out_volume_is_never_given_to_fit_or_tune(spy, data, tmp_path):
-    before = prints(data, *data.names)
+    before = prints(data, "a", "b", "c")
     comparison.run(choice(tmp_path), data, ["a", "c"])
     assert [name for name, _ in spy.calls] == ["fit", "segment", "tune", "segment"] * 2
     for calls, held_out, others in ((spy.calls[:4], "a", "bc"), (spy.calls[4:], "c", "ab")):
@@ -136,25 +132,25 @@ def test_the_held_out_volume_is_never_given_to_fit_or_tune(spy, data, tmp_path):
         assert label not in given["fit"] | given["tune"] and image not in given["fit"] | given["tune"]
         assert given["fit"] == set(prints(data, *others))
         assert all(found == [image] for name, found in calls if name == "segment")
-    assert prints(data, *data.names) == before  # the spy has blackened what it was given: only copies
+    assert prints(data, "a", "b", "c") == before  # the spy has blackened what it was given: only copies
 
 
 def test_every_method_is_given_the_same_and_the_untaught_no_labels(spy, data, tmp_path, monkeypatch):
     class Untaught(Spy):
+        needs_labels = False
+
         def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
             assert labels is None
             self.note("fit", images)
 
-    methods.register("otsu", Untaught)
-    comparison.run(choice(tmp_path, "spy, otsu"), data, ["b"])
+    methods.register("untaught", Untaught)
+    comparison.run(choice(tmp_path, "spy, untaught"), data, ["b"])
     fits = [found for name, found in spy.calls if name == "fit"]
-    assert fits[0][:2] == fits[1] == prints(data, "a", "c")[:2]
+    assert fits[0][:2] == fits[1] == prints(data, "a", "c")[::2]
 
 
 def test_changing_the_held_out_volume_changes_no_choice(data, tmp_path):
-    other = data._replace(
-        images=[*data.images[:2], data.images[2][::-1]], labels=[*data.labels[:2], data.labels[0]]
-    )
+    other = [*data[:2], data[2]._replace(image=data[2].image[::-1], labels=data[0].labels)]
     found = []
     for number, volumes_ in enumerate((data, other)):
         settings = choice(tmp_path / str(number), "otsu")
@@ -178,9 +174,9 @@ def test_the_table_is_tidy_and_right(data, tmp_path):
     assert not table.duplicated(["method", "fold", "seed", "variant", "matching", "threshold"]).any()
     assert not table.drop(columns="chosen").isna().any().any()
     job = {"method": "otsu", "fold": "c", "seed": 1}
-    labels, size = volumes.read_labels(comparison_runs.labels_file(settings["out"], job))
+    labels, size = volumes.read_labels(comparison.labels_file(settings["out"], job))
     assert size == (2, 1, 1)
-    truth = data.labels[2]
+    truth = data[2].labels
     for matching in ("3d", "slicewise"):
         row = table[
             (table.fold == "c")
@@ -202,7 +198,7 @@ def test_notebook_08_reads_the_table(data, tmp_path):
 
     settings = choice(tmp_path, "otsu")
     table = comparison.run(settings, data, ["a", "b", "c"])
-    comparison_results.save(settings, data, table, 0)
+    common.save(settings["out"], settings, {"comparison": table}, headline=comparison.headline(table))
     own = tables.read(tmp_path / "out" / "comparison.csv")
     assert tables.pick(own, "auto", ("dice", "f1"), "value") == "dice"
     assert tables.pick(own, "auto", ("method", "model"), "group") == "method"
@@ -223,9 +219,11 @@ def test_a_finished_run_is_not_run_again(spy, data, tmp_path, monkeypatch):
     assert [name for name, _ in spy.calls].count("fit") == 4 and set(second.method) == {"spy", "otsu"}
     assert list(second.method.unique()) == ["spy", "otsu"]
     comparison.run(settings, data, ["a"], {"spy": {"level": 0.6}})  # other settings, or other data: a new run
-    comparison.run(settings, data._replace(images=[image + 1 for image in data.images]), ["a"])
+    comparison.run(settings, [volume._replace(image=volume.image + 1) for volume in data], ["a"])
     assert [name for name, _ in spy.calls].count("fit") == 6
-    monkeypatch.setattr(comparison, "DEMO", {"spy": {"level": 0.4}})  # so has a profile that has changed
+    monkeypatch.setitem(
+        known_settings.DEMO_OF["05"], "spy", {"level": 0.4}
+    )  # so has a profile that has changed
     comparison.run(settings, data, ["a"])
     assert [name for name, _ in spy.calls].count("fit") == 7
     assert not list((tmp_path / "out" / "training").iterdir())
@@ -244,7 +242,7 @@ def test_a_failure_leaves_the_other_methods(spy, data, tmp_path, capsys):
 def test_nothing_found_is_a_result(spy, data, tmp_path):
     table = comparison.run(
         choice(tmp_path),
-        data._replace(labels=[label * 0 + (n != 1) for n, label in enumerate(data.labels)]),
+        [volume._replace(labels=volume.labels * 0 + (volume.name != "b")) for volume in data],
         ["b"],
     )
     assert (table.n_true[table.matching == "3d"] == 0).all() and (table.f1 == 0).all()
@@ -253,7 +251,7 @@ def test_nothing_found_is_a_result(spy, data, tmp_path):
 
 
 def test_missing_libraries_are_named_and_the_others_run(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(comparison, "LIBRARIES", {"cellpose": ("no_such_library",)})
+    monkeypatch.setattr(methods.method_class("cellpose"), "library", ("no_such_library",))
     assert choice(tmp_path, "otsu, cellpose")["methods"] == ["otsu"]
     said = capsys.readouterr().out.strip()
     assert (
@@ -279,12 +277,12 @@ def test_importing_the_comparison_imports_no_rival():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(method_names="otus"), "there is no method 'otus': choose among otsu"),
-        (dict(method_names=" , "), "methods is empty"),
-        (dict(seeds="one"), "seeds must be a whole number, not 'one'"),
+        (dict(methods="otus"), "there is no method 'otus': choose one of otsu"),
+        (dict(methods=" , "), "methods is empty"),
+        (dict(seeds="one"), "seeds must be numbers with commas"),
         (dict(seeds="-1"), "seeds must be between"),
         (dict(profile="quick"), "profile must be one of"),
-        (dict(processes=0), "processes must be between"),
+        (dict(processes=-1), "processes must be between"),
         (dict(voxel_size="5,1"), "voxel_size must be three"),
         (dict(epochs=1.5), "epochs must be a whole number"),
         (dict(device="gpu9"), "device 'gpu9' is not available"),
@@ -292,19 +290,16 @@ def test_importing_the_comparison_imports_no_rival():
 )
 def test_bad_parameters(tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
-        choice(tmp_path, **{"method_names": "otsu", **changes})
+        choice(tmp_path, **{"names": "otsu", **changes})
 
 
-def test_settings_of_a_profile_and_ones_own():
-    demo, paper = ({"profile": profile, "epochs": epochs} for profile, epochs in (("demo", 3), ("paper", 0)))
-    assert comparison.options(demo, "otsu") == {} and comparison.options(demo, "segresnet")["epochs"] == 3
-    assert comparison.options(demo, "segresnet", {"epochs": 4})["epochs"] == 4
-    assert (
-        comparison.options(paper, "stardist")["rays"] == 96
-        and comparison.options(paper, "wnet3d")["cube"] == 64
-    )
-    for name in ("otsu", "wnet3d", "segresnet", "cellpose", "stardist"):
-        assert methods.get(name, **comparison.options(demo, name))
+def test_settings_of_a_profile_and_ones_own(tmp_path):
+    demo, paper = choice(tmp_path, "otsu", epochs=3), choice(tmp_path, "otsu", profile="paper")
+    assert comparison.method(demo, "segresnet").options["epochs"] == 3
+    assert comparison.method(demo, "segresnet", options={"epochs": 4}).options["epochs"] == 4
+    assert comparison.method(paper, "wnet3d").options["learning_rate"] == 2e-5
+    with pytest.raises(UserError, match="has no option 'epoch'"):
+        comparison.method(demo, "segresnet", options={"epoch": 4})
 
 
 def test_folds():
@@ -321,28 +316,30 @@ def test_folds():
 
 def test_one_volume_of_your_own_is_divided_and_bad_pairs_are_told(tmp_path, data, capsys):
     folder = tmp_path / "mine"
-    volumes.write(folder / "a_image.tif", data.images[0], (2, 1, 1))
-    volumes.write(folder / "a_labels.tif", data.labels[0])
+    volumes.write(folder / "a_image.tif", data[0].image, (2, 1, 1))
+    volumes.write(folder / "a_labels.tif", data[0].labels)
     settings = choice(tmp_path, "otsu", dataset=str(folder))
     found, held_out = comparison.load(settings)
-    assert found.names == ["a, first two thirds", "a, last third"] and held_out == ["a, last third"]
-    assert found.voxel_size == (2, 1, 1) and found.images[1].shape == (16, 8, 24)
+    assert [volume.name for volume in found] == ["a, first two thirds", "a, last third"]
+    assert held_out == ["a, last third"]
+    assert found[0].voxel_size == (2, 1, 1) and found[1].image.shape == (16, 8, 24)
     assert "held out once" in capsys.readouterr().out
     table = comparison.run(settings, found, held_out)
     assert comparison.found(settings, "a, last third")["otsu"].shape == (16, 8, 24) and len(table) == 36
-    volumes.write(folder / "a_labels.tif", data.labels[0] * 0)
+    volumes.write(folder / "a_labels.tif", data[0].labels * 0)
     with pytest.raises(UserError, match="only background"):
         comparison.load(settings)
 
 
 def test_published_values_stand_beside_the_papers_data_only(tmp_path, data):
-    table = comparison.run(choice(tmp_path, "otsu"), data._replace(names=["c1", "c3", "c5"]), ["c5"])
-    theirs = comparison_results.published({"dataset": "cellseg3d"}, table)
+    paper = [volume._replace(name=name) for volume, name in zip(data, ("c1", "c3", "c5"))]
+    table = comparison.run(choice(tmp_path, "otsu"), paper, ["c5"])
+    theirs = comparison.published({"dataset": "cellseg3d"}, table)
     assert len(theirs) == 24 and theirs.dice.notna().sum() == 1
     row = theirs[theirs.dice.notna()].iloc[0]
     assert row.fold == "c5" and row.published == pytest.approx(0.665591153771321)
     assert row.dice == pytest.approx(table[table.variant == "default"].dice.iloc[0])
-    assert comparison_results.published({"dataset": "simulated"}, table).dice.isna().all()
+    assert comparison.published({"dataset": "simulated"}, table).dice.isna().all()
     assert "published" in [text.get_text() for text in figures.dice(table, theirs).legends[0].get_texts()]
 
 
@@ -355,5 +352,5 @@ def test_figures(spy, data, tmp_path):
     assert len(figures.dice(table).axes) == 2
     assert figures.counts(table).axes and figures.times(table).axes
     found = comparison.found({"methods": ["otsu", "spy"], "seeds": [0], "out": tmp_path / "out"}, "b")
-    figure = comparison_volumes.slices(data.images[1], data.labels[1], found, voxel_size=data.voxel_size)
+    figure = comparison_volumes.slices(data[1].image, data[1].labels, found, voxel_size=(2, 1, 1))
     assert figure.axes[0].get_title().startswith("otsu:") and figure.axes[0].get_ylabel() == "y (µm)"

@@ -5,29 +5,44 @@ import json
 
 import numpy as np
 import pytest
+from executing import defined
 
-from cellseg_nb import methods
+from cellseg_nb import methods, parameters
 from cellseg_nb.data import published, simulate, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import volumes
-from cellseg_nb.lessons import label_efficiency, label_efficiency_results
-from cellseg_nb.methods import otsu
+from cellseg_nb.lessons import label_efficiency
+from cellseg_nb.methods import otsu, settings
 from cellseg_nb.plots import efficiency
 
-GRID = dict(method_names="otsu", percentages="10,60", held_out="v1,v2", cube=16, processes=1)
+GIVEN = dict(
+    dataset="auto",
+    methods="otsu",
+    held_out="v1,v2",
+    percentages="10,60",
+    seeds="auto",
+    cube=16,
+    voxel_size="auto",
+    artefact_from="auto",
+    profile="demo",
+    processes=1,
+    device="auto",
+    cache="",
+    start_over=False,
+)
 
 
 class Spy(otsu.OtsuMethod):
     """Otsu that notes what it is given."""
 
-    seen = []
+    seen, self_tuning, needs_labels = [], False, True
 
-    def fit(self, images, labels=None, folder=None, callbacks=(), progress=True):
+    def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         self.seen.append(("fit", [np.array(i) for i in images], labels))
         return []
 
-    def tune(self, images, labels):
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
         self.seen.append(("tune", [np.array(i) for i in images], labels))
 
     def segment(self, volume, probability=None, voxel_size=None):
@@ -53,62 +68,97 @@ def spy(monkeypatch):
     return Spy.seen
 
 
+def chosen(out, **given):
+    given = {**GIVEN, "out": str(out), **given}
+    return label_efficiency.resolved(parameters.check(label_efficiency.PARAMETERS, given))
+
+
 def prepared(folder, out, **given):
-    choice = label_efficiency.check(**{"dataset": str(folder), "out": str(out), **GRID, **given})
-    return choice, label_efficiency.load(choice)
+    """The choices, and what `label_efficiency.run` needs besides: volumes, plan, artefacts."""
+    choice = chosen(out, dataset=str(folder), **given)
+    every, clean = label_efficiency.load(choice)
+    return choice, (every, label_efficiency.plan(choice, every), clean)
+
+
+def named(data):
+    return {volume.name: volume for volume in data[0]}
+
+
+def cubes(data, job):
+    return label_efficiency.training_cubes(*data[:2], job)
 
 
 def test_percentages_are_nested_and_the_held_out_volume_gives_no_cube(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, percentages="10,20,60,80", seeds="0,1,2")
-    cubes = {}
-    for job in label_efficiency.jobs(choice, data):
-        images, labels, rows = label_efficiency.training_cubes(data, job, choice["held_out"])
+    used = {}
+    for job in label_efficiency.jobs(choice, data[1]):
+        images, labels, rows = cubes(data, job)
         assert len(images) == len(labels) == len(rows) > 0 and job["volume"] not in set(rows.volume)
         for image, label, row in zip(images, labels, rows.to_dict("records")):
             assert image.shape == label.shape == (16, 16, 16)
-            assert np.array_equal(image, splitting.cut(data.images[row["volume"]], row))
-        cubes.setdefault((job["fold"], job["seed"]), []).append(set(zip(rows.volume, rows.cube)))
-    for some in cubes.values():
+            assert np.array_equal(image, splitting.cut(named(data)[row["volume"]].image, row))
+        used.setdefault((job["fold"], job["seed"]), []).append(set(zip(rows.volume, rows.cube)))
+    for some in used.values():
         assert all(few < more for few, more in zip(some, some[1:]))
-    assert cubes[1, 0] != cubes[1, 1]  # another seed, other cubes
+    assert used[1, 0] != used[1, 1]  # another seed, other cubes
 
 
-def test_the_plan_shown_is_the_one_that_is_run(folder, tmp_path):
+def test_the_plan_is_that_of_splits(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, seeds="3")
-    plan = label_efficiency.division(choice, data, 3)
-    for job in label_efficiency.jobs(choice, data):
+    every = splitting.cube_table({name: volume.image.shape for name, volume in named(data).items()}, 16)
+    plan = splitting.splits(every, [10, 60], 3, ["v1", "v2"])
+    for job in label_efficiency.jobs(choice, data[1]):
         rows = plan[(plan.fold == job["fold"]) & (plan.percentage == job["training_percent"])]
         rows = rows[rows.role == "training"]
-        used = label_efficiency.training_cubes(data, job, choice["held_out"])[2]
+        used = cubes(data, job)[2]
         assert set(zip(rows.volume, rows.cube)) == set(zip(used.volume, used.cube))
 
 
+def test_the_notebook_draws_cubes_as_the_package_does():
+    draw = defined("06_label_efficiency", "draw", np=np)
+    for count in (1, 2, 7, 64):
+        for percentage in (1, 10, 60, 100):
+            for seed in ([0, 1], [3, 2]):
+                assert np.array_equal(draw(count, percentage, seed), splitting.draw(count, percentage, seed))
+
+
+def test_another_way_to_draw_cubes_is_learned_from(folder, tmp_path, spy):
+    choice, data = prepared(folder, tmp_path, methods="spy", held_out="v1", percentages="50")
+    label_efficiency.run(choice, *data)
+    spy.clear()
+    plan = label_efficiency.plan(choice, data[0], lambda count, percentage, seed: np.array([count - 1]))
+    label_efficiency.run(choice, data[0], plan)
+    assert [len(images) for kind, images, _ in spy if kind == "fit"] == [1]
+    assert np.array_equal(spy[0][1][0], named(data)["v3"].image[-16:, -16:, -16:])
+
+
 def test_only_training_cubes_are_learned_from_and_tuned_on(folder, tmp_path, spy):
-    choice, data = prepared(folder, tmp_path, method_names="spy")
-    before = {name: image.copy() for name, image in data.images.items()}
-    table = label_efficiency.run(choice, data)
+    choice, data = prepared(folder, tmp_path, methods="spy")
+    before = {name: volume.image.copy() for name, volume in named(data).items()}
+    table = label_efficiency.run(choice, *data)
     assert [kind for kind, *_ in spy] == ["fit", "tune", "segment"] * 4
-    for number, job in enumerate(label_efficiency.jobs(choice, data)):
+    for number, job in enumerate(label_efficiency.jobs(choice, data[1])):
         fit, tune, segment = spy[3 * number : 3 * number + 3]
-        images, labels, _ = label_efficiency.training_cubes(data, job, choice["held_out"])
+        images, labels, _ = cubes(data, job)
         for _, seen, seen_labels in (fit, tune):
             assert all(np.array_equal(a, b) for a, b in zip(seen, images, strict=True))
             assert all(np.array_equal(a, b) for a, b in zip(seen_labels, labels, strict=True))
         assert np.array_equal(segment[1], before[job["volume"]])  # whole, and the same for every percentage
-    assert all(np.array_equal(data.images[name], image) for name, image in before.items())
+    assert all(np.array_equal(named(data)[name].image, image) for name, image in before.items())
     assert table.groupby("volume").n_true.nunique().eq(1).all()
 
 
 def test_wnet3d_is_given_no_labels(folder, tmp_path, spy, monkeypatch):
-    monkeypatch.setattr(label_efficiency, "LABEL_FREE", ("spy",))
-    choice, data = prepared(folder, tmp_path, method_names="spy")
-    label_efficiency.run(choice, data)
+    monkeypatch.setattr(Spy, "tunes_on_labels", False)
+    monkeypatch.setattr(Spy, "needs_labels", False)
+    choice, data = prepared(folder, tmp_path, methods="spy")
+    label_efficiency.run(choice, *data)
     assert [kind for kind, *_ in spy] == ["fit", "segment"] * 4 and all(labels is None for *_, labels in spy)
 
 
 def test_the_table_says_what_the_files_say(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, artefact_from="v1:18")
-    table = label_efficiency.run(choice, data)
+    table = label_efficiency.run(choice, *data)
     assert list(table.columns) == [
         "method",
         "fold",
@@ -128,15 +178,15 @@ def test_the_table_says_what_the_files_say(folder, tmp_path):
         "seconds",
     ]
     for row in table.to_dict("records"):
-        found, size = volumes.read_labels(label_efficiency_results.labels_file(choice, row))
-        truth = data.labels[row["volume"]]
+        found, size = volumes.read_labels(label_efficiency.labels_file(choice, row))
+        truth = named(data)[row["volume"]].labels
         assert size == (1, 1, 1) and row["dice"] == metrics.dice(truth, found)
         assert row["f1"] == metrics.match(truth, found, (0.5,)).f1[0]
         if row["volume"] == "v1":  # cut off before the artefact, then segmented
             model = methods.get("otsu")
-            model.fit(*label_efficiency.training_cubes(data, row, choice["held_out"])[:2])
+            model.fit(*cubes(data, row)[:2])
             assert row["dice_without_artefact"] == metrics.dice(
-                truth[:18], model.segment(data.images["v1"][:18])
+                truth[:18], model.segment(named(data)["v1"].image[:18])
             )
         else:
             assert row["dice_without_artefact"] == row["dice"]
@@ -146,61 +196,58 @@ def test_the_table_says_what_the_files_say(folder, tmp_path):
 
 
 def test_finished_runs_are_kept_and_new_ones_added(folder, tmp_path, spy):
-    choice, data = prepared(folder, tmp_path, method_names="spy")
-    first = label_efficiency.run(choice, data)
+    choice, data = prepared(folder, tmp_path, methods="spy")
+    first = label_efficiency.run(choice, *data)
     spy.clear()
-    assert label_efficiency.run(choice, data).equals(first) and not spy
-    more, _ = prepared(folder, tmp_path, method_names="spy", seeds="0,1")
-    second = label_efficiency.run(more, data)
+    assert label_efficiency.run(choice, *data).equals(first) and not spy
+    more, data_too = prepared(folder, tmp_path, methods="spy", seeds="0,1")
+    second = label_efficiency.run(more, *data_too)
     assert (
         len(second) == 8 and len(spy) == 12 and second[second.seed == 0].reset_index(drop=True).equals(first)
     )
     spy.clear()
-    label_efficiency.run(choice, data, start_over=True)
+    label_efficiency.run(choice, *data, start_over=True)
     assert len(spy) == 12
 
 
 def test_another_volume_makes_other_runs(folder, tmp_path, spy):
-    choice, data = prepared(folder, tmp_path, method_names="spy")
-    label_efficiency.run(choice, data)
+    choice, data = prepared(folder, tmp_path, methods="spy")
+    label_efficiency.run(choice, *data)
     spy.clear()
-    data.images["v3"][0, 0, 0] += 1
-    label_efficiency.run(choice, data)
+    named(data)["v3"].image[0, 0, 0] += 1
+    label_efficiency.run(choice, *data)
     assert len(spy) == 12
 
 
 def test_segmentations_for_the_picture(folder, tmp_path):
     choice, data = prepared(folder, tmp_path)
-    label_efficiency.run(choice, data)
-    found = label_efficiency_results.segmentations(choice, data, ["otsu"], "v1", 0)
+    label_efficiency.run(choice, *data)
+    found = label_efficiency.segmentations(choice, ["otsu"], "v1", 0)
     assert list(found) == ["otsu, 10 %", "otsu, 60 %"]
     next((tmp_path / "labels").glob("otsu_v1_60_0*")).unlink()
     with pytest.raises(UserError, match="start_over"):
-        label_efficiency_results.segmentations(choice, data, ["otsu"], "v1", 0)
+        label_efficiency.segmentations(choice, ["otsu"], "v1", 0)
 
 
-@pytest.mark.parametrize(
-    "names, learners", [(["otsu", "wnet3d", "segresnet"], ["otsu", "segresnet"]), (["wnet3d"], ["wnet3d"])]
-)
-def test_whom_labels_help(names, learners):
-    assert label_efficiency_results.learners({"methods": names}) == learners
+def test_whom_labels_are_not_shown_to():
+    assert label_efficiency.label_free({"methods": ["otsu", "wnet3d", "segresnet"]}) == ["wnet3d"]
 
 
 @pytest.mark.slow
 def test_one_small_cube_is_enough_for_networks(folder, tmp_path, monkeypatch):
     """10 % of a few cubes is one cube: smaller than what the networks usually learn from."""
-    monkeypatch.setattr(
-        label_efficiency,
-        "DEMO",
+    monkeypatch.setitem(
+        settings.DEMO_OF,
+        "06",
         {
             "wnet3d": dict(channels=(4, 4, 4, 4), cube=24, epochs=1, steps=1),
             "segresnet": dict(cube=24, batch=2, epochs=1, steps=1),
         },
     )
     choice, data = prepared(
-        folder, tmp_path, method_names="wnet3d,segresnet", percentages="1", held_out="v2", cube=20
+        folder, tmp_path, methods="wnet3d,segresnet", percentages="1", held_out="v2", cube=20
     )
-    table = label_efficiency.run(choice, data)
+    table = label_efficiency.run(choice, *data)
     assert list(table.cubes) == [1, 1] and list(table.method) == ["wnet3d", "segresnet"]
 
 
@@ -209,29 +256,27 @@ def test_cellpose_and_stardist_take_part(folder, tmp_path, monkeypatch):
     pytest.importorskip("cellpose")
     pytest.importorskip("stardist")
     small = dict(epochs=1, steps=2, patch=16, rays=8, filters=8, features=8)
-    monkeypatch.setattr(label_efficiency, "DEMO", {"cellpose": dict(epochs=1, slices=4), "stardist": small})
-    choice, data = prepared(
-        folder, tmp_path, method_names="cellpose,stardist", percentages="20", held_out="v2"
-    )
-    table = label_efficiency.run(choice, data)
+    monkeypatch.setitem(settings.DEMO_OF, "06", {"cellpose": dict(epochs=1, slices=4), "stardist": small})
+    choice, data = prepared(folder, tmp_path, methods="cellpose,stardist", percentages="20", held_out="v2")
+    table = label_efficiency.run(choice, *data)
     assert list(table.method) == ["cellpose", "stardist"] and table.dice.between(0, 1).all()
 
 
 def test_a_cube_too_small_for_a_network_is_named(folder, tmp_path, capsys):
-    choice, data = prepared(folder, tmp_path, method_names="otsu,swinunetr", percentages="60")
-    table = label_efficiency.run(choice, data)
+    choice, data = prepared(folder, tmp_path, methods="otsu,swinunetr", percentages="60")
+    table = label_efficiency.run(choice, *data)
     assert set(table.method) == {"otsu"}
     words = "swinunetr, 1, v1, 60, 0: volume 1 has shape (16, 16, 16), smaller than one training cube"
     assert words in capsys.readouterr().out
     with pytest.raises(UserError, match="no run of the grid gave a result"):
-        label_efficiency.run({**choice, "methods": ["swinunetr"]}, data)
+        label_efficiency.run({**choice, "methods": ["swinunetr"]}, *data)
 
 
 @pytest.mark.parametrize(
     "given, words",
     [
-        (dict(method_names="otus"), "no method 'otus'"),
-        (dict(method_names=" , "), "methods is empty"),
+        (dict(methods="otus"), "no method 'otus'"),
+        (dict(methods=" , "), "methods is empty"),
         (dict(percentages="10,many"), "percentages must be numbers"),
         (dict(percentages="0"), "percentages must be between"),
         (dict(percentages="110"), "percentages must be between"),
@@ -244,23 +289,24 @@ def test_a_cube_too_small_for_a_network_is_named(folder, tmp_path, capsys):
 )
 def test_bad_choices(given, words, tmp_path):
     with pytest.raises(UserError, match=words):
-        label_efficiency.check(out=str(tmp_path), **given)
+        chosen(tmp_path, **given)
 
 
-def test_a_missing_library_is_named_before_anything_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(label_efficiency, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"'stardist' needs a library.*cellseg-nb\[rivals\]"):
-        label_efficiency.check(method_names="otsu,stardist", out=str(tmp_path))
+def test_a_missing_library_is_named_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(methods.method_class("stardist"), "library", ("no_such_library",))
+    assert chosen(tmp_path, methods="otsu,stardist")["methods"] == ["otsu"]
+    assert "stardist is left out" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"stardist is left out.*cellseg-nb\[rivals\]"):
+        chosen(tmp_path, methods="stardist")
 
 
 def test_bad_folds_and_artefacts(folder, tmp_path):
-    choice, data = prepared(folder, tmp_path, held_out="v9")
     with pytest.raises(UserError, match="held_out names 'v9'"):
-        label_efficiency.jobs(choice, data)
+        prepared(folder, tmp_path, held_out="v9")
     for text in ("v9:3", "v1", "v1:0", "v1:24", "v:3"):
         with pytest.raises(UserError, match="artefact_from must name volumes"):
             prepared(folder, tmp_path, artefact_from=text)
-    assert prepared(folder, tmp_path, artefact_from="none")[1].clean == {}
+    assert prepared(folder, tmp_path, artefact_from="none")[1][2] == {}
 
 
 def test_volumes_without_labels_are_refused(tmp_path):
@@ -279,14 +325,10 @@ def test_published_values_under_our_names():
 
 
 def test_paper_settings(tmp_path):
-    choice = label_efficiency.check(
-        profile="paper", dataset="simulated", method_names="wnet3d,segresnet", out=str(tmp_path)
-    )
+    choice = chosen(tmp_path, profile="paper", percentages="auto", cube=0, methods="wnet3d,segresnet")
     assert choice["percentages"] == [10, 20, 60, 80] and choice["cube"] == 64
     network = label_efficiency.method("segresnet", choice, 1)
-    assert (
-        network.training["share"] == 0 and network.training["seed"] == 1 and network.training["epochs"] == 50
-    )
+    assert network.options["share"] == 0 and network.options["seed"] == 1 and network.options["epochs"] == 50
     assert json.dumps(choice)
 
 
@@ -294,7 +336,7 @@ def test_figures_and_words(folder, tmp_path):
     import matplotlib.pyplot as plt
 
     choice, data = prepared(folder, tmp_path)
-    table = label_efficiency.run(choice, data)
+    table = label_efficiency.run(choice, *data)
     for figure in (
         efficiency.boxes(table),
         efficiency.boxes(table, "f1", behind=False),
@@ -304,7 +346,7 @@ def test_figures_and_words(folder, tmp_path):
         assert figure.axes
         plt.close(figure)
     assert (
-        label_efficiency_results.headline(table).startswith("otsu: Dice 0.")
-        and len(label_efficiency_results.summary(table)) == 2
+        label_efficiency.headline(table).startswith("otsu: Dice 0.")
+        and len(label_efficiency.summary(table)) == 2
     )
-    assert list(label_efficiency_results.effort(table).columns) == ["cubes", "cells", "seconds, otsu"]
+    assert list(label_efficiency.effort(table).columns) == ["cubes", "cells", "seconds, otsu"]

@@ -3,11 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from executing import defined
 
-from cellseg_nb.data import pairing
+from cellseg_nb import parameters
+from cellseg_nb.cells import instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.io import volumes
 from cellseg_nb.lessons import labels_from_wnet3d
 from cellseg_nb.plots import labels_from_wnet3d as figures
 
@@ -24,11 +25,14 @@ GIVEN = dict(
     profile="demo",
     seed=0,
     device="cpu",
+    cache="",
+    start_over=False,
 )
 
 
 def choose(out, **given):
-    return labels_from_wnet3d.check(**{**GIVEN, **given}, out=str(out))
+    given = {**GIVEN, **given, "out": str(out)}
+    return labels_from_wnet3d.resolved(parameters.check(labels_from_wnet3d.PARAMETERS, given))
 
 
 @pytest.fixture
@@ -50,23 +54,17 @@ def made(truth):
     return labels
 
 
-def test_filters_keep_what_is_trusted(made):
-    kept = labels_from_wnet3d.clean_labels(made, trusted=12, min_size=5)
-    assert kept.dtype == np.int32 and set(np.unique(kept)) == {0, 1, 2}
-    assert np.array_equal(kept > 0, np.isin(made, (1, 3)))
-    assert labels_from_wnet3d.clean_labels(made).max() == 6  # no filter: only numbered anew
-    assert labels_from_wnet3d.clean_labels(made, max_size=30).max() == 2  # the crumb, and 27 voxels
-    assert not labels_from_wnet3d.clean_labels(made, trusted=0).any()
+def test_the_notebooks_filter_keeps_what_is_trusted(tmp_path, made):
+    def kept(artefact=None, **given):
+        choice = choose(tmp_path, **given)
+        filters = defined("07_labels_from_wnet3d", "keep_trusted", choice=choice, instances=instances)
+        return filters(made, artefact)
 
-
-def test_lessons_counts_each_filter(tmp_path, truth, made):
-    from cellseg_nb.lessons import common
-
-    data = common.Data(["a"], [truth], [truth], common.Test("b", truth, truth), None)
-    kept, counts = labels_from_wnet3d.lessons(choose(tmp_path), data, [made], {"a": 12})
-    assert list(counts.loc["a"]) == [6, 3, 2, 4] and kept[0].max() == 2
-    kept, _ = labels_from_wnet3d.lessons(choose(tmp_path, filter_labels=False), data, [made], {"a": 12})
-    assert kept[0] is made
+    some = kept(12)
+    assert some.dtype == np.int32 and np.array_equal(some > 0, np.isin(made, (1, 3)))
+    assert kept(min_size=0).max() == 6  # no filter: only numbered anew
+    assert kept(min_size=0, max_size=30).max() == 2  # the crumb, and 27 voxels
+    assert kept(12, filter_labels=False) is made
 
 
 def test_scores_before_and_inside_the_artefact(truth, made):
@@ -105,13 +103,13 @@ def test_cell_by_cell_is_mcnemars_test(truth, made):
 
 
 def test_simulated_volumes_have_an_artefact_that_is_known(tmp_path):
-    data, clean = labels_from_wnet3d.load(choose(tmp_path))
-    assert data.test.name == "simulated_3" and set(clean.values()) == {42} and len(clean) == 3
-    part = data.test.image[45:]
-    bright = part > np.median(data.test.image[data.test.labels > 0])
-    assert (bright & (data.test.labels[45:] == 0)).sum() > 2 * (bright & (data.test.labels[45:] > 0)).sum()
-    assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="none"))[1] == {}
-    assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="simulated_3:30"))[1] == {"simulated_3": 30}
+    _, test, clean = labels_from_wnet3d.load(choose(tmp_path))
+    assert test.name == "simulated 3" and set(clean.values()) == {42} and len(clean) == 3
+    bright = test.image[45:] > np.median(test.image[test.labels > 0])
+    assert (bright & (test.labels[45:] == 0)).sum() > 2 * (bright & (test.labels[45:] > 0)).sum()
+    assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="none"))[2] == {}
+    assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="simulated 3:30"))[2] == {"simulated 3": 30}
+    assert labels_from_wnet3d.load(choose(tmp_path, held_out="1"))[1].name == "simulated 1"
 
 
 @pytest.mark.parametrize(
@@ -129,48 +127,6 @@ def test_simulated_volumes_have_an_artefact_that_is_known(tmp_path):
 def test_bad_choices(given, words, tmp_path):
     with pytest.raises(UserError, match=words):
         choose(tmp_path, **given)
-
-
-def test_settings_of_the_profiles(tmp_path):
-    demo = labels_from_wnet3d.student(choose(tmp_path))
-    assert demo.name == "segresnet" and demo.training["share"] == 0 and demo.threshold == 0.5
-    paper = labels_from_wnet3d.student(
-        choose(tmp_path, profile="paper", dataset="simulated", network="segresnet")
-    )
-    assert (
-        paper.training["cube"] == [64] * 3 and paper.training["share"] == 0 and paper.training["epochs"] == 50
-    )
-    short = choose(tmp_path, epochs=3)
-    assert (
-        labels_from_wnet3d.student(short).training["epochs"]
-        == labels_from_wnet3d.teacher(short).training["epochs"]
-        == 3
-    )
-
-
-def test_save_leaves_a_data_set_for_notebook_03(tmp_path):
-    import pandas
-
-    choice = choose(tmp_path)
-    data, clean = labels_from_wnet3d.load(choice)
-    lesson = [labels_from_wnet3d.clean_labels(labels, 42) for labels in data.labels]
-    scores = labels_from_wnet3d.scores(data.test.labels, {"wnet3d": data.test.labels}, 42)
-    out = labels_from_wnet3d.save(
-        choice,
-        data,
-        labels_from_wnet3d.student(choice),
-        lesson,
-        {"wnet3d": data.test.labels},
-        {"scores": scores, "other": pandas.DataFrame({"a": [1]})},
-        {},
-        0,
-    )
-    pairs = pairing.pairs(out / "for_training")
-    assert [pair.name for pair in pairs] == data.names
-    assert np.array_equal(volumes.read_labels(pairs[0].labels)[0], lesson[0])
-    assert (out / "segresnet.pt").is_file() and pandas.read_csv(out / "scores.csv").method.tolist() == [
-        "wnet3d"
-    ]
 
 
 def test_figures(truth, made):

@@ -13,7 +13,10 @@ from cellseg_nb import runs
 
 pytestmark = [pytest.mark.notebook, pytest.mark.slow]
 SHRINK = "cube=16,steps=1,epochs=1"  # of every training, see `cellseg_nb.methods.settings.shrunk`
-GIVEN = {}  # {notebook: parameters that make it short}
+GIVEN = {  # {notebook: parameters that make it short}
+    "05_cellpose_stardist": {"methods": "otsu"},
+    "06_label_efficiency": {"methods": "otsu", "processes": "1"},
+}
 INSTEAD = {}  # {notebook: code that makes what its solutions use, where the notebook itself takes too long}
 
 

@@ -1,15 +1,17 @@
 """Notebooks 01, 03, 04 and 08 executed by papermill with their defaults, and again with a user's files."""
 
 import json
+import tarfile
 
 import numpy as np
 import pandas
 import pytest
+import torch
 from executing import executed
 from servers import Server
 
 from cellseg_nb import runs
-from cellseg_nb.data import simulate
+from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.methods import weights
@@ -100,6 +102,43 @@ def test_04_on_a_users_volume_and_weights(tmp_path):
 def test_04_names_weights_that_are_not_there(tmp_path):
     with pytest.raises(UserError, match="nowhere.pth"):
         runs.run("04_inference", {"weights": "nowhere.pth"}, tmp_path / "out")
+
+
+def published(folder, monkeypatch, scale=0.65):
+    """The cache's folder, with the paper's data in it, made up and smaller; trainings are shrunk."""
+    datasets.simulated(folder / "cellseg3d", scale=scale, names=("c1", "c5", "visual"))
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=32,steps=1,epochs=1")
+    return folder
+
+
+def test_01_profile_paper(tmp_path, monkeypatch):
+    given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch), cube=32)
+    out, summary = executed("01_data", tmp_path / "out", **given)
+    assert summary["headline"].startswith("3 volumes")
+    assert json.loads((out / "config.json").read_text())["dataset"] == "cellseg3d"
+
+
+def test_03_profile_paper(tmp_path, monkeypatch):
+    given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch))
+    out, summary = executed("03_supervised_training", tmp_path / "out", **given)
+    trained = json.loads((out / "config.json").read_text())["trained"]
+    assert summary["held_out"] == "visual" and trained["learning_rate"] == 1e-3 and trained["batch"] == 10
+
+
+def test_04_profile_paper(tmp_path, monkeypatch):
+    """The released WNet3D, as the Hub would send it (with other numbers in it), on the paper's volumes."""
+    from cellseg_nb.networks.wnet3d import WNet3D
+
+    torch.manual_seed(0)
+    with tarfile.open(tmp_path / "w.tar.gz", "w:gz") as archive:
+        torch.save(WNet3D().state_dict(), tmp_path / "wnet.pth")
+        archive.add(tmp_path / "wnet.pth", "wnet.pth")
+    with Server() as server:
+        server.hub(weights.REPO, {weights.RELEASED["wnet3d"]: (tmp_path / "w.tar.gz").read_bytes()})
+        monkeypatch.setenv("CELLSEG_NB_HUB_URL", server.url)
+        given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch, 0.3))
+        out, summary = executed("04_inference", tmp_path / "out", **given)
+    assert summary["volume"] == "c5" and summary["weights"] == "wnet3d" and summary["threshold"] == 0.6
 
 
 def test_08_reproduces_the_paper(tmp_path, capfd):

@@ -46,13 +46,39 @@ def test_06_then_08(tmp_path):
 
 
 def test_06_on_a_users_folder_resumes(tmp_path, mine):
-    given = dict(dataset=mine, method_names="otsu", percentages="10,20", held_out="v2", processes=1)
+    given = dict(dataset=mine, methods="otsu", percentages="10,20", held_out="v2", processes=1)
     out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
     first = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")}
     executed("06_label_efficiency", tmp_path / "out", pictures=5, **given)
     assert (
         len(first) == 2 and {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*.json")} == first
     )
+
+
+@pytest.fixture
+def shrunk(tmp_path, monkeypatch):
+    """The profile paper with smaller cubes, and one epoch of one step: all else as published."""
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=32,steps=1,epochs=1")
+    for number in (1, 2, 3):
+        image, labels = simulate.volume((64, 32, 32), 20, seed=number)
+        volumes.write(tmp_path / "small" / "images" / f"v{number}.tif", image, (5, 5, 5))
+        volumes.write(tmp_path / "small" / "labels" / f"v{number}.tif", labels, (5, 5, 5))
+    return dict(dataset=tmp_path / "small", profile="paper")
+
+
+@pytest.mark.slow
+def test_06_with_paper_settings(tmp_path, shrunk):
+    for library in ("cellpose", "stardist", "tensorflow"):
+        pytest.importorskip(library)
+    given = dict(held_out="v3", percentages="10", seeds="0", processes=1)
+    out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **shrunk, **given)
+    assert len(pandas.read_csv(out / "results.csv")) == 6
+
+
+@pytest.mark.slow
+def test_07_with_paper_settings(tmp_path, shrunk):
+    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, artefact_from="v1:50", **shrunk)
+    assert (out / "swinunetr.pt").is_file()
 
 
 def test_07_the_student_passes_its_teacher(tmp_path):
