@@ -9,9 +9,9 @@ from cellseg_nb.cells.separate import separate
 def find_cells(volume, probability=None, voxel_size=None, diameter=None, valid=None, min_size=0):
     """Labels of the cells, (Z, Y, X) int32, 0 is background.
 
-    Cells under three voxels along an axis are bright spots (`cellseg_nb.cells.spots`), which no mask tells apart;
-    larger ones are hills of brightness that stay apart where the pass between them is deep or both are rounder
-    alone (`cellseg_nb.cells.separate`), and that the probability has touched.
+    Cells under three voxels along an axis are bright spots (`cellseg_nb.cells.spots`), which no mask tells
+    apart; larger ones are hills of brightness that stay apart where the pass between them is deep or both are
+    rounder alone (`cellseg_nb.cells.separate`), and that the probability has touched.
 
     Parameters
     ----------

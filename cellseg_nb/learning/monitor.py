@@ -111,6 +111,4 @@ def tell(said):
     for line in said:
         print("Look out:", line)
     if not said:
-        print(
-            "Nothing in the curves speaks against this training. Whether the cells are right, they cannot say."
-        )
+        print("The curves look right. Whether the cells are, they cannot say.")

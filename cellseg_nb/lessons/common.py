@@ -18,11 +18,6 @@ from cellseg_nb.learning.loop import CHECKPOINT
 from cellseg_nb.learning.validation import BEST
 from cellseg_nb.methods import settings
 
-PROFILES = {  # of WNet3D, on a volume of one's own
-    "demo": settings.of("wnet3d", "demo", "00"),
-    "paper": settings.of("wnet3d", "paper"),
-}
-
 
 def _methods(name, value):
     """Methods by name, with commas between them, as a list; None for "auto"."""

@@ -116,7 +116,8 @@ def cell_size(choice, volumes):
 
 
 def prepared(choice, volumes, diameter):
-    """What disturbs, seen and mended: one `cellseg_nb.cells.prepare.Prepared` a volume; says what was seen."""
+    """What disturbs, seen and mended: one `cellseg_nb.cells.prepare.Prepared` a volume; says what was
+    seen."""
     found = []
     for volume in volumes:
         found.append(mending.prepare(volume.image, volume.voxel_size, diameter or None, choice["preprocess"]))
@@ -131,9 +132,9 @@ def prepared(choice, volumes, diameter):
 def resampled(volumes, images, choice, diameter):
     """The images as the network sees them: voxels as long in all directions, a cell 8 of them wide.
 
-    ``volumes`` as `load` returns them, ``images`` as prepared, ``diameter`` in µm. Returns a list of (Z, Y, X)
-    float32; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT` voxels in voxels about
-    as long as wide. Raises UserError where one becomes smaller than a training cube.
+    ``volumes`` as `load` returns them, ``images`` as prepared, ``diameter`` in µm. Returns a list of (Z, Y,
+    X) float32; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT` voxels in voxels
+    about as long as wide. Raises UserError where one becomes smaller than a training cube.
     """
     cube, working = settings(choice)["cube"], []
     for (name, image, _, size), shown in zip(volumes, images):
@@ -156,8 +157,8 @@ def target_voxel(shape, voxel_size, diameter, cube, estimated):
     """Side in µm of the voxels that the network should see; None: those of the file.
 
     A cell becomes `TARGET_DIAMETER` voxels wide. An ``estimated`` diameter changes nothing where cells are
-    `LEFT` voxels wide and voxels at most half again as long as wide, never makes more than `LARGEST` times the
-    voxels, and nothing smaller than a training ``cube``.
+    `LEFT` voxels wide and voxels at most half again as long as wide, never makes more than `LARGEST` times
+    the voxels, and nothing smaller than a training ``cube``.
     """
     if not diameter:
         return None

@@ -13,7 +13,8 @@ def _limits(volume):
 def mended(image, prepared, voxel_size=None):
     """A slice as in the file and as prepared, side by side; in red what was left out.
 
-    ``image`` (Z, Y, X); ``prepared``: a `cellseg_nb.cells.prepare.Prepared` of its shape. The slice is the one where most was changed, else the middle one.
+    ``image`` (Z, Y, X); ``prepared``: a `cellseg_nb.cells.prepare.Prepared` of its shape.
+    The slice is the one of which most was left out, else the middle one.
     """
     left_out = ~prepared.valid
     changed = left_out.sum((1, 2))
