@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_nb import parameters
-from cellseg_nb.cells import prepare as mending, scale
+from cellseg_nb.cells import background, prepare as mending, scale, spots
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
@@ -134,7 +134,8 @@ def prepared(choice, volumes, diameter):
         found.append(mending.prepare(volume.image, volume.voxel_size, diameter or None, choice["preprocess"]))
         for one in found[-1].findings:
             left = "" if one.switch in found[-1].steps else " (left as it is)"
-            print(f"{volume.name}: {one.text}{left}")
+            step = f"[{one.switch}] " if one.switch else ""
+            print(f"{volume.name}: {step}{one.text}{left}")
         if not found[-1].findings:
             print(f"{volume.name}: nothing that disturbs was seen")
     return found
@@ -205,6 +206,8 @@ def settings(choice, voxel_size=None, diameter=None):
     found = table_of_settings.of("wnet3d", choice["profile"], "00")
     if choice["epochs"]:
         found.update(epochs=choice["epochs"], restarts=0)
+    if diameter and choice["separate"] == "auto" and spots.small(background.widths(voxel_size, diameter)):
+        print("Cells are less than 3 voxels wide along an axis: they are looked for as bright spots.")
     if diameter:
         found["spot_sigma"] = diameter / min(voxel_size or (1.0,)) / 4
     chosen = {name: choice[name] for name in ("threshold", "min_size", "min_contrast", "separate")}

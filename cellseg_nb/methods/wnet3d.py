@@ -179,7 +179,8 @@ class WNet3DMethod(NetworkMethod):
         voxel_size = self.options["voxel_size"] if voxel_size is None else voxel_size
         if self.options["separate"] == "auto":
             diameter = self.options["cell_diameter"]
-            return auto.find_cells(volume, probability, voxel_size, diameter, min_size=self.min_size)
+            limits = dict(min_size=self.min_size, threshold=self.threshold)
+            return auto.find_cells(volume, probability, voxel_size, diameter, **limits)
         labels = instances.voronoi_otsu(
             probability,
             self.spot_sigma,
