@@ -34,7 +34,7 @@ def load(path, channel, quiet=False, turn=True):
             raise UserError(f"{path} is not a regular file: give a TIFF file")
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes): copy or export it again")
-        with _quiet_tifffile() as complaints:
+        with quiet_tifffile() as complaints:
             array, size, (unnamed, unit, white) = _decode(path, channel, complaints)
     except UserError:
         raise
@@ -68,7 +68,7 @@ def _turned(array, turn):
 
 
 @contextlib.contextmanager
-def _quiet_tifffile():
+def quiet_tifffile():
     """Collect what tifffile logs: noise to a user, to us the only sign that a chain of pages was cut."""
     complaints, logger = [], logging.getLogger("tifffile")
     collect = logging.Handler(logging.ERROR)

@@ -5,7 +5,6 @@ Axes are always (Z, Y, X), voxel sizes (z, y, x) in µm. Whatever is wrong with 
 ever left half-written.
 """
 
-import re
 import warnings
 
 import numpy as np
@@ -13,41 +12,11 @@ import numpy as np
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import tiff, units
 from cellseg_nb.io.axes import three_axes
-from cellseg_nb.io.files import as_path, atomic, reason
+from cellseg_nb.io.files import as_path, atomic
+from cellseg_nb.io.folder import find  # noqa: F401
 from cellseg_nb.io.labels import read_labels  # noqa: F401
 
 # ---------------------------------------------------------------- reading
-
-
-def find(path):
-    """The TIFFs at a path: the file itself, or every .tif and .tiff of a folder in natural order (c2, c10).
-
-    Subfolders and hidden files are left out. Returns a list of Paths. Raises UserError for a missing path and
-    for a folder without TIFFs.
-    """
-    path = as_path(path)
-    try:
-        if path.is_file():
-            return [path]
-        if not path.exists():
-            raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
-        files = [
-            f
-            for f in path.iterdir()
-            if f.suffix.lower() in (".tif", ".tiff") and not f.name.startswith(".") and f.is_file()
-        ]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
-    if not files:
-        raise UserError(
-            f"{path} holds no TIFF (.tif or .tiff): give a TIFF file, or the folder that holds them"
-        )
-    return sorted(
-        files,
-        key=lambda f: [
-            int(part) if i % 2 else part.lower() for i, part in enumerate(re.split(r"(\d+)", f.name))
-        ],
-    )
 
 
 def read(path, channel=None, voxel_size=None, minimum=16):
@@ -88,7 +57,7 @@ def check(volume, name="volume", minimum=16):
     if min(volume.shape) < minimum:
         raise UserError(
             f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
-            "use a smaller cube or a larger volume"
+            "give a larger volume"
         )
     _check_finite(volume, name, "NaN or infinite")
     with np.errstate(over="ignore"):
