@@ -9,14 +9,16 @@ import numpy as np
 
 from cellseg_nb import parameters
 from cellseg_nb.cells import prepare as mending, scale
+from cellseg_nb.data import pairing
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import files as io_files, volumes as io_volumes
+from cellseg_nb.io import files as io_files, units, volumes as io_volumes
 from cellseg_nb.methods import settings as table_of_settings
 
 TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of 5 voxels see cells best
 LEFT = (3.5, 12.0)  # voxels: cells so wide are learned from as they are, unless you give their diameter
+SMALLEST = 16  # voxels a side of a training cube: where a volume is thinner than the cube of the profile
 LARGEST = 2.0  # times the voxels of the file: no finer than this where the diameter is an estimate
 
 
@@ -79,12 +81,12 @@ def load(choice):
     paths = io_volumes.find(images)
     channel = None if choice["channel"] < 0 else choice["channel"]
     # volumes to be resampled are measured afterwards
-    least = 8 if choice["cell_diameter"] != 0 else settings(choice)["cube"]
+    least = 8 if choice["cell_diameter"] != 0 else min(SMALLEST, settings(choice)["cube"])
     read = [io_volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
-    sizes = {size for _, size in read}
-    if len(sizes) > 1:
+    sizes = [size for _, size in read]
+    if not units.agree(sizes):
         raise UserError(
-            f"{images}: the files have different voxel sizes {sorted(map(str, sizes))}: "
+            f"{images}: the files have different voxel sizes {sorted(set(map(str, sizes)))}: "
             "run them one at a time, or set voxel_size for all"
         )
     labels = _truth(truth, paths, read)
@@ -98,10 +100,13 @@ def load(choice):
 def _truth(labels, paths, read):
     if not labels:
         return [None] * len(paths)
-    files = io_volumes.find(labels)
+    if Path(labels).expanduser().is_dir():  # one file for one volume needs no name in common
+        files = pairing.matched(paths, [f for f in pairing.label_files(labels) if f not in paths])
+    else:
+        files = io_volumes.find(labels)
     if len(files) != len(paths):
         raise UserError(
-            f"{labels}: {len(files)} label files for {len(paths)} volumes; one for each is needed"
+            f"{labels} is one label file for {len(paths)} volumes: give the folder of all label files"
         )
     truth = [io_volumes.read_labels(file)[0] for file in files]
     for file, label, (volume, _) in zip(files, truth, read):
@@ -147,7 +152,7 @@ def resampled(volumes, images, choice, diameter):
     X) float32; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT` voxels in voxels
     about as long as wide. Raises UserError where one becomes smaller than a training cube.
     """
-    cube, working = settings(choice)["cube"], []
+    cube, working = _cube(settings(choice)["cube"], volumes), []
     for (name, image, _, size), shown in zip(volumes, images):
         target = target_voxel(image.shape, size, diameter, cube, choice["cell_diameter"] is None)
         working.append(
@@ -196,13 +201,21 @@ def on_grid(probability, shape):
 # ---------------------------------------------------------------- training
 
 
-def settings(choice, voxel_size=None, diameter=None):
+def _cube(side, images):
+    """Side of the training cube: that of the profile, or, for thin volumes, a multiple of 8 that fits in."""
+    thinnest = min((min(np.shape(getattr(one, "image", one))) for one in images), default=side)
+    return min(side, max(SMALLEST, thinnest // 8 * 8))
+
+
+def settings(choice, voxel_size=None, diameter=None, images=()):
     """Settings of `cellseg_nb.methods.wnet3d.WNet3DMethod` for the profile, with what you chose: a dict.
 
-    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`. With
+    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`; where ``images`` (as the
+    network sees them) are thinner than its training cube, the cube is smaller (`SMALLEST` and above). With
     "voronoi_otsu", spots are looked for after a blur of a quarter of the cell ``diameter`` (µm).
     """
     found = table_of_settings.of("wnet3d", choice["profile"], "00")
+    found["cube"] = _cube(found["cube"], images)
     if choice["epochs"]:
         found.update(epochs=choice["epochs"], restarts=0)
     if diameter:
