@@ -136,7 +136,7 @@ def test_stated_axes_are_obeyed(tmp_path, axes, capsys):
     turned = np.ascontiguousarray(RAMP.transpose(["ZYX".index(letter) for letter in axes]))
     tifffile.imwrite(tmp_path / "a.tif", turned, photometric="minisblack", metadata={"axes": axes})
     np.testing.assert_array_equal(volumes.read(tmp_path / "a.tif")[0], RAMP)
-    np.testing.assert_array_equal(volumes.read_labels(tmp_path / "a.tif")[0], RAMP)
+    np.testing.assert_array_equal(volumes.read_labels(tmp_path / "a.tif", own=True)[0], RAMP)
     assert capsys.readouterr().out == ""
 
 
