@@ -1,4 +1,4 @@
-"""CSV as spreadsheets of any country write it: encoding, separator, decimal commas, lines around the table."""
+"""CSV as spreadsheets of any country write it: encoding, separator, decimal commas, lines around it."""
 
 import csv
 import re
@@ -98,14 +98,14 @@ def _column(cells, separator):
     """Cells (text, stripped) as numbers where all are, else as text; and whether they had decimal commas."""
     filled = [cell for cell in cells if cell]
     comma = separator != "," and any("," in cell and COMMA.fullmatch(cell) for cell in filled)
+    plain = cells
     if comma:
         plain = [c.replace(".", "").replace(",", ".") if COMMA.fullmatch(c) else c for c in cells]
-        strange = [c for c in filled if not COMMA.fullmatch(c)]
-    else:
-        plain, strange = cells, [c for c in filled if not NUMBER.fullmatch(c)]
+    strange = sum(bool(cell) and not NUMBER.fullmatch(cell) for cell in plain)
     if strange:
-        # Numbers keep their points, so that the one cell that is none can be named.
-        return pandas.Series([c or None for c in plain], dtype=object), comma
+        # Where most are numbers they are read as such, so that the cell that is none can be named.
+        plain, comma = (plain, comma) if 2 * strange < len(filled) else (cells, False)
+        return pandas.Series([cell or None for cell in plain], dtype=object), comma
     if filled and len(filled) == len(cells) and all(re.fullmatch(r"[+-]?\d{1,18}", c) for c in plain):
         return pandas.Series([int(c) for c in plain]), comma
     return pandas.Series([float(c) if c else np.nan for c in plain], dtype=float), comma

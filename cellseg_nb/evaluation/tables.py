@@ -11,7 +11,7 @@ from cellseg_nb.io.files import as_path, reason
 
 
 def read(path):
-    """A table from a CSV file, column names in its first line; see `spreadsheets.parse` for what is understood.
+    """A table from a CSV file, column names in its first line, as `spreadsheets.parse` understands it.
 
     Says what had to be guessed. Raises UserError for a file that is not there or holds no table.
     """
@@ -61,7 +61,7 @@ def select(table, keep):
 
 def _equal(values, name, wanted):
     if not pandas.api.types.is_numeric_dtype(values) or pandas.api.types.is_bool_dtype(values):
-        return values.map(str) == wanted
+        return values.notna() & (values.map(str) == wanted)
     try:
         return pandas.Series(np.isclose(values.to_numpy(float, na_value=np.nan), float(wanted)), values.index)
     except ValueError:
@@ -132,9 +132,9 @@ def clean(table, value, group, block=None):
 def _row(table, position):
     """Row and line of the file where a table was read from one, also after rows were left out of it."""
     label, lines = table.index[position], table.attrs.get("lines")
-    if lines is None:
+    if lines is None or not isinstance(label, (int, np.integer)) or not 0 <= label < len(lines):
         return f"row {position + 1}"
-    return f"row {label + 1} (line {lines[label]} of the file)"
+    return f"row {label + 1}, line {lines[label]} of the file"
 
 
 def _numbers(table, name):
@@ -144,14 +144,13 @@ def _numbers(table, name):
     for position, value in enumerate(values):
         if not _is_number(value):
             raise UserError(
-                f"{source(table)}: column {name!r} must hold numbers, not {value!r} ({_row(table, position)}): "
-                "correct this cell, or leave its row out"
+                f"{source(table)}: column {name!r} must hold numbers, not {value!r} "
+                f"({_row(table, position)}): correct this cell, or leave its row out"
             )
     return np.array([np.nan if pandas.isna(value) else float(value) for value in values])
 
 
 def _is_number(value):
-    try:
-        return not isinstance(value, (bool, np.bool_)) and (pandas.isna(value) or float(value) is not None)
-    except (TypeError, ValueError):
-        return False
+    if isinstance(value, str):
+        return bool(spreadsheets.NUMBER.fullmatch(value.strip()))
+    return not isinstance(value, (bool, np.bool_)) and (pandas.isna(value) or np.isreal(value))
