@@ -130,6 +130,10 @@ def _side_by_side(place, folder):
     for file, kind in kinds.items():
         if file not in (*images, *labels):
             print(f"{file}: {kind}, left out")
+    if not images:  # such as the output folder of an earlier run
+        if labels:
+            print(f"{place}: no volume beside {folders.names(labels)}, left out")
+        return []
     keys = {folders.key(file) for file in images}
     lonely = [file for file in labels if folders.key(file) not in keys]
     if lonely:

@@ -104,6 +104,14 @@ def test_side_by_side_with_results_and_bare_names(tmp_path, capsys):
     assert "probability.tif: result of an earlier run, left out" in capsys.readouterr().out
 
 
+def test_an_output_folder_among_the_data_is_left_out(tmp_path, capsys):
+    for name, array in (("a.tif", IMAGE), ("a_labels.tif", LABELS), ("out/labels.tif", LABELS)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, array)
+    assert [pair.name for pair in pairing.pairs(tmp_path)] == ["a"]
+    assert "out: no volume beside labels.tif, left out" in capsys.readouterr().out
+
+
 def test_one_file_and_one_file_need_no_name_in_common(lay):
     place = lay(["a.tif"], ["b.tif"])
     choice = {"images": str(place / "images/a.tif"), "labels": str(place / "labels/b.tif")}

@@ -60,7 +60,7 @@ def test_the_sample_of_a_quoted_cell(tmp_path):
 
 
 def test_names_with_commas_stay_as_they_are(tmp_path):
-    table = read(tmp_path, "dose;v\n1,5;0,5\nNone;0,6\ncontrol;0,7\n;0,8\n".encode())
+    table = read(tmp_path, b"dose;v\n1,5;0,5\nNone;0,6\ncontrol;0,7\n;0,8\n")
     assert list(table.dose[:3]) == ["1,5", "None", "control"] and list(table.v) == [0.5, 0.6, 0.7, 0.8]
     assert list(tables.select(table, "dose=None").index) == [1]
 
