@@ -67,7 +67,7 @@ def matched(images, labels):
                 f"{image.parent} holds {len(images)} volumes ({folders.names(images)}), "
                 f"{place} {len(labels)} label files ({folders.names(labels)}), and the names do not match "
                 f"(look at {image.name}): give the labels of each volume its name, such as "
-                f"{keys[image] or 'c5'}_labels.tif, once"
+                f"{folders.bare(image)}_labels.tif, once"
             )
         found.append(files[0])
         if not exact:

@@ -38,7 +38,15 @@ def read(path, channel=None, voxel_size=None, minimum=16):
     path = as_path(path)
     given = None if voxel_size is None else units.voxel_size_of(voxel_size)
     array, found = tiff.load(path, channel, quiet=given is not None)
-    return check(array, path, minimum), given or found
+    volume = check(array, path, minimum)
+    if _two_values(volume):
+        print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
+    return volume, given or found
+
+
+def _two_values(volume):
+    ends = (volume.min(), volume.max())
+    return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
 
 
 def check(volume, name="volume", minimum=16):

@@ -138,3 +138,9 @@ def test_the_key_of_a_name():
 
     for name in ("c5.tif", "c5_image.tif", "c5_labels.tif", "c5_cp_masks.tiff", "c5.ome.tif", "c5-raw.TIF"):
         assert folders.key(Path(name)) == "c5"
+
+
+def test_a_mask_read_as_a_volume_is_said(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", (VOLUME > 100).astype(np.uint8) * 255, metadata={"axes": "ZYX"})
+    volumes.read(tmp_path / "a.tif")
+    assert "a.tif: holds two values only" in capsys.readouterr().out
