@@ -26,6 +26,7 @@ STEPS = {
     "scale": light.find_top,
     "sampling": light.find_rare,
 }
+FAULTS = ("dark", "slices", "padding", "hot", "vessel")  # what no brightness of a cell survives
 GAIN = 20.0  # the dimmest end is made brighter by no more than this
 
 
