@@ -69,11 +69,11 @@ def _decoded(content):
 
 def _rows(text):
     """The separator, and (number of the line, cells) of the header and of each row that is not empty."""
-    lines = text.splitlines()
+    lines = text.splitlines(keepends=True)
     skipped, separator = 0, None
     for line in lines:
         named = re.fullmatch(r'"?sep=(.)"?[;,\t]*', line.strip("\r\n "), re.IGNORECASE) or (
-            re.fullmatch(r"sep=(\t)", line)
+            re.fullmatch(r"sep=(\t)\s*", line)
         )
         if named:
             separator = named[1]

@@ -73,8 +73,8 @@ def _checked(labels, path):
     if pieces > PIECES * len(numbers) + FEW:
         raise UserError(
             f"{path} holds {len(numbers)} numbers in {pieces} separate pieces, so these are not labels: give "
-            "the label file, not the image; labels that were resampled, resample again without "
-            "interpolation (nearest neighbour)"
+            "the label file, not the image or a map of classes; labels that were resampled, resample again "
+            "without interpolation (nearest neighbour)"
         )
     if values[0] > 0:
         _say(

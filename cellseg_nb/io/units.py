@@ -39,7 +39,7 @@ MICROMETRES = {
 NO_LENGTH = {"", "pixel", "px", "voxel", "none", "null"}  # no unit at all, which is nothing to complain of
 LIKELY = (1e-3, 1e3)  # µm: voxels of light microscopy; used only where a file contradicts itself
 CLOSE = 1e-3  # relative: files store fractions, so equal voxel sizes differ in the last digits
-CENTIMETRE = 3  # TIFF's ResolutionUnit
+INCH, CENTIMETRE = 2, 3  # TIFF's ResolutionUnit
 
 
 def _plain(name):
@@ -107,6 +107,8 @@ def _imagej(words, y, x, resolution_unit):
     """
     unit = words.get("unit", "")
     z = abs(words.get("spacing", 1.0))
+    if resolution_unit == INCH and x == 1 / 72:  # what programs write that know no size
+        y, x = 1.0, 1.0
     if resolution_unit == CENTIMETRE and str(unit) == "um":
         y, x = y * 1e4, x * 1e4
     elif str(unit) == "cm" and x <= 1e-4:  # shown by ImageJ in µm; a depth of 1 counts as not given

@@ -55,8 +55,8 @@ def test_comments_empty_lines_and_empty_columns(tmp_path):
 
 
 def test_the_sample_of_a_quoted_cell(tmp_path):
-    table = read(tmp_path, b'method,f1\n"a, b",0.5\n"say ""c""",0.7\n')
-    assert list(table.method) == ["a, b", 'say "c"'] and list(table.f1) == [0.5, 0.7]
+    table = read(tmp_path, b'method,f1\n"a,\n b",0.5\n"say ""c""",0.7\n')
+    assert list(table.method) == ["a,\n b", 'say "c"'] and list(table.f1) == [0.5, 0.7]
 
 
 def test_names_with_commas_stay_as_they_are(tmp_path):

@@ -91,6 +91,11 @@ def test_centimetres_as_imagej_shows_them(tmp_path):
     assert volumes.read(path)[1] == pytest.approx((1, 0.25, 0.5))
 
 
+def test_72_dots_per_inch_mean_nothing(tmp_path):
+    path = imagej(tmp_path / "a.tif", "um", (72, 72), "INCH", spacing=2.0)
+    assert volumes.read(path)[1] == pytest.approx((2, 1, 1))
+
+
 def test_a_raw_byte_for_mu(tmp_path):
     path = imagej(tmp_path / "a.tif", "@m", spacing=2.0)
     path.write_bytes(path.read_bytes().replace(b"unit=@m", b"unit=\xb5m"))
