@@ -45,7 +45,7 @@ def load(path, channel, quiet=False, turn=True):
             f"{path} cannot be read ({reason(error)}): check its permissions and the disk"
         ) from error
     except MemoryError as error:
-        raise UserError(f"{path} does not fit in memory: crop it, or use the whole-brain notebook") from error
+        raise UserError(f"{path} does not fit in memory: crop it, or read a part of it") from error
     except Exception as error:  # tifffile and the codecs raise a zoo of types for damaged files
         raise UserError(
             f"{path} is damaged or of an unknown kind ({reason(error)}): copy it again, or "
@@ -154,5 +154,5 @@ def check_memory(name, needed):
     if needed > free:
         raise UserError(
             f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
-            "free: crop it, use larger voxels, or use the whole-brain notebook"
+            "free: crop it, use larger voxels, or read a part of it"
         )

@@ -23,7 +23,7 @@ def mended(image, prepared, voxel_size=None):
     unit = "µm" if voxel_size else "voxels"
     extent = (0, image.shape[2] * size[2], image.shape[1] * size[1], 0)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(11, 5))
+        figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
         for ax, volume, title in zip(
             axes, (image, prepared.volume), ("as in the file", "as it is learned from")
         ):
@@ -35,7 +35,6 @@ def mended(image, prepared, voxel_size=None):
             red[left_out[z]] = (*plt.matplotlib.colors.to_rgb(RED), 0.45)
             axes[1].imshow(red, extent=extent)
             axes[1].set(title=f"{axes[1].get_title()}; shaded: left out")
-        figure.tight_layout()
     return figure
 
 
