@@ -179,10 +179,10 @@ def resampled(volumes, images, choice, diameter):
         if working[-1].shape != image.shape:
             print(f"{name}: the network sees it as {' x '.join(map(str, working[-1].shape))} voxels")
         if min(working[-1].shape) < SMALLEST:
+            why = "" if target is None else f" when cells are made {TARGET_DIAMETER:g} voxels wide"
             raise UserError(
-                f"{name} becomes {working[-1].shape} voxels when cells are made {TARGET_DIAMETER:g} voxels "
-                f"wide, under the {SMALLEST} of the smallest training cube: check cell_diameter and "
-                "voxel_size, or give a larger volume"
+                f"{name} has {working[-1].shape} voxels{why}, and a side under {SMALLEST} voxels is too short to "
+                "learn from: check cell_diameter and voxel_size, or give a larger volume"
             )
     return working
 
