@@ -181,8 +181,8 @@ def resampled(volumes, images, choice, diameter):
         if min(working[-1].shape) < SMALLEST:
             why = "" if target is None else f" when cells are made {TARGET_DIAMETER:g} voxels wide"
             raise UserError(
-                f"{name} has {working[-1].shape} voxels{why}, and a side under {SMALLEST} voxels is too short to "
-                "learn from: check cell_diameter and voxel_size, or give a larger volume"
+                f"{name} has {working[-1].shape} voxels{why}, and a side under {SMALLEST} voxels is too "
+                "short to learn from: check cell_diameter and voxel_size, or give a larger volume"
             )
     return working
 
