@@ -66,12 +66,13 @@ def data(cases=None):
 def wnet3d(choice, volume, seen, image, diameter):
     """Notebook 00, sections 3 to 7. Labels (Z, Y, X) int32, probability, history of the training."""
     working = quickstart.resampled([volume], [image], choice, diameter)[0]
-    options = quickstart.settings(choice, volume.voxel_size, diameter)
+    options = quickstart.settings(choice, volume.voxel_size, diameter, [working])
     method = WNet3DMethod(**options, seed=choice["seed"], device=choice["device"])
     guides = [guided.guide(seen, working.shape)]
     history = method.fit([working], callbacks=[monitor.stop_when_enough], guides=guides, progress=False)
     probability = quickstart.on_grid(method.predict(working, progress=False), volume.image.shape) * seen.valid
-    return method.segment(image, probability, volume.voxel_size), probability, history
+    hills = quickstart.to_separate([volume], [image], [seen], diameter)[0]
+    return method.segment(hills, probability, volume.voxel_size), probability, history
 
 
 def otsu(choice, volume, seen, image, diameter):

@@ -12,7 +12,7 @@ _ROOMS = {
     "data": "archives datasets download hub simulate splitting",
     "networks": "losses ncuts",
     "learning": "augmentation monitor pairs",
-    "cells": "inference instances",
+    "cells": "inference instances prepare separate",
     "evaluation": "grid metrics statistics tables",
     "methods": "weights",
     "plots": "widgets",

@@ -6,7 +6,9 @@ from cellseg_nb.cells import background, instances, spots
 from cellseg_nb.cells.separate import separate
 
 
-def find_cells(volume, probability=None, voxel_size=None, diameter=None, valid=None, min_size=0):
+def find_cells(
+    volume, probability=None, voxel_size=None, diameter=None, valid=None, *, min_size=0, threshold=0.5
+):
     """Labels of the cells, (Z, Y, X) int32, 0 is background.
 
     Cells under three voxels along an axis are bright spots (`cellseg_nb.cells.spots`), which no mask tells
@@ -20,6 +22,7 @@ def find_cells(volume, probability=None, voxel_size=None, diameter=None, valid=N
     voxel_size : (z, y, x) in µm or None
     diameter : of a typical cell in µm, or None: estimated from the volume
     valid : (Z, Y, X) bool or None; no cell lies where it is false
+    threshold : how probable a cell must be in one of its voxels
     min_size : voxels; smaller objects are dropped
     """
     widths = background.widths(voxel_size, diameter)
@@ -33,5 +36,6 @@ def find_cells(volume, probability=None, voxel_size=None, diameter=None, valid=N
         mask=valid,
         volume=None if probability is None else volume,
         diameter=diameter,
+        likely=threshold,
     )
     return instances.filter_size(labels, min_size)

@@ -162,7 +162,8 @@ def find_rare(volume, valid, diameter, cube=32):
         return Finding(
             "empty", "nothing rises clearly above the noise: there may be no cells in this volume", None
         )
-    if len(where) * cube**3 > RARE * valid.sum():
+    # a training cube is four cells wide where the volume is resampled, so that cells are 8 voxels wide
+    if len(where) * np.prod(np.maximum(cube, 4 * np.asarray(diameter))) > RARE * valid.sum():
         return None
     spots = np.zeros(volume.shape, bool)
     spots[tuple(where.T)] = True

@@ -26,6 +26,7 @@ STEPS = {
     "scale": light.find_top,
     "sampling": light.find_rare,
 }
+FAULTS = ("dark", "slices", "padding", "hot", "vessel")  # what no brightness of a cell survives
 GAIN = 20.0  # the dimmest end is made brighter by no more than this
 
 
@@ -92,11 +93,14 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
 
 
 def chosen(steps):
-    """The names of steps meant by "auto" (all), "paper" (none), or a text with commas. Raises UserError."""
+    """The names of steps meant by "auto" (all), "paper" (none), names with commas between them, or
+    "auto,-hot" (all but these). Raises UserError."""
     if isinstance(steps, str):
-        steps = {"auto": tuple(STEPS), "paper": ()}.get(
-            steps, tuple(part.strip() for part in steps.split(","))
-        )
+        words = tuple(part.strip() for part in steps.split(",") if part.strip())
+        left_out = [word[1:] for word in words if word.startswith("-")]
+        steps = {"auto": tuple(STEPS), "paper": ()}.get(steps, words)
+        if left_out and {*words} <= {"auto", *(f"-{name}" for name in STEPS)}:
+            steps = tuple(name for name in STEPS if name not in left_out)
     unknown = [name for name in steps if name not in STEPS]
     if unknown:
         raise UserError(

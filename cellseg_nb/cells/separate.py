@@ -25,7 +25,7 @@ LIKELY = 0.5  # probability that a cell of the volume reaches somewhere
 FLOOR = 0.02  # of the highest summit: noise of a probability that is 0 outside the cells
 
 
-def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, diameter=None):
+def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, diameter=None, likely=LIKELY):
     """Labels of the cells, (Z, Y, X) int32, 0 is background.
 
     Parameters
@@ -42,6 +42,9 @@ def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, 
     diameter : float or None
         Of a typical cell in µm; None: `cellseg_nb.cells.scale.cell_diameter`. It sets the blur, an eighth of
         it.
+
+    likely : float
+        With a probability and a volume: how probable a cell must be in one of its voxels.
 
     The same input gives the same labels: nothing is random. Raises UserError for shapes that do not fit.
     """
@@ -64,7 +67,7 @@ def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, 
     cell = _join(hills, noise)
     labels = _outline(hills, cell, noise, size, diameter)
     if volume is not None:
-        labels = _keep(labels, ndi.maximum(first, labels, np.arange(labels.max() + 1)) > LIKELY)
+        labels = _keep(labels, ndi.maximum(first, labels, np.arange(labels.max() + 1)) > likely)
     return labels
 
 

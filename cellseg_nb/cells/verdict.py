@@ -61,13 +61,13 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
             LIT,
             DIM,
             "of what is outlined is brighter than the background: outlines are too wide, or of noise; a "
-            "higher threshold, a flattened background or another seed may help",
+            "larger min_size, a flattened background or another seed may help",
         ),
         (
             "rim",
             RIM,
             WIDE,
-            "of a cell's height is left at its outline: outlines are too wide; a higher threshold, or "
+            "of a cell's height is left at its outline: outlines are too wide; the cell diameter, or "
             "another seed, may help",
         ),
         (
@@ -75,7 +75,7 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
             RISEN,
             FLAT,
             "of the cells rise above what is around them: noise is taken for cells; give the cell "
-            "diameter, or raise min_contrast",
+            "diameter, or a larger min_size",
         ),
         (
             "covered",

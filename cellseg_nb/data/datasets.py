@@ -31,6 +31,7 @@ class Volume(NamedTuple):
     voxel_size: tuple | None = None  # (z, y, x) in µm
 
 
+PAIRED_IN_ORDER = {"cellseg3d"}  # published so: the names of its labels are not those of its volumes
 # Sides (Z, Y, X) of the real volumes; c3, c5 and visual as measured, the others after the paper's table 2.
 SHAPES = {
     "c1": (99, 106, 147),
@@ -61,7 +62,8 @@ def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
     if dataset in known:
         about = known[dataset]
         folder = fetch(dataset, cache, base_url)
-        return Collection(dataset, about["title"], folder, pairs(folder), tuple(about["voxel_size"]))
+        found = pairs(folder, in_order=dataset in PAIRED_IN_ORDER)
+        return Collection(dataset, about["title"], folder, found, tuple(about["voxel_size"]))
     if dataset == "simulated":
         folder = simulated(folder or default_cache(cache) / "simulated", seed, scale)
         return Collection(

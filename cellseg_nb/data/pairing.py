@@ -1,37 +1,26 @@
 """Which label file belongs to which volume of a folder."""
 
+import functools
 import re
 from collections import namedtuple
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import tiff, volumes
+from cellseg_nb.io import axes, folder as folders, tiff, volumes
 from cellseg_nb.io.files import as_path
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
-
-
 IMAGES = {"images", "image", "imgs", "raw", "volumes"}
-
-
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
-
-
 PARTS = {"train", "test", "val", "validation"}
 
 
-IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
-
-
-LABEL_ENDING = re.compile(r"[ _.-]+(labels?|masks?|gt|truth|annotations?)$", re.IGNORECASE)
-
-
-def pairs(folder):
+def pairs(folder, in_order=False):
     """Find the volumes of a folder and the labels that belong to them.
 
     Understood are: a folder ``labels`` or ``masks`` beside a folder ``images``, or inside the folder of the
-    images, at any depth; files side by side, such as c5_image.tif and c5_labels.tif; images alone. In two
-    folders, files belong together when they have the same name (but for endings such as _image and _labels),
-    else by their order.
+    images, at any depth; files side by side, such as c5_image.tif and c5_labels.tif; images alone.
+    Which labels belong to which volume, their names say (see `matched`); ``in_order``: where these do not,
+    their order does, as in an archive that was published so.
 
     Returns a list of Pairs, by name. Raises UserError when there is no volume, a volume has no labels, or the
     labels have another shape or are no whole numbers.
@@ -46,7 +35,7 @@ def pairs(folder):
     found = []
     for place in where:
         if place.name.lower() in LABELS and place != folder:
-            found += _two_folders(_images_beside(place), place, folder)
+            found += _two_folders(_images_beside(place), place, folder, in_order)
     if not found:
         found = [pair for place in where for pair in _side_by_side(place, folder)]
     if not found:
@@ -61,8 +50,49 @@ def pairs(folder):
     return found
 
 
-def _tiffs(place):
-    return volumes.find(place) if any(f.suffix.lower() in (".tif", ".tiff") for f in place.iterdir()) else []
+def matched(images, labels):
+    """Which label file belongs to which volume, by name: a list of paths, in the order of ``images``.
+
+    The names are the same but for endings such as _image, _labels and _cp_masks, or consist of the same words
+    in another order (ctrl_m2, m2_ctrl_mask), which is said. Labels that are left over are named. Raises
+    UserError, with both lists, where a volume has no labels or more than one file of them.
+    """
+    found, said, keys = [], [], {file: folders.key(file) for file in (*images, *labels)}
+    for image in images:
+        exact = [file for file in labels if keys[file] == keys[image]]
+        files = exact or [file for file in labels if _words(keys[file]) == _words(keys[image])]
+        if len(files) != 1 or files[0] in found:
+            place = labels[0].parent if labels else "the folder of labels"
+            raise UserError(
+                f"{image.parent} holds {len(images)} volumes ({folders.names(images)}), "
+                f"{place} {len(labels)} label files ({folders.names(labels)}), and the names do not match "
+                f"(look at {image.name}): give the labels of each volume its name, such as "
+                f"{folders.bare(image)}_labels.tif, once"
+            )
+        found.append(files[0])
+        if not exact:
+            said.append(f"{files[0].name} is taken as the labels of {image.name}: the same words")
+    left = [file for file in labels if file not in found]
+    if left:
+        said.append(f"{folders.names(left)}: no volume of this name, left out")
+    print(*said, sep="\n", end="\n" if said else "")
+    return found
+
+
+@functools.cache
+def _words(name):
+    return sorted(re.findall(r"[^\W_]+", name.casefold()))
+
+
+def label_files(place):
+    """The TIFFs of a folder that may be labels: each OME-TIFF once."""
+    files = folders.listed(place)
+    other = folders.parts(files)
+    return [file for file in files if file not in other]
+
+
+def _holds_tiffs(place):
+    return any(f.suffix.lower() in (".tif", ".tiff") and f.name[0] != "." for f in place.iterdir())
 
 
 def _images_beside(labels):
@@ -72,45 +102,54 @@ def _images_beside(labels):
 
 def _name(path, folder):
     """c5_image.tif is c5; test/images/c5.tif is test/c5: the folders count where they tell volumes apart."""
-    stem = IMAGE_ENDING.sub("", path.stem) or path.stem
+    stem = folders.IMAGE_ENDING.sub("", path.stem) or path.stem
     parts = [p for p in path.parent.relative_to(folder).parts if p.lower() in PARTS]
     return "/".join([*parts, stem])
 
 
-def _two_folders(images, labels, folder):
-    image_files, label_files = _tiffs(images), _tiffs(labels)
-    plain = {LABEL_ENDING.sub("", f.stem): f for f in label_files}
-    names = [IMAGE_ENDING.sub("", f.stem) or f.stem for f in image_files]
-    if len(plain) == len(label_files) and set(names) <= set(plain):
-        label_files = [plain[name] for name in names]
-    elif len(image_files) != len(label_files):
-        lonely = sorted(set(names) - set(plain)) or sorted(set(plain) - set(names))
-        raise UserError(
-            f"{images} holds {len(image_files)} volumes, but {labels} {len(label_files)} label "
-            f"files (look at {lonely[0]}): each volume needs one of the same name"
-        )
-    return [Pair(_name(i, folder), i, m) for i, m in zip(image_files, label_files)]
+def _two_folders(images, labels, folder, in_order):
+    if not _holds_tiffs(images):
+        return []
+    image_files, files = volumes.find(images), label_files(labels) if _holds_tiffs(labels) else []
+    try:
+        found = matched(image_files, files)
+    except UserError:
+        if not in_order or len(image_files) != len(files):
+            raise
+        found = files
+    return [Pair(_name(i, folder), i, m) for i, m in zip(image_files, found)]
 
 
 def _side_by_side(place, folder):
-    files = _tiffs(place)
-    labels = {LABEL_ENDING.sub("", f.stem): f for f in files if LABEL_ENDING.search(f.stem)}
-    images = [f for f in files if f not in labels.values()]
-    found = [
-        Pair(_name(f, folder), f, labels.pop(IMAGE_ENDING.sub("", f.stem), labels.pop(f.stem, None)))
-        for f in images
-    ]
-    without = [pair for pair in found if pair.labels is None]
-    if labels and images:
+    if not _holds_tiffs(place):
+        return []
+    kinds = folders.sort(folders.listed(place))
+    images = [file for file, kind in kinds.items() if kind == folders.VOLUME]
+    labels = [file for file, kind in kinds.items() if kind.startswith("labels")]
+    images, labels = sorted(images, key=folders.natural), sorted(labels, key=folders.natural)
+    for file, kind in kinds.items():
+        if file not in (*images, *labels):
+            print(f"{file}: {kind}, left out")
+    if not images:  # such as the output folder of an earlier run
+        if labels:
+            print(f"{place}: no volume beside {folders.names(labels)}, left out")
+        return []
+    keys = {folders.key(file) for file in images}
+    lonely = [file for file in labels if folders.key(file) not in keys]
+    if lonely:
         raise UserError(
-            f"{next(iter(labels.values()))} belongs to no volume: give it the name of its volume and _labels"
+            f"{lonely[0]} belongs to no volume: give it the name of its volume and _labels, or move it to "
+            "another folder"
         )
-    if without and len(without) < len(found):
+    folders.refuse_twins(images)
+    without = [file for file in images if folders.key(file) not in {folders.key(one) for one in labels}]
+    if without and labels:
         raise UserError(
-            f"{without[0].image} has no labels, though others in its folder have: add "
-            f"{without[0].name}_labels.tif, or move it to another folder"
+            f"{without[0]} has no labels, though others in its folder have: add "
+            f"{_name(without[0], folder)}_labels.tif, or move it to another folder"
         )
-    return found
+    found = matched(images, labels) if labels else [None] * len(images)
+    return [Pair(_name(image, folder), image, file) for image, file in zip(images, found)]
 
 
 def _check(pair):
@@ -132,10 +171,12 @@ def _glance(path):
     import tifffile
 
     try:
-        with tifffile.TiffFile(path) as tif:
-            shape = tuple(n for n in tif.series[0].shape if n != 1)
-            if len(tif.series) == 1 and len(shape) == 3:
-                return shape, tif.series[0].dtype.kind
+        with tiff.quiet_tifffile(), tifffile.TiffFile(path) as tif:
+            series = tif.series[0]
+            _, order, _ = axes.zyx(path, series.shape, series.axes, None)
+            long = [n for n in series.shape if n != 1]
+            if len(tif.series) == 1 and len(long) == 3:
+                return tuple(long[i] for i in order), series.dtype.kind
     except Exception:  # what is wrong with the file, tiff.load says best
         pass
     array, _ = tiff.load(path, None)

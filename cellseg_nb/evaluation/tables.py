@@ -6,26 +6,30 @@ import numpy as np
 import pandas
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io.files import as_path
+from cellseg_nb.evaluation import spreadsheets
+from cellseg_nb.io.files import as_path, reason
 
 
 def read(path):
-    """A table from a CSV file, column names in the first line, separated by commas. Raises UserError."""
+    """A table from a CSV file, column names in its first line, as `spreadsheets.parse` understands it.
+
+    Says what had to be guessed. Raises UserError for a file that is not there or holds no table.
+    """
     path = as_path(path)
     try:
-        table = pandas.read_csv(path)
+        table, lines, words = spreadsheets.parse(path.read_bytes())
     except FileNotFoundError:
         raise UserError(
             f"there is no table {path}: check the path (notebooks 05 and 06 write CSV files)"
         ) from None
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no readable CSV table ({reason}): save it as CSV with commas") from error
-    if len(table.columns) == 1 and re.search("[;\t]", str(table.columns[0])):
+    except (OSError, spreadsheets.Unreadable) as error:
         raise UserError(
-            f"{path} is not separated by commas: save it as CSV with commas, and points in the numbers"
-        )
-    table.attrs["source"] = str(path)
+            f"{path} is no readable CSV table ({reason(error)}): save it as CSV, its first line the names of "
+            "the columns"
+        ) from error
+    for word in words:
+        print(f"{path.name}: {word}")
+    table.attrs.update(source=str(path), lines=lines)
     return table
 
 
@@ -57,7 +61,7 @@ def select(table, keep):
 
 def _equal(values, name, wanted):
     if not pandas.api.types.is_numeric_dtype(values) or pandas.api.types.is_bool_dtype(values):
-        return values.map(str) == wanted
+        return values.notna() & (values.map(str) == wanted)
     try:
         return pandas.Series(np.isclose(values.to_numpy(float, na_value=np.nan), float(wanted)), values.index)
     except ValueError:
@@ -112,7 +116,7 @@ def clean(table, value, group, block=None):
         if rows.any():
             raise UserError(
                 f"{source(table)}: column {name!r} is empty (NaN) or infinite in {rows.sum()} of "
-                f"{len(rows)} rows, first in row {rows.argmax() + 1}: fill them in or leave them "
+                f"{len(rows)} rows, first in {_row(table, rows.argmax())}: fill them in or leave them "
                 "out"
             )
     if len(np.unique(numbers)) == 1:
@@ -125,13 +129,28 @@ def clean(table, value, group, block=None):
     return result
 
 
+def _row(table, position):
+    """Row and line of the file where a table was read from one, also after rows were left out of it."""
+    label, lines = table.index[position], table.attrs.get("lines")
+    if lines is None or not isinstance(label, (int, np.integer)) or not 0 <= label < len(lines):
+        return f"row {position + 1}"
+    return f"row {label + 1}, line {lines[label]} of the file"
+
+
 def _numbers(table, name):
     values = table[name]
-    numeric = pandas.api.types.is_numeric_dtype(values) and not pandas.api.types.is_bool_dtype(values)
-    if not numeric:
-        strange = [isinstance(v, (str, bool)) for v in values]
-        row = strange.index(True) if True in strange else 0
-        raise UserError(
-            f"{source(table)}: column {name!r} must hold numbers, not {values.iloc[row]!r} (row {row + 1})"
-        )
-    return values.to_numpy(dtype=float, na_value=np.nan)
+    if pandas.api.types.is_numeric_dtype(values) and not pandas.api.types.is_bool_dtype(values):
+        return values.to_numpy(dtype=float, na_value=np.nan)
+    for position, value in enumerate(values):
+        if not _is_number(value):
+            raise UserError(
+                f"{source(table)}: column {name!r} must hold numbers, not {value!r} "
+                f"({_row(table, position)}): correct this cell, or leave its row out"
+            )
+    return np.array([np.nan if pandas.isna(value) else float(value) for value in values])
+
+
+def _is_number(value):
+    if isinstance(value, str):
+        return bool(spreadsheets.NUMBER.fullmatch(value.strip()))
+    return not isinstance(value, (bool, np.bool_)) and (pandas.isna(value) or np.isreal(value))

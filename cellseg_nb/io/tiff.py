@@ -9,30 +9,20 @@ import logging
 import numpy as np
 
 from cellseg_nb.errors import UserError
+from cellseg_nb.io import axes, units
 from cellseg_nb.io.files import reason
 
-MICROMETRES = {
-    "µm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "micrometre": 1.0,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "inch": 25400.0,
-    "in": 25400.0,
-}
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
 
 
-def load(path, channel):
-    """An array of three axes or fewer, in native byte order, and its voxel size or None.
+def load(path, channel, quiet=False, turn=True):
+    """An array (Z, Y, X) or of fewer axes, in native byte order, and its voxel size in µm or None.
 
-    ``path`` is a Path. Raises UserError for whatever is wrong with the file; sizes are checked first.
+    ``path`` is a Path. What a reader should know is printed, a line each: axes without names, a unit that is
+    unknown (not where ``quiet``, since a voxel size was given), an image stored white on black, which is
+    turned round (``turn``; labels are not). Raises UserError for whatever is wrong with the file; sizes are
+    checked first.
     """
     whole = isinstance(channel, (int, np.integer)) and not isinstance(channel, bool)
     if channel is not None and not (whole and channel >= 0):
@@ -44,8 +34,8 @@ def load(path, channel):
             raise UserError(f"{path} is not a regular file: give a TIFF file")
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes): copy or export it again")
-        with _quiet_tifffile() as complaints:
-            return _decode(path, channel, complaints)
+        with quiet_tifffile() as complaints:
+            array, size, (unnamed, unit, white) = _decode(path, channel, complaints)
     except UserError:
         raise
     except FileNotFoundError as error:
@@ -55,16 +45,30 @@ def load(path, channel):
             f"{path} cannot be read ({reason(error)}): check its permissions and the disk"
         ) from error
     except MemoryError as error:
-        raise UserError(f"{path} does not fit in memory: crop it, or use the whole-brain notebook") from error
+        raise UserError(f"{path} does not fit in memory: crop it, or read a part of it") from error
     except Exception as error:  # tifffile and the codecs raise a zoo of types for damaged files
         raise UserError(
             f"{path} is damaged or of an unknown kind ({reason(error)}): copy it again, or "
             "open it in Fiji and save it as TIFF"
         ) from error
+    if white:
+        array, negative = _turned(array, turn)
+    for word in filter(None, (unnamed, "" if quiet else unit, negative if white else "")):
+        print(f"{path.name}: {word}")
+    return array, size
+
+
+def _turned(array, turn):
+    """An array whose 0 is white, with 0 black, and a word on it."""
+    said = "its header says that 0 is white (MINISWHITE)"
+    if not turn or array.dtype.kind not in "bu":
+        return array, f"{said}: read with its numbers as they are"
+    top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else True
+    return top ^ array, f"{said}: turned round, so that bright is high"
 
 
 @contextlib.contextmanager
-def _quiet_tifffile():
+def quiet_tifffile():
     """Collect what tifffile logs: noise to a user, to us the only sign that a chain of pages was cut."""
     complaints, logger = [], logging.getLogger("tifffile")
     collect = logging.Handler(logging.ERROR)
@@ -105,80 +109,16 @@ def _decode(path, channel, complaints, **flags):
                 f"{shapes}...): save the one you want as its own file"
             )
         series = stacks[0]
-        index = _axes(path, series.shape, series.axes, channel)
+        index, order, unnamed = axes.zyx(path, series.shape, series.axes, channel)
         _check_size(path, series)
-        array = series.asarray().reshape(series.shape)[index]
-        return array.astype(array.dtype.newbyteorder("="), copy=False), _stored_voxel_size(tif)
+        array = series.asarray().reshape(series.shape)[index].transpose(order)
+        size, unit = units.stored(tif)
+        white = getattr(series.keyframe, "photometric", 1) == 0
+        return array.astype(array.dtype.newbyteorder("="), copy=False), size, (unnamed, unit, white)
 
 
 def _truncated(path):
     return f"{path} is truncated: it declares more data than it holds; copy or download it again"
-
-
-def rgb(name, shape):
-    """What is said of a colour image."""
-    return (
-        f"{name} is a colour (RGB) image of shape {tuple(shape)}: convert it to grey (Fiji: Image > "
-        "Type > 16-bit) or, in a file, choose one colour with channel=0 (on the command line: -p "
-        "channel 0)"
-    )
-
-
-def hyperstack(name, shape):
-    """What is said of five axes or more."""
-    return (
-        f"{name} is a {len(shape)}D hyperstack of shape {tuple(shape)}: save one time point and one "
-        "channel as a z stack (Fiji: Image > Duplicate...)"
-    )
-
-
-def _axes(path, shape, axes, channel):
-    """Index that takes Z, Y, X out of the axes of a file, or UserError. Nothing is read yet: shapes tell."""
-    index = [0 if n == 1 else slice(None) for n in shape]
-    long = [i for i, n in enumerate(shape) if n != 1]
-    sizes = tuple(shape[i] for i in long)
-    if len(long) > 4:
-        raise UserError(hyperstack(path, sizes))
-    named = {axes[i]: i for i in long}
-    if "T" in named:
-        raise UserError(
-            f"{path} is a time series of {shape[named['T']]} time points: save one of them as "
-            "a z stack (Fiji: Image > Duplicate...); if they are z slices, swap z and t (Fiji: "
-            "Image > Properties...)"
-        )
-    pick = named.get("C", named.get("S"))
-    if pick is None and len(long) == 4:
-        smallest, second = sorted(long, key=lambda i: shape[i])[:2]
-        if 2 * shape[smallest] > shape[second]:
-            raise UserError(
-                f"{path} has four axes {sizes} and none is clearly the channels: save one "
-                "channel as a z stack"
-            )
-        pick = smallest
-    if pick is None:
-        if channel:
-            raise UserError(
-                f"{path} has one channel only, so channel={channel} does not exist: use channel=0"
-            )
-        return tuple(index)
-    if channel is None and axes[pick] == "S" and shape[pick] in (3, 4):
-        raise UserError(rgb(path, sizes))
-    if len(long) < 4:
-        raise UserError(
-            f"{path} is 2D with {shape[pick]} channels (shape {sizes}): give a stack of z "
-            "slices; if the channels are slices, say so in Fiji (Image > Properties...)"
-        )
-    if channel is None:
-        raise UserError(
-            f"{path} has {shape[pick]} channels (axis {long.index(pick)} of shape {sizes}): "
-            "choose one with channel=0 (on the command line: -p channel 0)"
-        )
-    if channel >= shape[pick]:
-        raise UserError(
-            f"{path} has {shape[pick]} channels: channel must be from 0 to {shape[pick] - 1}, not {channel}"
-        )
-    index[pick] = int(channel)
-    return tuple(index)
 
 
 def _check_size(path, series):
@@ -214,41 +154,5 @@ def check_memory(name, needed):
     if needed > free:
         raise UserError(
             f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
-            "free: crop it, use larger voxels, or use the whole-brain notebook"
+            "free: crop it, use larger voxels, or read a part of it"
         )
-
-
-def _stored_voxel_size(tif):
-    """(z, y, x) in µm from OME or ImageJ metadata, or as `write` stores it; None where one is missing."""
-    from xml.etree import ElementTree
-
-    try:
-        if tif.is_ome:
-            pixels = ElementTree.fromstring(tif.ome_metadata).find(".//{*}Pixels")
-            names = [f"PhysicalSize{axis}" for axis in "ZYX"]
-            return voxel_size_of([float(pixels.get(n)) * _unit(pixels.get(n + "Unit", "µm")) for n in names])
-        stored = tif.imagej_metadata or (tif.shaped_metadata or [{}])[0]
-        tags = tif.pages[0].tags
-        y, x = (tags[name].value[1] / tags[name].value[0] for name in ("YResolution", "XResolution"))
-        # ImageJ leaves the spacing out when it is 1.
-        z = abs(stored.get("spacing", 1.0))
-        return voxel_size_of([side * _unit(stored["unit"]) for side in (z, y, x)])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError, ElementTree.ParseError):
-        return None
-
-
-def _unit(name):
-    return MICROMETRES[str(name).replace("\\u00B5", "µ").replace("\u03bc", "µ").strip().lower()]
-
-
-def voxel_size_of(value, what="voxel_size"):
-    """A voxel size as a tuple of three floats, or UserError; ``what`` is the name of the parameter."""
-    try:
-        size = () if isinstance(value, str) else tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        size = ()
-    if len(size) != 3 or not all(0 < v < np.inf for v in size):
-        raise UserError(
-            f"{what} must be three positive numbers (z, y, x) in µm, such as (5, 5, 5), not {value!r}"
-        )
-    return size

@@ -5,47 +5,18 @@ Axes are always (Z, Y, X), voxel sizes (z, y, x) in µm. Whatever is wrong with 
 ever left half-written.
 """
 
-import re
 import warnings
 
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import tiff
-from cellseg_nb.io.files import as_path, atomic, reason
+from cellseg_nb.io import tiff, units
+from cellseg_nb.io.axes import three_axes
+from cellseg_nb.io.files import as_path, atomic
+from cellseg_nb.io.folder import find  # noqa: F401
+from cellseg_nb.io.labels import read_labels  # noqa: F401
 
 # ---------------------------------------------------------------- reading
-
-
-def find(path):
-    """The TIFFs at a path: the file itself, or every .tif and .tiff of a folder in natural order (c2, c10).
-
-    Subfolders and hidden files are left out. Returns a list of Paths. Raises UserError for a missing path and
-    for a folder without TIFFs.
-    """
-    path = as_path(path)
-    try:
-        if path.is_file():
-            return [path]
-        if not path.exists():
-            raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
-        files = [
-            f
-            for f in path.iterdir()
-            if f.suffix.lower() in (".tif", ".tiff") and not f.name.startswith(".") and f.is_file()
-        ]
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
-    if not files:
-        raise UserError(
-            f"{path} holds no TIFF (.tif or .tiff): give a TIFF file, or the folder that holds them"
-        )
-    return sorted(
-        files,
-        key=lambda f: [
-            int(part) if i % 2 else part.lower() for i, part in enumerate(re.split(r"(\d+)", f.name))
-        ],
-    )
 
 
 def read(path, channel=None, voxel_size=None, minimum=16):
@@ -65,38 +36,17 @@ def read(path, channel=None, voxel_size=None, minimum=16):
     Raises UserError for a file that cannot be read or is no such volume (see `check`).
     """
     path = as_path(path)
-    given = None if voxel_size is None else tiff.voxel_size_of(voxel_size)
-    array, found = tiff.load(path, channel)
-    return check(array, path, minimum), given or found
+    given = None if voxel_size is None else units.voxel_size_of(voxel_size)
+    array, found = tiff.load(path, channel, quiet=given is not None)
+    volume = check(array, path, minimum)
+    if _two_values(volume):
+        print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
+    return volume, given or found
 
 
-def read_labels(path):
-    """Read labels from a TIFF: (Z, Y, X) int32, 0 = background, and the voxel size (z, y, x) in µm or None.
-
-    More than 65,535 cells are fine; so are whole numbers stored as float. Raises UserError like `read`, and
-    for labels that are fractions, negative or above 2,147,483,647.
-    """
-    path = as_path(path)
-    labels, voxel_size = tiff.load(path, None)
-    labels = _three_axes(labels, path, 1)
-    if labels.dtype.kind not in "buif":
-        raise UserError(
-            f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
-        )
-    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
-        raise UserError(
-            f"{path} holds numbers that are not whole, so these are not labels: give the label "
-            "file, not the image or the probability"
-        )
-    if labels.min() < 0:
-        raise UserError(
-            f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the background"
-        )
-    if labels.max() > 2**31 - 1:
-        raise UserError(
-            f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells from 1 again"
-        )
-    return np.ascontiguousarray(labels, dtype=np.int32), voxel_size
+def _two_values(volume):
+    ends = (volume.min(), volume.max())
+    return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
 
 
 def check(volume, name="volume", minimum=16):
@@ -111,11 +61,11 @@ def check(volume, name="volume", minimum=16):
             f"{name} holds {volume.dtype} values: a volume must hold real numbers; "
             "save the intensity as 8-bit, 16-bit or 32-bit"
         )
-    volume = _three_axes(volume, name, minimum)
+    volume = three_axes(volume, name, minimum)
     if min(volume.shape) < minimum:
         raise UserError(
             f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
-            "use a smaller cube or a larger volume"
+            "give a larger volume"
         )
     _check_finite(volume, name, "NaN or infinite")
     with np.errstate(over="ignore"):
@@ -139,22 +89,6 @@ def _check_finite(volume, name, what):
             f"the first at (z, y, x) = {first}: replace them (in Fiji: Process > Math > NaN "
             "Background, or 0)"
         )
-
-
-def _three_axes(array, name, minimum):
-    if array.ndim != 3:
-        array = array.reshape([n for n in array.shape if n != 1] or [1])
-    if array.ndim >= 3 and array.shape[-1] in (3, 4) and (array.ndim > 3 or array.shape[-1] < minimum):
-        raise UserError(tiff.rgb(name, array.shape))
-    if array.ndim < 3 or (min(array.shape) == 1 and minimum > 1):
-        raise UserError(f"{name} is 2D or less (shape {array.shape}): give a stack of z slices in one file")
-    if array.ndim == 4:
-        raise UserError(f"{name} is 4D (shape {array.shape}): give one channel, a (Z, Y, X) array")
-    if array.ndim > 4:
-        raise UserError(tiff.hyperstack(name, array.shape))
-    if array.size == 0:
-        raise UserError(f"{name} is empty (shape {array.shape}): give a volume with voxels in it")
-    return array
 
 
 # ---------------------------------------------------------------- writing
@@ -181,7 +115,7 @@ def write(path, array, voxel_size=None, compress=False):
     array = _storable(array, path)
     options = {}
     if voxel_size is not None:
-        z, y, x = tiff.voxel_size_of(voxel_size)
+        z, y, x = units.voxel_size_of(voxel_size)
         options = {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
     metadata = {"axes": "ZYX"} | ({"spacing": z, "unit": "micron"} if options else {})
     # ImageJ's format reaches beyond 4 GB only where the planes lie one after the other, uncompressed.
@@ -273,8 +207,8 @@ def rescale(volume, voxel_size, target, order=1):
     from scipy import ndimage
 
     volume = np.asarray(volume)
-    old = tiff.voxel_size_of(voxel_size)
-    new = tiff.voxel_size_of([target] * 3 if np.isscalar(target) else target, "target")
+    old = units.voxel_size_of(voxel_size)
+    new = units.voxel_size_of([target] * 3 if np.isscalar(target) else target, "target")
     shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
     if tuple(shape) == volume.shape:
         return volume.copy()

@@ -11,7 +11,7 @@ from cellseg_nb import methods, parameters, runtime
 from cellseg_nb.cells import instances
 from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import volumes
+from cellseg_nb.io import units, volumes
 from cellseg_nb.io.files import atomic, writable_folder, write_json, write_table
 from cellseg_nb.learning import pairs
 from cellseg_nb.learning.loop import CHECKPOINT
@@ -112,10 +112,10 @@ def read(choice):
         )
     size = choice["voxel_size"] or collection.voxel_size
     every = [datasets.Volume(pair.name, *datasets.load(pair, size)) for pair in collection.pairs]
-    sizes = {volume.voxel_size for volume in every}
-    if len(sizes) > 1:
+    sizes = [volume.voxel_size for volume in every]
+    if not units.agree(sizes):
         raise UserError(
-            f"{collection.folder}: the files have different voxel sizes {sorted(map(str, sizes))}: "
+            f"{collection.folder}: the files have different voxel sizes {sorted(set(map(str, sizes)))}: "
             "set voxel_size for all, or resample them to one"
         )
     pairs.check([volume.image for volume in every], [volume.labels for volume in every])

@@ -203,7 +203,7 @@ def found(choice, fold, seed=None, variant="tuned"):
     for name in choice["methods"]:
         with contextlib.suppress(UserError):
             file = labels_file(choice["out"], dict(method=name, fold=fold, seed=seed), variant)
-            kept[name] = volumes.read_labels(file)[0]
+            kept[name] = volumes.read_labels(file, own=True)[0]
     return kept
 
 

@@ -262,5 +262,5 @@ def segmentations(choice, names, volume, seed):
             )
             if not path.is_file():
                 raise UserError(f"{path} is missing: run the grid again with start_over ticked")
-            shown[f"{name}, {percent} %"] = volumes.read_labels(path)[0]
+            shown[f"{name}, {percent} %"] = volumes.read_labels(path, own=True)[0]
     return shown

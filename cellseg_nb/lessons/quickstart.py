@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_nb import parameters
-from cellseg_nb.cells import prepare as mending, scale
+from cellseg_nb.cells import background, prepare as mending, scale, spots
+from cellseg_nb.data import pairing
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import files as io_files, volumes as io_volumes
+from cellseg_nb.io import files as io_files, units, volumes as io_volumes
 from cellseg_nb.methods import settings as table_of_settings
 
 TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of 5 voxels see cells best
 LEFT = (3.5, 12.0)  # voxels: cells so wide are learned from as they are, unless you give their diameter
+SMALLEST = 16  # voxels a side of a training cube: where a volume is thinner than the cube of the profile
 LARGEST = 2.0  # times the voxels of the file: no finer than this where the diameter is an estimate
 
 
@@ -79,12 +81,12 @@ def load(choice):
     paths = io_volumes.find(images)
     channel = None if choice["channel"] < 0 else choice["channel"]
     # volumes to be resampled are measured afterwards
-    least = 8 if choice["cell_diameter"] != 0 else settings(choice)["cube"]
+    least = 8 if choice["cell_diameter"] != 0 else min(SMALLEST, settings(choice)["cube"])
     read = [io_volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
-    sizes = {size for _, size in read}
-    if len(sizes) > 1:
+    sizes = [size for _, size in read]
+    if not units.agree(sizes):
         raise UserError(
-            f"{images}: the files have different voxel sizes {sorted(map(str, sizes))}: "
+            f"{images}: the files have different voxel sizes {sorted(set(map(str, sizes)))}: "
             "run them one at a time, or set voxel_size for all"
         )
     labels = _truth(truth, paths, read)
@@ -98,10 +100,13 @@ def load(choice):
 def _truth(labels, paths, read):
     if not labels:
         return [None] * len(paths)
-    files = io_volumes.find(labels)
+    if Path(labels).expanduser().is_dir():  # one file for one volume needs no name in common
+        files = pairing.matched(paths, [f for f in pairing.label_files(labels) if f not in paths])
+    else:
+        files = io_volumes.find(labels)
     if len(files) != len(paths):
         raise UserError(
-            f"{labels}: {len(files)} label files for {len(paths)} volumes; one for each is needed"
+            f"{labels} is one label file for {len(paths)} volumes: give the folder of all label files"
         )
     truth = [io_volumes.read_labels(file)[0] for file in files]
     for file, label, (volume, _) in zip(files, truth, read):
@@ -134,9 +139,27 @@ def prepared(choice, volumes, diameter):
         found.append(mending.prepare(volume.image, volume.voxel_size, diameter or None, choice["preprocess"]))
         for one in found[-1].findings:
             left = "" if one.switch in found[-1].steps else " (left as it is)"
-            print(f"{volume.name}: {one.text}{left}")
+            step = f"[{one.switch}] " if one.switch else ""
+            print(f"{volume.name}: {step}{one.text}{left}")
         if not found[-1].findings:
             print(f"{volume.name}: nothing that disturbs was seen")
+    return found
+
+
+def to_separate(volumes, images, seen, diameter):
+    """The images on which cells are told apart: as in the file but for faults of the recording.
+
+    ``images`` as `prepared` makes them, ``seen`` what it returned. Evened decay and background help the
+    network; the separation has its own background, and the slopes of a cell are best left as they are.
+    Returns a list of (Z, Y, X) float32.
+    """
+    found = []
+    for volume, image, one in zip(volumes, images, seen):
+        faults = [step for step in one.steps if step in mending.FAULTS]
+        if faults == [step for step in one.steps if step != "sampling"]:
+            found.append(image)
+        else:
+            found.append(mending.prepare(volume.image, volume.voxel_size, diameter or None, faults).volume)
     return found
 
 
@@ -145,31 +168,31 @@ def resampled(volumes, images, choice, diameter):
 
     ``volumes`` as `load` returns them, ``images`` as prepared, ``diameter`` in µm. Returns a list of (Z, Y,
     X) float32; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT` voxels in voxels
-    about as long as wide. Raises UserError where one becomes smaller than a training cube.
+    about as long as wide. Raises UserError where one becomes smaller than the smallest training cube.
     """
-    cube, working = settings(choice)["cube"], []
+    working = []
     for (name, image, _, size), shown in zip(volumes, images):
-        target = target_voxel(image.shape, size, diameter, cube, choice["cell_diameter"] is None)
+        target = target_voxel(image.shape, size, diameter, choice["cell_diameter"] is None)
         working.append(
             shown if target is None else io_volumes.rescale(shown, size or (1,) * 3, (target,) * 3)
         )
         if working[-1].shape != image.shape:
             print(f"{name}: the network sees it as {' x '.join(map(str, working[-1].shape))} voxels")
-        if min(working[-1].shape) < cube:
+        if min(working[-1].shape) < SMALLEST:
             raise UserError(
                 f"{name} becomes {working[-1].shape} voxels when cells are made {TARGET_DIAMETER:g} voxels "
-                "wide, smaller than one training cube: check cell_diameter and voxel_size, or give a larger "
-                "volume"
+                f"wide, under the {SMALLEST} of the smallest training cube: check cell_diameter and "
+                "voxel_size, or give a larger volume"
             )
     return working
 
 
-def target_voxel(shape, voxel_size, diameter, cube, estimated):
+def target_voxel(shape, voxel_size, diameter, estimated):
     """Side in µm of the voxels that the network should see; None: those of the file.
 
     A cell becomes `TARGET_DIAMETER` voxels wide. An ``estimated`` diameter changes nothing where cells are
     `LEFT` voxels wide and voxels at most half again as long as wide, never makes more than `LARGEST` times
-    the voxels, and nothing smaller than a training ``cube``.
+    the voxels, and nothing under `SMALLEST` voxels a side.
     """
     if not diameter:
         return None
@@ -180,7 +203,7 @@ def target_voxel(shape, voxel_size, diameter, cube, estimated):
     if size.max() <= 1.5 * size.min() and LEFT[0] <= diameter / size.min() <= LEFT[1]:
         return None
     target = max(target, float(np.cbrt(size.prod() / LARGEST)))
-    return None if min(np.array(shape) * size / target) < cube + 0.5 else target
+    return None if min(np.array(shape) * size / target) < SMALLEST + 0.5 else target
 
 
 def on_grid(probability, shape):
@@ -196,15 +219,25 @@ def on_grid(probability, shape):
 # ---------------------------------------------------------------- training
 
 
-def settings(choice, voxel_size=None, diameter=None):
+def _cube(side, images):
+    """Side of the training cube: that of the profile, or, for thin volumes, a multiple of 8 that fits in."""
+    thinnest = min((min(np.shape(getattr(one, "image", one))) for one in images), default=side)
+    return min(side, max(SMALLEST, thinnest // 8 * 8))
+
+
+def settings(choice, voxel_size=None, diameter=None, images=()):
     """Settings of `cellseg_nb.methods.wnet3d.WNet3DMethod` for the profile, with what you chose: a dict.
 
-    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`. With
+    Those of the profile, and their sources, are in `cellseg_nb.methods.settings`; where ``images`` (as the
+    network sees them) are thinner than its training cube, the cube is smaller (`SMALLEST` and above). With
     "voronoi_otsu", spots are looked for after a blur of a quarter of the cell ``diameter`` (µm).
     """
     found = table_of_settings.of("wnet3d", choice["profile"], "00")
+    found["cube"] = _cube(found["cube"], images)
     if choice["epochs"]:
         found.update(epochs=choice["epochs"], restarts=0)
+    if diameter and choice["separate"] == "auto" and spots.small(background.widths(voxel_size, diameter)):
+        print("Cells are less than 3 voxels wide along an axis: they are looked for as bright spots.")
     if diameter:
         found["spot_sigma"] = diameter / min(voxel_size or (1.0,)) / 4
     chosen = {name: choice[name] for name in ("threshold", "min_size", "min_contrast", "separate")}

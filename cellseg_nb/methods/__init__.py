@@ -90,6 +90,3 @@ def import_library(library):
         raise UserError(
             f"{library} is not installed ({error}): run  {install_words(library)}  and restart the kernel"
         ) from error
-
-
-kind, need = method_class, import_library  # their former names

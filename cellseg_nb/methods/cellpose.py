@@ -19,7 +19,7 @@ from cellseg_nb.methods import cellpose_library, tuning
 from cellseg_nb.methods.base import COMMON, checked
 from cellseg_nb.methods.cellpose_slices import mean_diameter, slices, to_shape
 from cellseg_nb.methods.network import NetworkMethod
-from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.parameters import one_of
 
 THRESHOLDS = (0.0, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0, -6.0)  # tried by `tune`, which takes the first of equals
@@ -57,7 +57,6 @@ class CellposeMethod(NetworkMethod):
 
     name = "cellpose"
     library = ("cellpose",)
-    PAPER = PAPER["cellpose"]
     tunable = ("cellprob_threshold", "flow_smooth", "min_size")
     settings = {
         **DEMO["cellpose"],

@@ -2,7 +2,7 @@
 
 import torch
 
-from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.methods.supervised import SETTINGS, SupervisedMethod
 
 
@@ -11,7 +11,6 @@ class SegResNetMethod(SupervisedMethod):
     blocks_up, dropout_prob; what is None is MONAI's. All else as in `SupervisedMethod`."""
 
     name = "segresnet"
-    PAPER = PAPER["segresnet"]
     widths = ("init_filters", "blocks_down", "blocks_up", "dropout_prob")
     settings = {**dict.fromkeys(widths), **DEMO["segresnet"], **SETTINGS}
 

@@ -15,7 +15,7 @@ from cellseg_nb.io import files
 from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.methods import stardist_library, tuning
 from cellseg_nb.methods.base import COMMON, Method, checked
-from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.methods.settings import DEMO
 
 WEIGHTS = "stardist.npz"
 # tried by `tune`, which takes the first
@@ -53,7 +53,6 @@ class StarDistMethod(Method):
 
     name = "stardist"
     library = ("stardist", "tensorflow")
-    PAPER = PAPER["stardist"]
     tunable = ("prob_thresh", "nms_thresh", "min_size")
     settings = {
         **DEMO["stardist"],

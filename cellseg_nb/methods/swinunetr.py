@@ -3,7 +3,7 @@
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.methods.supervised import SETTINGS, SupervisedMethod
 
 
@@ -13,7 +13,6 @@ class SwinUNETRMethod(SupervisedMethod):
     use_checkpoint; what is None is MONAI's. All else as in `SupervisedMethod`."""
 
     name = "swinunetr"
-    PAPER = PAPER["swinunetr"]
     widths = (
         "feature_size",
         "window_size",

@@ -9,7 +9,7 @@ from cellseg_nb.learning.guided import cube_batches
 from cellseg_nb.methods import tuning
 from cellseg_nb.methods.base import COMMON
 from cellseg_nb.methods.network import NetworkMethod
-from cellseg_nb.methods.settings import DEMO, PAPER
+from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.networks.wnet3d import WNet3D
 from cellseg_nb.networks.wnet3d_loss import WNetLoss
 from cellseg_nb.parameters import one_of
@@ -63,7 +63,6 @@ class WNet3DMethod(NetworkMethod):
     name = "wnet3d"
     needs_labels = False
     tunes_on_labels = False
-    PAPER = PAPER["wnet3d"]
     tunable = ("threshold", "min_size", "min_contrast", "spot_sigma", "outline_sigma")
     widths = ("channels", "classes", "dropout")
     settings = {
@@ -180,7 +179,8 @@ class WNet3DMethod(NetworkMethod):
         voxel_size = self.options["voxel_size"] if voxel_size is None else voxel_size
         if self.options["separate"] == "auto":
             diameter = self.options["cell_diameter"]
-            return auto.find_cells(volume, probability, voxel_size, diameter, min_size=self.min_size)
+            limits = dict(min_size=self.min_size, threshold=self.threshold)
+            return auto.find_cells(volume, probability, voxel_size, diameter, **limits)
         labels = instances.voronoi_otsu(
             probability,
             self.spot_sigma,

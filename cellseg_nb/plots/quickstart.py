@@ -11,7 +11,7 @@ def _limits(volume):
 
 
 def mended(image, prepared, voxel_size=None):
-    """A slice as in the file and as prepared, side by side; in red what was left out.
+    """A slice as in the file and as prepared, side by side; shaded what was left out.
 
     ``image`` (Z, Y, X); ``prepared``: a `cellseg_nb.cells.prepare.Prepared` of its shape.
     The slice is the one of which most was left out, else the middle one.
@@ -23,7 +23,7 @@ def mended(image, prepared, voxel_size=None):
     unit = "µm" if voxel_size else "voxels"
     extent = (0, image.shape[2] * size[2], image.shape[1] * size[1], 0)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 2, figsize=(11, 5))
+        figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
         for ax, volume, title in zip(
             axes, (image, prepared.volume), ("as in the file", "as it is learned from")
         ):
@@ -34,8 +34,7 @@ def mended(image, prepared, voxel_size=None):
             red = np.zeros((*left_out[z].shape, 4))
             red[left_out[z]] = (*plt.matplotlib.colors.to_rgb(RED), 0.45)
             axes[1].imshow(red, extent=extent)
-            axes[1].set(title=f"{axes[1].get_title()}; red: left out")
-        figure.tight_layout()
+            axes[1].set(title=f"{axes[1].get_title()}; shaded: left out")
     return figure
 
 

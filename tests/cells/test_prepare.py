@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cellseg_nb import simulate, volumes
+from cellseg_nb.cells import prepare as prepare_module
 from cellseg_nb.cells.prepare import prepare
 from cellseg_nb.data import disturb
 from cellseg_nb.errors import UserError
@@ -93,3 +94,14 @@ def test_switches(cells):
     }
     with pytest.raises(UserError, match="no step 'sharpen'"):
         prepare(hot, steps="sharpen")
+
+
+def test_steps_are_named_or_left_out():
+    assert (
+        prepare_module.chosen("auto") == tuple(prepare_module.STEPS) and prepare_module.chosen("paper") == ()
+    )
+    assert prepare_module.chosen("hot, padding") == ("hot", "padding")
+    assert set(prepare_module.STEPS) - set(prepare_module.chosen("auto,-decay,-hot")) == {"decay", "hot"}
+    for wrong in ("sharpen", "auto,-sharpen", "hot,-decay"):
+        with pytest.raises(UserError, match="no step"):
+            prepare_module.chosen(wrong)

@@ -124,14 +124,14 @@ def test_what_the_network_sees():
     """Cells 8 voxels wide, where you give their diameter; an estimate changes only what is far from it."""
 
     def voxel(shape, size, diameter, estimated):
-        return quickstart.target_voxel(shape, size, diameter, 32, estimated)
+        return quickstart.target_voxel(shape, size, diameter, estimated)
 
     assert voxel((64, 64, 64), (2, 1, 1), 0, False) is None
     assert voxel((64, 64, 64), (2, 1, 1), 16, False) == 2
     assert voxel((64, 64, 64), (5, 5, 5), 30, True) is None  # 6 voxels wide: left
     assert voxel((64, 200, 200), (1.75, 0.8, 0.8), 14, True) == 1.75
     assert voxel((64, 64, 64), None, 2, True) == pytest.approx(2 ** (-1 / 3))  # no more than twice the voxels
-    assert voxel((32, 64, 64), (1, 1, 1), 20, True) is None  # it would be smaller than a training cube
+    assert voxel((32, 64, 64), (1, 1, 1), 20, True) is None  # too small for the smallest training cube
 
 
 def test_paper_means_as_published():

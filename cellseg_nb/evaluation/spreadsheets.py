@@ -1,0 +1,111 @@
+"""CSV as spreadsheets of any country write it: encoding, separator, decimal commas, lines around it."""
+
+import csv
+import re
+
+import numpy as np
+import pandas
+
+NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)", re.IGNORECASE)
+COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[+-]?\d+)?", re.IGNORECASE)  # 1.234,5 is 1234.5
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+
+
+class Unreadable(ValueError):
+    """No table; the text says why, in a few words."""
+
+
+def parse(content):
+    """A pandas table of what a CSV file holds (bytes), the line of each row in the file, and words on it.
+
+    Lines that begin with # are comments, above the table or with a blank behind the #; ``sep=;`` names the
+    separator, otherwise the header tells: comma, semicolon or tab. Only empty cells are missing: NA, None and
+    null are words. Raises `Unreadable`.
+    """
+    text, words = _decoded(content)
+    separator, rows = _rows(text)
+    if not rows:
+        raise Unreadable("it is empty")
+    header, *rows = rows
+    names = [name.strip() for name in header[1]]
+    while names and not names[-1] and all(not "".join(cells[len(names) - 1 :]).strip() for _, cells in rows):
+        names.pop()
+    for line, cells in rows:
+        if "".join(cells[len(names) :]).strip():
+            raise Unreadable(f"line {line} has {len(cells)} cells, its header {len(names)}")
+    columns = [[cells[i].strip() if i < len(cells) else "" for _, cells in rows] for i in range(len(names))]
+    made = [_column(cells, separator) for cells in columns]
+    table = pandas.DataFrame(dict(enumerate(column for column, _ in made)))
+    table.columns = [name or f"Unnamed: {i}" for i, name in enumerate(names)]
+    if any(comma for _, comma in made):
+        words.append("commas in its numbers are read as decimal points")
+    stripped = [name for name in header[1] if name != name.strip()]
+    for i, (column, _) in enumerate(made):
+        if not pandas.api.types.is_numeric_dtype(column):
+            stripped += [cells[i] for _, cells in rows if i < len(cells) and cells[i] != cells[i].strip()]
+    if stripped:
+        words.append(f"blanks around {len(stripped)} names are left out, the first {stripped[0]!r}")
+    return table, [line for line, _ in rows], words
+
+
+def _decoded(content):
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ["utf-16"]
+    elif b"\0" in content[:200]:  # UTF-16 without its mark: every other byte of plain letters is 0
+        encodings = ["utf-16-be" if content[:1] == b"\0" else "utf-16-le"]
+    else:
+        encodings = ["utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if CONTROL.search(text):
+            raise Unreadable("it holds bytes that are no text; is it a workbook?")
+        said = ["it is no UTF-8: read as Windows writes it (cp1252); check letters such as ü and µ"]
+        return text, said if encoding == "cp1252" else []
+    raise Unreadable("its encoding is unknown; choose CSV UTF-8 when you save it")
+
+
+def _rows(text):
+    """The separator, and (number of the line, cells) of the header and of each row that is not empty."""
+    lines = text.splitlines(keepends=True)
+    skipped, separator = 0, None
+    for line in lines:
+        named = re.fullmatch(r'"?sep=(.)"?[;,\t]*', line.strip("\r\n "), re.IGNORECASE) or (
+            re.fullmatch(r"sep=(\t)\s*", line)
+        )
+        if named:
+            separator = named[1]
+        elif line.strip() and not line.lstrip('"').startswith("#"):
+            break
+        skipped += 1
+    if separator is None and skipped < len(lines):
+        head = re.sub(r'"[^"]*"', "", lines[skipped])
+        separator = max(",;\t", key=head.count)  # the first where none is there: a table of one column
+    reader, rows = csv.reader(lines[skipped:], delimiter=separator or ","), []
+    try:
+        for cells in reader:
+            comment = rows and re.match(r"#\s", cells[0] if cells else "")
+            if not comment and "".join(cells).strip():
+                rows.append((skipped + reader.line_num, cells))
+    except csv.Error as error:
+        raise Unreadable(f"line {skipped + reader.line_num}: {error}") from error
+    return separator, rows
+
+
+def _column(cells, separator):
+    """Cells (text, stripped) as numbers where all are, else as text; and whether they had decimal commas."""
+    filled = [cell for cell in cells if cell]
+    comma = separator != "," and any("," in cell and COMMA.fullmatch(cell) for cell in filled)
+    plain = cells
+    if comma:
+        plain = [c.replace(".", "").replace(",", ".") if COMMA.fullmatch(c) else c for c in cells]
+    strange = sum(bool(cell) and not NUMBER.fullmatch(cell) for cell in plain)
+    if strange:
+        # Where most are numbers they are read as such, so that the cell that is none can be named.
+        plain, comma = (plain, comma) if 2 * strange < len(filled) else (cells, False)
+        return pandas.Series([cell or None for cell in plain], dtype=object), comma
+    if filled and len(filled) == len(cells) and all(re.fullmatch(r"[+-]?\d{1,18}", c) for c in plain):
+        return pandas.Series([int(c) for c in plain]), comma
+    return pandas.Series([float(c) if c else np.nan for c in plain], dtype=float), comma

@@ -1,0 +1,92 @@
+"""Labels out of files: one whole number a cell, 0 is background; anything else is told in one line."""
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import tiff
+from cellseg_nb.io.axes import three_axes
+from cellseg_nb.io.files import as_path
+
+PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
+FEW = 20  # pieces more than numbers that prove nothing
+
+
+def read_labels(path, own=False):
+    """Read labels from a TIFF: (Z, Y, X) int32, 0 = background, and the voxel size (z, y, x) in µm or None.
+
+    More than 65,535 cells are fine; so are whole numbers stored as float. A mask (two values: 0 and 255,
+    bool, 1 and 2 as from ilastik) is parted into pieces that are connected face to face, which is said; so is
+    what looks odd. ``own``: labels that this package wrote are taken as they are. Raises UserError like
+    `volumes.read`, for labels that are fractions, negative or above 2,147,483,647, and for an image.
+    """
+    path = as_path(path)
+    labels, voxel_size = tiff.load(path, None, quiet=True, turn=False)
+    labels = three_axes(labels, path, 1)
+    if labels.dtype.kind not in "buif":
+        raise UserError(
+            f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
+        )
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+        raise UserError(
+            f"{path} holds numbers that are not whole (such as {_fraction(labels):g}), so these are not "
+            "labels: give the label file, not the image or the probability; labels that were resampled, "
+            "resample again without interpolation (nearest neighbour)"
+        )
+    if labels.min() < 0:
+        raise UserError(
+            f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the background"
+        )
+    if labels.max() > 2**31 - 1:
+        raise UserError(
+            f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells from 1 again"
+        )
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    return labels if own else _checked(labels, path), voxel_size
+
+
+def _fraction(labels):
+    return labels[labels != np.rint(labels)][0]
+
+
+def _checked(labels, path):
+    """The labels, a mask parted into cells; says what is odd, and refuses what is an image."""
+    from skimage import measure
+
+    values, counts = np.unique(labels, return_counts=True)
+    numbers = values[values > 0]
+    if len(values) == 2:
+        # Of 1 and 2, one is the background, and nobody says which: nearly always the larger part.
+        background = 0 if values[0] == 0 else int(values[np.argmax(counts)])
+        foreground = int(values[values != background][0])
+        parted, pieces = measure.label(labels == foreground, connectivity=1, return_num=True)
+        if pieces == 1 and background == 0:
+            return labels  # one cell
+        _say(
+            path,
+            f"holds {values[0]} and {values[1]} only, a mask: parted into {pieces} cells, the pieces of "
+            f"{foreground} that are connected face to face; cells that touch count as one",
+        )
+        return parted.astype(np.int32)
+    if not len(numbers):
+        return labels
+    pieces = int(measure.label(labels, connectivity=1, background=0).max())
+    if pieces > PIECES * len(numbers) + FEW:
+        raise UserError(
+            f"{path} holds {len(numbers)} numbers in {pieces} separate pieces, so these are not labels: give "
+            "the label file, not the image or a map of classes; labels that were resampled, resample again "
+            "without interpolation (nearest neighbour)"
+        )
+    if values[0] > 0:
+        _say(
+            path, f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
+        )
+    if pieces > len(numbers):
+        _say(
+            path,
+            f"holds {len(numbers)} cells in {pieces} separate pieces: some numbers are used twice, or torn",
+        )
+    return labels
+
+
+def _say(path, words):
+    print(f"{path.name} {words}")

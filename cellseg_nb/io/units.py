@@ -1,0 +1,154 @@
+"""Lengths in the heads of files: units of any spelling, and the voxel size (z, y, x) in µm that they mean."""
+
+import re
+import unicodedata
+from xml.etree import ElementTree
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+
+# Micrometres in one unit, spelled as `_plain` leaves it.
+MICROMETRES = {
+    "pm": 1e-6,
+    "å": 1e-4,
+    "angstrom": 1e-4,
+    "ångström": 1e-4,
+    "ångstrom": 1e-4,
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "нм": 1e-3,
+    "纳米": 1e-3,
+    "um": 1.0,
+    "micron": 1.0,
+    "micrometer": 1.0,
+    "мкм": 1.0,
+    "микрон": 1.0,
+    "微米": 1.0,
+    "マイクロメートル": 1.0,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "cm": 1e4,
+    "centimeter": 1e4,
+    "m": 1e6,
+    "meter": 1e6,
+    "inch": 25400.0,
+    "inche": 25400.0,
+    "in": 25400.0,
+}
+NO_LENGTH = {"", "pixel", "px", "voxel", "none", "null"}  # no unit at all, which is nothing to complain of
+LIKELY = (1e-3, 1e3)  # µm: voxels of light microscopy; used only where a file contradicts itself
+CLOSE = 1e-3  # relative: files store fractions, so equal voxel sizes differ in the last digits
+INCH, CENTIMETRE = 2, 3  # TIFF's ResolutionUnit
+
+
+def _plain(name):
+    """One spelling of many: µ and μ are u, metre and metres are meter; what escaped or lost bytes left."""
+    name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(name))
+    name = unicodedata.normalize("NFKC", name).replace("Âμ", "μ").replace("Î¼", "μ").strip(" \0\"'").lower()
+    name = name.replace("μ", "u").replace("metre", "meter").replace("mikro", "micro")
+    return re.sub(r"(?<=.{3})s$", "", name)
+
+
+def micrometres(name):
+    """Micrometres in one unit, or None for no length (pixels). Raises KeyError for a unit nobody knows."""
+    plain = _plain(name)
+    return None if plain in NO_LENGTH else MICROMETRES[plain]
+
+
+def agree(sizes):
+    """Whether voxel sizes, each (z, y, x) or None, are one, but for rounding (`CLOSE`)."""
+    sizes = list(sizes)
+    if any(size is None for size in sizes):
+        return all(size is None for size in sizes)
+    return all(np.allclose(size, sizes[0], rtol=CLOSE, atol=0) for size in sizes)
+
+
+def stored(tif):
+    """What an open `tifffile.TiffFile` says of its voxels: (z, y, x) in µm or None, and a word on it or "".
+
+    From OME (a unit for each axis), from ImageJ as ImageJ resolves it (`_imagej`), or as `volumes.write`
+    stores it. The word says what was contradictory or is unknown.
+    """
+    try:
+        if tif.is_ome:
+            return _ome(ElementTree.fromstring(tif.ome_metadata).find(".//{*}Pixels"))
+        tags = tif.pages[0].tags
+        y, x = (_side(tags.get(name)) for name in ("YResolution", "XResolution"))
+        unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
+        if tif.imagej_metadata:
+            return _imagej(tif.imagej_metadata, y, x, int(unit))
+        shaped = (tif.shaped_metadata or [{}])[0]
+        if "unit" not in shaped or not str(tif.series[0].axes).endswith("YX"):
+            return None, ""  # of turned axes nobody knows which of them XResolution meant
+        return _size(
+            {"z": shaped["unit"], "y": shaped["unit"], "x": shaped["unit"]}, shaped.get("spacing", 1.0), y, x
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError, ElementTree.ParseError):
+        return None, ""
+
+
+def _side(tag):
+    """Length of a pixel from a tag of pixels per unit; 1, as in ImageJ, where it is not there or 0."""
+    return tag.value[1] / tag.value[0] if tag is not None and tag.value[0] else 1.0
+
+
+def _ome(pixels):
+    names = [f"PhysicalSize{axis}" for axis in "ZYX"]
+    units = {axis.lower(): pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"}
+    return _size(units, *(float(pixels.get(name)) for name in names))
+
+
+def _imagej(words, y, x, resolution_unit):
+    """As ImageJ's FileOpener does (decodeDescriptionString and setCalibration).
+
+    ``unit`` counts, not ResolutionUnit, except that "um" with centimetres means pixels per centimetre;
+    ``spacing`` is 1 where it is not written; ``yunit`` and ``zunit`` are units of their own.
+    """
+    unit = words.get("unit", "")
+    z = abs(words.get("spacing", 1.0))
+    if resolution_unit == INCH and x == 1 / 72:  # what programs write that know no size
+        y, x = 1.0, 1.0
+    if resolution_unit == CENTIMETRE and str(unit) == "um":
+        y, x = y * 1e4, x * 1e4
+    elif str(unit) == "cm" and x <= 1e-4:  # shown by ImageJ in µm; a depth of 1 counts as not given
+        z = z * 1e4 if z != 1 else z
+        y, x, unit = y * 1e4, x * 1e4, "um"
+    units = {"z": words.get("zunit", unit), "y": words.get("yunit", unit), "x": unit}
+    size, word = _size(units, z, y, x)
+    if size is None or resolution_unit != CENTIMETRE or _plain(unit) not in ("um", "micron", "micrometer"):
+        return size, word
+    # Files that say both µm and centimetre: of the two readings the one that a microscope can make.
+    for factor in (1.0, 1e4, 1e-4):
+        sides = [side * factor for side in size[1:]]
+        if all(LIKELY[0] <= side <= LIKELY[1] for side in sides):
+            said = f"its resolution names two units, centimetre and {unit}: read as {sides[1]:g} µm a voxel"
+            return (size[0], *sides), said if factor != 1 else word
+    return size, word
+
+
+def _size(units, z, y, x):
+    sides = []
+    for axis, side in zip("zyx", (z, y, x)):
+        try:
+            factor = micrometres(units[axis])
+        except KeyError:
+            unit = str(units[axis])[:40]
+            return (None, f"the unit of its {axis} axis, {unit!r}, is unknown: give voxel_size in µm")
+        if factor is None:
+            return None, ""
+        sides.append(abs(float(side)) * factor)
+    return voxel_size_of(sides), ""
+
+
+def voxel_size_of(value, what="voxel_size"):
+    """A voxel size as a tuple of three floats, or UserError; ``what`` is the name of the parameter."""
+    try:
+        size = () if isinstance(value, str) else tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        size = ()
+    if len(size) != 3 or not all(0 < v < np.inf for v in size):
+        raise UserError(
+            f"{what} must be three positive numbers (z, y, x) in µm, such as (5, 5, 5), not {value!r}"
+        )
+    return size

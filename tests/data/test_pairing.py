@@ -1,0 +1,137 @@
+"""Which labels belong to which volume: by name, by one rule, everywhere."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from cellseg_nb.data import pairing
+from cellseg_nb.errors import UserError
+from cellseg_nb.lessons import quickstart
+
+IMAGE = np.random.default_rng(0).integers(0, 999, (18, 20, 22)).astype(np.uint16)
+LABELS = np.zeros((18, 20, 22), np.uint16)
+LABELS[2:6, 2:6, 2:6], LABELS[9:14, 9:14, 9:14] = 1, 2
+
+
+@pytest.fixture
+def lay(tmp_path):
+    """lay(images, labels): two folders, each label file with another number of its own."""
+
+    def make(images, labels):
+        for place, names, array in (("images", images, IMAGE), ("labels", labels, LABELS)):
+            (tmp_path / place).mkdir(exist_ok=True)
+            for name in names:
+                tifffile.imwrite(tmp_path / place / name, array, metadata={"axes": "ZYX"})
+        return tmp_path
+
+    return make
+
+
+def by_folder(place):
+    return [pair.labels.name for pair in pairing.pairs(place)]
+
+
+def by_quickstart(place):
+    choice = {"images": str(place / "images"), "labels": str(place / "labels"), "out": str(place / "out")}
+    choice |= {"channel": -1, "voxel_size": None, "cell_diameter": None}
+    seen = []
+    keep = pairing.matched
+
+    def spy(*given):
+        seen.append(keep(*given))
+        return seen[-1]
+
+    quickstart.pairing.matched = spy
+    try:
+        quickstart.load(choice)
+    finally:
+        quickstart.pairing.matched = keep
+    return [file.name for file in seen[0]]
+
+
+both = pytest.mark.parametrize("way", [by_folder, by_quickstart])
+
+
+@both
+def test_the_same_words_in_another_order(lay, capsys, way):
+    place = lay(["ctrl_m2.tif", "treat_m1.tif"], ["m1_treat_mask.tif", "m2_ctrl_mask.tif"])
+    assert way(place) == ["m2_ctrl_mask.tif", "m1_treat_mask.tif"]
+    assert "m2_ctrl_mask.tif is taken as the labels of ctrl_m2.tif" in capsys.readouterr().out
+
+
+@both
+@pytest.mark.parametrize(
+    "images, labels",
+    [
+        (["s1.tif", "s2.tif"], ["s2_mask.tif", "s3_mask.tif"]),
+        (["a.tif", "b.tif"], ["x.tif", "y.tif"]),
+        (["a.tif"], ["b.tif"]),
+        (["a_b.tif"], ["a_b_mask.tif", "a_b_labels.tif"]),
+        (["a_b.tif"], ["b_a_mask.tif", "b-a.tif"]),
+        (["a_b.tif", "b_a.tif"], ["b-a.tif", "c.tif"]),
+    ],
+)
+def test_names_that_do_not_match_stop_and_both_lists_are_shown(lay, way, images, labels):
+    place = lay(images, labels)
+    with pytest.raises(UserError) as caught:
+        way(place)
+    line = str(caught.value)
+    assert "\n" not in line and all(name in line for name in (*images, *labels)), line
+    for old in labels:
+        (place / "labels" / old).unlink()
+    lay(images, [image.replace(".tif", "_labels.tif") for image in images])  # the remedy
+    assert len(way(place)) == len(images)
+
+
+@both
+def test_labels_left_over_are_named(lay, capsys, way):
+    assert way(lay(["a.tif"], ["a.tif", "b.tif"])) == ["a.tif"]
+    assert "b.tif: no volume of this name, left out" in capsys.readouterr().out
+
+
+@both
+def test_masks_among_the_images_are_left_out(lay, capsys, way):
+    place = lay(["a.tif", "a_masks.tif", "probability.tif"], ["a.tif"])
+    assert way(place) == ["a.tif"]
+    assert "labels of a.tif: left out" in capsys.readouterr().out
+
+
+def test_side_by_side_with_results_and_bare_names(tmp_path, capsys):
+    for name, array in (("image.tif", IMAGE), ("labels.tif", LABELS), ("probability.tif", IMAGE)):
+        tifffile.imwrite(tmp_path / name, array)
+    (pair,) = pairing.pairs(tmp_path)
+    assert (pair.image.name, pair.labels.name) == ("image.tif", "labels.tif")
+    assert "probability.tif: result of an earlier run, left out" in capsys.readouterr().out
+
+
+def test_an_output_folder_among_the_data_is_left_out(tmp_path, capsys):
+    for name, array in (("a.tif", IMAGE), ("a_labels.tif", LABELS), ("out/labels.tif", LABELS)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, array)
+    assert [pair.name for pair in pairing.pairs(tmp_path)] == ["a"]
+    assert "out: no volume beside labels.tif, left out" in capsys.readouterr().out
+
+
+def test_one_file_and_one_file_need_no_name_in_common(lay):
+    place = lay(["a.tif"], ["b.tif"])
+    choice = {"images": str(place / "images/a.tif"), "labels": str(place / "labels/b.tif")}
+    choice |= {"out": str(place / "out"), "channel": -1, "voxel_size": None, "cell_diameter": None}
+    assert quickstart.load(choice)[0].labels.max() == 2
+
+
+def test_shapes_are_compared_as_axes_say(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE, metadata={"axes": "ZYX"})
+    turned = np.ascontiguousarray(LABELS.T)
+    tifffile.imwrite(tmp_path / "a_labels.tif", turned, photometric="minisblack", metadata={"axes": "XYZ"})
+    assert len(pairing.pairs(tmp_path)) == 1
+
+
+def test_voxel_sizes_equal_but_for_rounding(tmp_path):
+    for name, side in (("a", 0.5), ("b", 0.50003)):
+        words = {"axes": "ZYX", "unit": "um", "spacing": 2.0}
+        tifffile.imwrite(
+            tmp_path / f"{name}.tif", IMAGE, imagej=True, resolution=(1 / side,) * 2, metadata=words
+        )
+    choice = {"images": str(tmp_path), "labels": "", "out": str(tmp_path / "out")}
+    choice |= {"channel": -1, "voxel_size": None, "cell_diameter": None}
+    assert len(quickstart.load(choice)) == 2

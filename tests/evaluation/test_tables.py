@@ -1,0 +1,142 @@
+"""CSV tables as Excel, LibreOffice and R write them; the cell that is wrong is named, and no other."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.evaluation import tables
+
+GROUPS = ["Müller 5 µm", "NA", "None", "null", "n/a", "nan"]
+ROWS = [(group, f"v{i}", 0.5 + 0.01 * i + 0.1 * g) for g, group in enumerate(GROUPS) for i in range(3)]
+HEADER = ("method", "volume", "f1")
+
+
+def text(separator=",", comma=False, rows=ROWS, end="\n"):
+    lines = [separator.join(HEADER)]
+    for *names, value in rows:
+        value = value if isinstance(value, str) else f"{value:.4f}"
+        lines.append(separator.join([*names, value.replace(".", ",") if comma else value]))
+    return end.join(lines) + end
+
+
+def read(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    return tables.read(path)
+
+
+def is_right(table):
+    assert list(table.columns) == list(HEADER) and list(table.method) == [row[0] for row in ROWS]
+    np.testing.assert_allclose(table.f1, [row[2] for row in ROWS])
+    found = tables.clean(table, "f1", "method", "volume")
+    assert set(found.group) == set(GROUPS) and len(found) == len(ROWS)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("separator, comma", [(",", False), (";", True), (";", False), ("\t", True)])
+def test_spreadsheets_of_any_country(tmp_path, encoding, separator, comma, capsys):
+    for head, end in itertools.product(("", f"sep={separator}\n", f'"sep={separator}"\n'), ("\n", "\r\n")):
+        is_right(read(tmp_path, (head + text(separator, comma, end=end)).encode(encoding)))
+    out = capsys.readouterr().out
+    assert ("cp1252" in out) == (encoding == "cp1252") and ("decimal points" in out) == comma
+
+
+def test_comments_empty_lines_and_empty_columns(tmp_path):
+    lines = text().splitlines()
+    is_right(
+        read(
+            tmp_path,
+            "\n".join(["# measured, in May", "", "#", *lines[:4], "# new, batch", "", *lines[4:]]).encode(),
+        )
+    )
+    is_right(read(tmp_path, ("\n".join(line + ",," for line in lines) + "\n,,,,\n").encode()))
+
+
+def test_the_sample_of_a_quoted_cell(tmp_path):
+    table = read(tmp_path, b'method,f1\n"a,\n b",0.5\n"say ""c""",0.7\n')
+    assert list(table.method) == ["a,\n b", 'say "c"'] and list(table.f1) == [0.5, 0.7]
+
+
+def test_names_with_commas_stay_as_they_are(tmp_path):
+    table = read(tmp_path, b"dose;v\n1,5;0,5\nNone;0,6\ncontrol;0,7\n;0,8\n")
+    assert list(table.dose[:3]) == ["1,5", "None", "control"] and list(table.v) == [0.5, 0.6, 0.7, 0.8]
+    assert list(tables.select(table, "dose=None").index) == [1]
+
+
+def test_thousands_in_a_table_with_decimal_commas(tmp_path):
+    assert list(read(tmp_path, b"g;v\na;1.234,5\nb;-2,5e1\nc;3\n").v) == [1234.5, -25, 3]
+
+
+@pytest.mark.parametrize(
+    "cell", ["n.d.", "#DIV/0!", "#N/A", "NA", "-", "0.5 *", "77 %", "1_0", "< 0.1", "True"]
+)
+@pytest.mark.parametrize("comma", [False, True])
+def test_a_cell_that_is_no_number_is_named(tmp_path, cell, comma):
+    rows = list(ROWS)
+    rows[4] = ("NA", "v1", cell)
+    content = "# a comment\n" + text(";" if comma else ",", comma, rows)
+    table = read(tmp_path, content.encode())
+    for part in (table, tables.select(table, "method!=Müller 5 µm")):
+        with pytest.raises(UserError) as caught:
+            tables.clean(part, "f1", "method", "volume")
+        line = str(caught.value)
+        shown = cell.replace(".", ",") if comma else cell
+        assert f"column 'f1' must hold numbers, not {shown!r} (row 5, line 7 of the file): " in line
+        assert "\n" not in line and "t.csv" in line
+    rows[4] = ROWS[4]
+    is_right(
+        read(tmp_path, text(";" if comma else ",", comma, rows).encode())
+    )  # the remedy: the cell corrected
+
+
+@pytest.mark.parametrize(
+    "cell, word", [("", "empty"), ("inf", "infinite"), ("-Infinity", "infinite"), ("nan", "empty")]
+)
+def test_empty_and_infinite_cells_are_named(tmp_path, cell, word):
+    rows = list(ROWS)
+    rows[6] = ("None", "v0", cell)
+    with pytest.raises(
+        UserError, match=f"'f1' is .*{word}.* 1 of 18 rows, first in row 7, line 8 of the file"
+    ):
+        tables.clean(read(tmp_path, text(rows=rows).encode()), "f1", "method")
+
+
+def test_an_empty_group_is_missing(tmp_path):
+    with pytest.raises(UserError, match="'method' is empty .* row 2, line 3"):
+        tables.clean(read(tmp_path, b"method,f1\na,1\n,2\nb,3\n"), "f1", "method")
+
+
+def test_blanks_around_names_are_left_out_with_a_word(tmp_path, capsys):
+    table = read(tmp_path, " method ,f1\nWNet3D , 0.5\nWNet3D,0.6\n\u00a0Otsu,0.7\n".encode())
+    assert list(table.columns) == ["method", "f1"] and list(table.method) == ["WNet3D", "WNet3D", "Otsu"]
+    assert "t.csv: blanks around 3 names are left out, the first ' method '" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"", "it is empty"),
+        (b"sep=;\n\n", "it is empty"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, its header 2"),
+        (b"PK\x03\x04\xff\xfe", "no text; is it a workbook"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "no text; is it a workbook|encoding is unknown"),
+    ],
+)
+def test_what_is_no_table(tmp_path, content, words):
+    with pytest.raises(UserError, match=words) as caught:
+        read(tmp_path, content)
+    assert "\n" not in str(caught.value) and "t.csv" in str(caught.value)
+
+
+def test_whatever_bytes_there_are_a_table_or_one_line(tmp_path):
+    rng = np.random.default_rng(0)
+    whole = bytearray(("sep=;\n" + text(";", True)).encode("utf-16"))
+    for _ in range(300):
+        cut = bytearray(whole[: rng.integers(1, len(whole))])
+        cut[rng.integers(len(cut))] = rng.integers(256)
+        try:
+            read(tmp_path, bytes(cut))
+        except UserError as error:
+            assert "\n" not in str(error)

@@ -1,0 +1,88 @@
+"""Labels are labels: masks become cells with a word, images and blurred labels are refused in one line."""
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+from cellseg_nb.data import simulate
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes
+
+IMAGE, LABELS = simulate.volume((24, 40, 40), 14, seed=2)
+PIECES = int(ndimage.label(LABELS > 0)[1])
+
+
+def written(path, array):
+    tifffile.imwrite(path, array, photometric="minisblack", metadata={"axes": "ZYX"})
+    return path
+
+
+def refused(path):
+    with pytest.raises(UserError) as caught:
+        volumes.read_labels(path)
+    line = str(caught.value)
+    assert "\n" not in line and str(path) in line and ": give the label file" in line
+    return line
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        (LABELS > 0).astype(np.uint8) * 255,
+        LABELS > 0,
+        (LABELS > 0).astype(np.uint8) + 1,
+        2 - (LABELS > 0).astype(np.uint8),
+        (LABELS > 0).astype(np.float32),
+        (LABELS > 0).astype(np.uint16) * 65535,
+    ],
+)
+def test_masks_are_parted_with_a_word(tmp_path, capsys, mask):
+    labels, _ = volumes.read_labels(written(tmp_path / "m.tif", mask))
+    assert labels.dtype == np.int32 and labels.max() == PIECES > 5
+    np.testing.assert_array_equal(labels > 0, LABELS > 0)
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1 and "m.tif holds" in out and f"parted into {PIECES} cells" in out
+
+
+def test_one_cell_is_no_mask(tmp_path, capsys):
+    labels, _ = volumes.read_labels(written(tmp_path / "m.tif", (LABELS == 3).astype(np.uint16) * 7))
+    assert set(np.unique(labels)) == {0, 7} and capsys.readouterr().out == ""
+
+
+def test_plain_labels_say_nothing(tmp_path, capsys):
+    np.testing.assert_array_equal(volumes.read_labels(written(tmp_path / "m.tif", LABELS))[0], LABELS)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_image_is_refused_and_the_remedy_works(tmp_path):
+    top = np.clip(IMAGE / IMAGE.max() * 255, 0, 255).astype(np.uint8)
+    for array in (IMAGE.astype(np.uint16), top, ndimage.gaussian_filter(IMAGE.astype(float), 1).astype("u2")):
+        line = refused(written(tmp_path / "image.tif", array))
+        assert "separate pieces, so these are not labels" in line
+    assert volumes.read_labels(written(tmp_path / "labels.tif", LABELS))[0].max() == LABELS.max()
+
+
+def test_blurred_labels_are_refused_and_the_remedy_works(tmp_path):
+    shuffled = np.r_[0, np.random.default_rng(0).permutation(np.arange(1, LABELS.max() + 1)) * 10][LABELS]
+    blurred = ndimage.zoom(shuffled.astype(float), 1.7, order=1)
+    assert "not whole" in refused(written(tmp_path / "a.tif", blurred.astype("f4")))
+    assert "without interpolation" in refused(written(tmp_path / "a.tif", np.rint(blurred).astype("u2")))
+    nearest = ndimage.zoom(shuffled, 1.7, order=0).astype("u2")
+    assert len(np.unique(volumes.read_labels(written(tmp_path / "a.tif", nearest))[0])) == LABELS.max() + 1
+
+
+def test_what_looks_odd_is_said(tmp_path, capsys):
+    first, last = LABELS[LABELS > 0][[0, -1]]  # far apart
+    twice = np.where(LABELS == first, last, LABELS)
+    volumes.read_labels(written(tmp_path / "a.tif", twice))
+    cells = len(np.unique(twice)) - 1
+    assert f"a.tif holds {cells} cells in {cells + 1} separate pieces" in capsys.readouterr().out
+    volumes.read_labels(written(tmp_path / "a.tif", LABELS + 1))
+    assert "no background" in capsys.readouterr().out
+
+
+def test_labels_of_our_own_are_taken_as_they_are(tmp_path, capsys):
+    mask = (LABELS > 0).astype(np.uint8)
+    assert volumes.read_labels(written(tmp_path / "a.tif", mask), own=True)[0].max() == 1
+    assert capsys.readouterr().out == ""
