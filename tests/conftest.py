@@ -13,8 +13,11 @@ LONG = [
     "test_quickstart.py",
     "test_exercises.py",
     "test_notebooks.py",
+    "test_bars.py",
+    "test_wheel.py",
     "test_rivals.py",
     "test_cli.py",
+    "test_install.py",
     "test_label_efficiency.py",
 ]
 
