@@ -220,13 +220,18 @@ def _encrypted():
 
 def _report(notebook, out):
     """The executed notebook as one HTML page: text and pictures, without the code."""
+    import nbconvert
     import nbformat
-    from nbconvert import HTMLExporter
 
     from cellseg_nb.io.files import atomic
 
-    exporter = HTMLExporter(exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter = nbconvert.HTMLExporter(
+        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
+    )
     exporter.embed_images = True
+    templates = Path(nbconvert.__file__).parents[1] / "share" / "jupyter" / "nbconvert" / "templates"
+    if templates.is_dir():  # where pip install --target puts them, and nbconvert does not look
+        exporter.extra_template_basedirs = [str(templates)]
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
         if "outputs" in cell:

@@ -78,10 +78,13 @@ class Place:
 
     def __init__(self, python, packages, folder):
         self.python, self.packages, self.folder = python, packages, folder
+        # what the environment's packages keep outside site-packages, such as the templates of nbconvert
+        share = str(Path(sys.prefix) / "share" / "jupyter")
         self.environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, (packages, SITE))),
             "OMP_NUM_THREADS": "1",
+            "JUPYTER_PATH": share,
         }
 
     def run(self, *arguments):
