@@ -115,9 +115,9 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
         return Verdict("failed" if failed else "doubtful", (failed + doubtful)[0], numbers)
     return Verdict(
         "ok",
-        f"{numbers['cells']} cells, bright where they are outlined, and no clear spot without one"
+        "the cells are bright where they are outlined, and no clear spot lies outside them"
         if numbers.get("covered", 0) == 1
-        else f"{numbers['cells']} cells, bright where they are outlined",
+        else "the cells are bright where they are outlined",
         numbers,
     )
 

@@ -42,7 +42,8 @@ def headline(verdicts, found):
     """The first line of the report: the worst verdict, and how many cells."""
     worst = min(verdicts, key=lambda one: ("failed", "doubtful", "ok").index(one.level))
     words = {"ok": "It looks right", "doubtful": "Doubtful", "failed": "It did not work"}[worst.level]
-    return f"{words}. {sum(instances.count(labels) for labels in found)} cells; {worst.text}"
+    cells = sum(instances.count(labels) for labels in found)
+    return f"{words}: {cells} cells; {worst.text}."
 
 
 def table(volumes, found):
