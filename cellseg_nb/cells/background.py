@@ -7,12 +7,32 @@ along Z, Y, X.
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.errors import UserError
+
 MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+
+
+def spacing(voxel_size):
+    """Voxel size (z, y, x) as an array of three; 1, 1, 1 where it is not known. Raises UserError for anything
+    else."""
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    if size.shape != (3,) or not (np.isfinite(size) & (size > 0)).all():
+        raise UserError(f"voxel_size must be three positive numbers (z, y, x) in µm, not {voxel_size!r}")
+    return size
+
+
+def spread(values, centre=None):
+    """Standard deviation of values of any shape, were they noise alone, from their median absolute deviation
+    (around their median, unless another ``centre`` is known); 0 where there are none."""
+    values = np.ravel(values)
+    if not values.size:
+        return 0.0
+    return MAD * float(np.median(np.abs(values - (np.median(values) if centre is None else centre))))
 
 
 def widths(voxel_size, cell_diameter, usual=8.0):
     """A cell's width in voxels along (Z, Y, X); ``usual`` voxels of the finest axis where it is not known."""
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    size = spacing(voxel_size)
     return (cell_diameter or usual * size.min()) / size
 
 
@@ -22,7 +42,7 @@ def noise(volume, valid=None):
     second = volume[..., :-2] - 2 * volume[..., 1:-1] + volume[..., 2:]
     if valid is not None:
         second = second[valid[..., :-2] & valid[..., 1:-1] & valid[..., 2:]]
-    return float(MAD * np.median(np.abs(second)) / np.sqrt(6)) if second.size else 0.0
+    return spread(second, 0) / float(np.sqrt(6))
 
 
 def middle(volume, valid):

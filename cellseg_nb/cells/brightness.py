@@ -4,18 +4,8 @@ known."""
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells.background import spread
 from cellseg_nb.errors import UserError
-
-MAD = 1.4826  # median absolute deviation to standard deviation, for Gaussian noise
-
-
-def spacing(voxel_size):
-    """Voxel size (z, y, x) as an array of three; 1, 1, 1 where it is not known. Raises UserError for anything
-    else."""
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
-    if size.shape != (3,) or not (np.isfinite(size) & (size > 0)).all():
-        raise UserError(f"voxel_size must be three positive numbers (z, y, x) in µm, not {voxel_size!r}")
-    return size
 
 
 def three(volume, name="the volume"):
@@ -44,9 +34,7 @@ def clean(volume):
     values = volume[real]
     base = float(np.median(values)) if values.size else 0.0
     volume[~real] = base
-    noise = (
-        MAD * float(np.median(np.abs(values[:: max(1, values.size // 10**6)] - base))) if values.size else 0.0
-    )
+    noise = spread(values[:: max(1, values.size // 10**6)], base)
     spots = np.argwhere(
         (volume == ndi.maximum_filter(volume, 3, mode="nearest")) & (volume > base + 6 * noise)
     )

@@ -46,7 +46,7 @@ def find_lost_slices(volume, valid, diameter):
     mean = flat.mean(1)
     near = np.stack([np.median(mean[max(0, i - 5) : i + 6]) for i in range(len(mean))])
     usual = np.stack([np.median(spread[max(0, i - 5) : i + 6]) for i in range(len(mean))])
-    jump = background.MAD * np.median(np.abs(np.diff(mean[~constant]))) if (~constant).sum() > 3 else np.inf
+    jump = background.spread(np.diff(mean[~constant]), 0) if (~constant).sum() > 3 else np.inf
     dark = (spread < 0.3 * usual) & (near - mean > 8 * jump) & ~constant
     lost = again | _short_runs(constant | dark)
     if not lost.any():
@@ -164,7 +164,7 @@ def find_stripes(volume, valid, diameter):
     volume = volume - background.level(volume, valid, background.step(volume.shape, diameter))
     for axes, name in (((2,), "rows"), ((1,), "columns"), ((1, 2), "slices")):
         lines = _line_offsets(volume - offsets, valid, axes)
-        strength = background.MAD * np.median(np.abs(lines))
+        strength = background.spread(lines, 0)
         strong = max(strength, 0.5 * np.percentile(np.abs(lines), 98)) / max(noise, 1e-6)
         if strong > STRIPES:
             offsets = offsets + lines

@@ -8,6 +8,7 @@ voxels along y and x, and 0.4 along z.
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells.background import spacing, spread
 from cellseg_nb.errors import UserError
 
 COLUMNS = [
@@ -29,9 +30,7 @@ def count(labels):
 
 
 def _relative(voxel_size):
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
-    if size.shape != (3,) or not (size > 0).all():
-        raise UserError(f"voxel_size must be three positive numbers (z, y, x) in µm, not {voxel_size!r}")
+    size = spacing(voxel_size)
     return size / size.min()
 
 
@@ -140,7 +139,7 @@ def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     size, labels = _relative(voxel_size), np.asarray(labels)
     image = _three(image, "image").astype(np.float32)
     rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
-    noise = 1.4826 * np.median(np.abs(rise - np.median(rise)))
+    noise = spread(rise)
     highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
     return _consecutive(labels, np.asarray(highest) > least * noise)
 

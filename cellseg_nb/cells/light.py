@@ -88,9 +88,7 @@ def find_decay(volume, valid, diameter):
 
     filled = np.where(valid, volume, background.middle(volume, valid))
     rising = background.rise(filled, diameter, valid)
-    spread = (
-        background.MAD * np.median(np.abs(rising[valid] - np.median(rising[valid]))) if valid.any() else 0.0
-    )
+    spread = background.spread(rising[valid])
     places, heights = background.peaks(rising, diameter, valid, 6 * spread)
     if len(places) < 15:
         return None
@@ -154,9 +152,7 @@ def find_top(volume, valid, diameter):
 def find_rare(volume, valid, diameter, cube=32):
     """So few cells that most training cubes would hold none; or nothing at all that rises above the noise."""
     rising = background.rise(volume, diameter, valid)
-    spread = (
-        background.MAD * np.median(np.abs(rising[valid] - np.median(rising[valid]))) if valid.any() else 0.0
-    )
+    spread = background.spread(rising[valid])
     where, _ = background.peaks(rising, diameter, valid, 8 * spread)
     if len(where) == 0:
         return Finding(

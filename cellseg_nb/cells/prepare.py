@@ -134,9 +134,7 @@ def _fill(state, diameter):
         return
     field = background.level(state.volume, state.valid, background.step(state.volume.shape, diameter), 40)
     rest = (state.volume - field)[state.valid]
-    usual = rest[
-        np.abs(rest - np.median(rest)) < 3 * background.MAD * np.median(np.abs(rest - np.median(rest))) + 1e-6
-    ]
+    usual = rest[np.abs(rest - np.median(rest)) < 3 * background.spread(rest) + 1e-6]
     gaps = ~state.valid
     drawn = np.random.default_rng(0).choice(usual, int(gaps.sum())) if usual.size else 0
     state.volume[gaps] = field[gaps] + drawn

@@ -3,7 +3,8 @@
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells.brightness import clean, spacing, three
+from cellseg_nb.cells.background import spacing
+from cellseg_nb.cells.brightness import clean, three
 from cellseg_nb.errors import UserError
 
 STEP = 1.2  # from one scale to the next

@@ -7,8 +7,9 @@ them is deep, or when apart they are rounder than together; each cell then ends 
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells.background import spacing, spread
 from cellseg_nb.cells.basins import Hills, roundness
-from cellseg_nb.cells.brightness import MAD, background, clean, spacing, three
+from cellseg_nb.cells.brightness import background, clean, three
 from cellseg_nb.errors import UserError
 
 BLUR = 1 / 8  # of the cell diameter
@@ -100,7 +101,7 @@ def _noise(values):
 
     values = values[:: max(1, values.size // 10**6)]
     low = values[values <= threshold_otsu(values)]
-    return MAD * float(np.median(np.abs(low - np.median(low))))
+    return spread(low)
 
 
 def _join(hills, noise):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells import background
+from cellseg_nb.cells import background, instances
 
 BROAD = 0.35  # share of the volume
 LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the background and its noise
@@ -144,11 +144,11 @@ def measure(volume, labels, probability, valid, diameter):
     diameter = np.asarray(diameter, float)
     inside = valid.sum() or 1
     called = labels > 0 if probability is None else np.asarray(probability) > 0.5
-    numbers = {"cells": len(np.unique(labels[labels > 0])), "share": float((called & valid).sum() / inside)}
+    numbers = {"cells": instances.count(labels), "share": float((called & valid).sum() / inside)}
     filled = np.where(valid, volume, background.middle(volume, valid))
     rising = background.rise(filled, diameter, valid)
     quiet = rising[valid & (labels == 0)] if (valid & (labels == 0)).any() else rising
-    spread = float(background.MAD * np.median(np.abs(quiet - np.median(quiet))))
+    spread = background.spread(quiet)
     places, _ = background.peaks(rising, diameter, valid, 8 * spread)
     numbers["spots"] = len(places)
     if numbers["cells"]:
@@ -175,7 +175,7 @@ def _outlines(volume, labels, valid, diameter):
         return {"lit": 0.0, "rim": 0.0}
     above = smooth - background.level(smooth, free, background.step(volume.shape, diameter))
     rest = above[free]
-    noise = background.MAD * np.median(np.abs(rest - np.median(rest)))
+    noise = background.spread(rest)
     cells = np.unique(labels[labels > 0])
     edge = (labels > 0) & (
         (ndi.minimum_filter(labels, 3) != labels) | (ndi.maximum_filter(labels, 3) != labels)
