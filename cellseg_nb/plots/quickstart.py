@@ -38,19 +38,21 @@ def mended(image, prepared, voxel_size=None):
     return figure
 
 
-def cell_size(image, diameter, voxel_size=None):
-    """The brightest voxel along z, and circles as wide as a cell is taken to be (``diameter`` in µm)."""
+def cell_size(image, diameter, places, voxel_size=None):
+    """The brightest voxel along z, and circles as wide as a cell is taken to be (``diameter`` in µm).
+
+    ``places`` (n, 3): the centres of the circles, z, y, x in voxels.
+    """
     size = voxel_size or (1.0, 1.0, 1.0)
     unit = "µm" if voxel_size else "voxels"
-    width, height = image.shape[2] * size[2], image.shape[1] * size[1]
     with plt.rc_context(STYLE):
-        figure, ax = plt.subplots(figsize=(6.4, 6.4))
+        figure, ax = plt.subplots(figsize=(6.4, 6.4), layout="constrained")
         top = image.max(0)
         low, high = _limits(top)
-        ax.imshow(top, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), extent=(0, width, height, 0))
-        for part in (0.2, 0.4, 0.6, 0.8):
-            for across in (0.25, 0.75):
-                place = (part * width, across * height)
-                ax.add_patch(plt.Circle(place, diameter / 2, fill=False, color=ORANGE, linewidth=2))
+        extent = (0, image.shape[2] * size[2], image.shape[1] * size[1], 0)
+        ax.imshow(top, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), extent=extent)
+        for _, y, x in places:
+            place = ((x + 0.5) * size[2], (y + 0.5) * size[1])
+            ax.add_patch(plt.Circle(place, diameter / 2, fill=False, color=ORANGE, linewidth=2))
         ax.set(title=f"circles: {diameter:.3g} {unit} across", xlabel=f"x ({unit})", ylabel=f"y ({unit})")
     return figure
