@@ -57,7 +57,7 @@ def copy(folder):
 
 def describe(path):
     """Title and parameter names of a notebook."""
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     title = next(
         (
             line.lstrip("# ").strip()
@@ -254,7 +254,7 @@ def print_outcome(out):
     """What was found and where it lies, for people."""
     summary = out / "summary.json"
     if summary.is_file():
-        found = json.loads(summary.read_text())
+        found = json.loads(summary.read_text(encoding="utf-8"))
         for name in ("headline", "cells", "f1_at_0.5"):
             if name in found:
                 print(f"{name.replace('_', ' ')}: {found[name]}")

@@ -159,13 +159,14 @@ def run_install_cell(notebook, wheel, before):
         },
     )
     seconds = time.time() - started
-    changed = {name: (old, new) for name, old in before.items() if (new := versions().get(name)) != old}
+    now = versions()
+    changed = {name: (old, now.get(name)) for name, old in before.items() if now.get(name) != old}
     if changed:
         stop(f"the install cell of {notebook.stem} changed versions of Colab's: {changed}")
     compiled = re.findall(r"Building wheel for (\S+)", log.read_text() if log.exists() else "")
     if compiled:
         stop(f"the install cell of {notebook.stem} made pip compile {', '.join(sorted(set(compiled)))}")
-    if "cellseg-nb" not in versions():
+    if "cellseg-nb" not in now:
         stop(f"the install cell of {notebook.stem} did not install the package")
     if first and seconds > INSTALL_SECONDS:
         print(

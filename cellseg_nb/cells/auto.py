@@ -6,9 +6,7 @@ from cellseg_nb.cells import background, instances, spots
 from cellseg_nb.cells.separate import separate
 
 
-def find_cells(
-    volume, probability=None, voxel_size=None, diameter=None, valid=None, *, min_size=0, threshold=0.5
-):
+def find_cells(volume, probability=None, voxel_size=None, diameter=None, *, min_size=0, threshold=0.5):
     """Labels of the cells, (Z, Y, X) int32, 0 is background.
 
     Cells under three voxels along an axis are bright spots (`cellseg_nb.cells.spots`), which no mask tells
@@ -21,19 +19,17 @@ def find_cells(
     probability : (Z, Y, X) in 0..1 or None
     voxel_size : (z, y, x) in µm or None
     diameter : of a typical cell in µm, or None: estimated from the volume
-    valid : (Z, Y, X) bool or None; no cell lies where it is false
-    threshold : how probable a cell must be in one of its voxels
+    threshold : how probable a larger cell must be in one of its voxels; bright spots are taken without it
     min_size : voxels; smaller objects are dropped
     """
     widths = background.widths(voxel_size, diameter)
     if diameter and spots.small(widths):
-        places, strength, _ = spots.find(np.asarray(volume, np.float32), widths, valid)
-        return spots.labels(volume, places, strength, widths, valid)
+        places, strength, _ = spots.find(np.asarray(volume, np.float32), widths)
+        return instances.filter_size(spots.labels(volume, places, strength, widths), min_size)
     first = volume if probability is None else probability
     labels = separate(
         first,
         voxel_size=voxel_size,
-        mask=valid,
         volume=None if probability is None else volume,
         diameter=diameter,
         likely=threshold,

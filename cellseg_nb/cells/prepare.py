@@ -79,7 +79,9 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
     diameter = background.widths(voxel_size, cell_diameter)
     now = np.array(volume, np.float32)
     state = Prepared(now, np.isfinite(now), steps=done)
-    now[~state.valid] = 0
+    if not state.valid.all():
+        now[~state.valid] = background.middle(now, state.valid)
+        volume = now.copy()  # what is not a number has no place on any scale
     for switch, look in STEPS.items():
         found = look(state.volume, state.valid, diameter)
         if found is None:

@@ -52,7 +52,7 @@ def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, 
     size = spacing(voxel_size)
     first = three(volume_or_probability, "the volume or probability")
     bright = first if volume is None else three(volume)
-    mask = np.ones(first.shape, bool) if mask is None else np.asarray(mask, bool)
+    mask = np.ones(first.shape, bool) if mask is None else np.array(mask, bool)
     for name, other in (("volume", bright), ("mask", mask)):
         if other.shape != first.shape:
             raise UserError(

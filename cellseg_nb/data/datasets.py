@@ -225,7 +225,7 @@ def simulated(folder, seed=0, scale=1.0, names=tuple(SHAPES)):
     for name in names:
         made = {"seed": int(seed), "scale": float(scale), "version": __version__}
         note = folder / f".{name}.json"
-        if note.exists() and json.loads(note.read_text()) == made and (folder / f"{name}.tif").exists():
+        if _noted(note) == made and (folder / f"{name}.tif").exists():
             continue
         shape = tuple(max(16, round(side * scale)) for side in SHAPES[name])
         cells = max(3, round(CELLS[name] * np.prod(shape) / np.prod(SHAPES[name])))
@@ -235,3 +235,11 @@ def simulated(folder, seed=0, scale=1.0, names=tuple(SHAPES)):
         volumes.write(folder / "labels" / f"{name}.tif", labels, (5.0, 5.0, 5.0))
         write_json(note, made)
     return folder.parent
+
+
+def _noted(note):
+    """What a JSON file says; None where it is missing or damaged, and the volume is then made anew."""
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import json
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from cellseg_nb import runtime
 from cellseg_nb.cells import instances
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
+from cellseg_nb.evaluation import grid
 from cellseg_nb.io import files, volumes
 from cellseg_nb.lessons.inference import read
 
@@ -77,8 +77,8 @@ def _one(choice, segment, path, settings):
     note = place / f"{path.stem}.json"
     with open(path, "rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = json.loads(json.dumps({**settings, "sha256": content}))
-    if note.is_file() and (before := json.loads(note.read_text()))["settings"] == settings:
+    settings = {**settings, "sha256": content}
+    if before := grid.kept(note, settings):
         return before["found"]
     volume = read(path, choice["voxel_size"])
     labels = segment(volume.image, volume.voxel_size)
@@ -89,5 +89,5 @@ def _one(choice, segment, path, settings):
         "cells": len(table),
         "median diameter (µm)": round(float(table.equivalent_diameter_um.median()), 2),
     }
-    files.write_json(note, {"settings": settings, "found": found})
+    grid.keep(note, settings, found=found)
     return found

@@ -105,3 +105,10 @@ def test_steps_are_named_or_left_out():
     for wrong in ("sharpen", "auto,-sharpen", "hot,-decay"):
         with pytest.raises(UserError, match="no step"):
             prepare_module.chosen(wrong)
+
+
+def test_a_voxel_that_is_no_number_stays_alone(cells):
+    hurt = cells.astype(np.float32)
+    hurt[10, 10, 10] = np.nan
+    found = prepare(hurt)
+    assert np.isfinite(found.volume).all() and not found.valid[10, 10, 10] and found.valid.mean() > 0.999

@@ -1,0 +1,33 @@
+"""Notebook 04's folder: what is done is kept, what is damaged is done anew, what cannot be read is a row."""
+
+import numpy as np
+
+from cellseg_nb.data import simulate
+from cellseg_nb.io import volumes
+from cellseg_nb.lessons import inference_folder
+
+
+def test_done_once_and_anew_where_the_note_is_damaged(tmp_path):
+    for number in (1, 2):
+        volumes.write(
+            tmp_path / "in" / f"v{number}.tif", simulate.volume((24, 32, 32), 5, number)[0], (1, 1, 1)
+        )
+    (tmp_path / "in" / "v3.tif").write_bytes(b"II*\0 no volume")
+    choice = {"out": str(tmp_path / "out"), "voxel_size": None, "folder": str(tmp_path / "in"), "seed": 0}
+    seen = []
+
+    def segment(image, voxel_size):
+        seen.append(image.shape)
+        labels = np.zeros(image.shape, np.int32)
+        labels[2:6, 2:6, 2:6] = 1
+        return labels
+
+    def run():
+        seen.clear()
+        return inference_folder.batch(choice, segment, tmp_path / "in")
+
+    table = run()
+    assert len(seen) == 2 and list(table.cells[:2]) == [1, 1] and "v3.tif" in table.problem[2]
+    assert list(run().cells[:2]) == [1, 1] and not seen
+    (tmp_path / "out" / "batch" / "v1.json").write_text('{"settings": ')
+    assert list(run().cells[:2]) == [1, 1] and len(seen) == 1
