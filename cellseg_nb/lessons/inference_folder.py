@@ -40,7 +40,7 @@ def batch(choice, segment, place, source=""):
         ``segment(image, voxel_size)`` gives labels (Z, Y, X) int32 of an image (Z, Y, X) float32.
     place : path of the folder
     source : str
-        Whose weights ``segment`` uses.
+        Which weights ``segment`` uses.
 
     What was done with the same choices, weights and code of ``segment`` is not done again, so an interrupted
     batch carries on; a file that cannot be read gets a row that says why, and the others go on.
@@ -65,11 +65,18 @@ def batch(choice, segment, place, source=""):
 
 
 def _code(function):
-    """The text of a function: who changes it in the notebook wants new results."""
+    """The text of a function, of the notebook's functions that it calls, and the numbers and words that they
+    use: who changes one of them wants new results."""
     try:
-        return inspect.getsource(function)
+        text, used = inspect.getsource(function), inspect.getclosurevars(function)
     except (OSError, TypeError):  # made without a file or a cell
         return ""
+    for name, value in sorted({**used.globals, **used.nonlocals}.items()):
+        if inspect.isfunction(value) and value.__module__ == function.__module__ and value is not function:
+            text += _code(value)
+        elif isinstance(value, str | int | float | None):
+            text += f"{name} = {value!r}\n"
+    return text
 
 
 def _one(choice, segment, path, settings):

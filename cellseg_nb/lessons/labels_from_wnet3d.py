@@ -10,30 +10,18 @@ import itertools
 import numpy as np
 import pandas
 
-from cellseg_nb import methods, parameters
+from cellseg_nb import parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import artefacts, datasets, simulate
 from cellseg_nb.data.artefacts import AWAY, INSIDE
-from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.lessons import common
 
 NETWORK = {"demo": "segresnet", "paper": "swinunetr"}
-
-
-def _network(name, value):
-    """A method that learns from labels; None for "auto"."""
-    if str(value).strip() in ("", "auto"):
-        return None
-    if not methods.method_class(value).needs_labels:
-        raise UserError(f"{name} must be a method that learns from labels, such as segresnet, not {value!r}")
-    return value
-
-
 SHARED = "dataset held_out voxel_size min_size max_size epochs profile seed device cache out start_over"
 PARAMETERS = parameters.common(*SHARED.split()) | {
     "artefact_from": parameters.text,
-    "network": _network,
+    "network": parameters.auto(parameters.one_of, tuple(NETWORK.values())),
     "filter_labels": parameters.truth,
 }
 

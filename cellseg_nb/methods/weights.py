@@ -20,7 +20,7 @@ from cellseg_nb.data import archives, hub
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.io.files import as_path
-from cellseg_nb.learning import loop
+from cellseg_nb.learning import loop, pairs
 from cellseg_nb.methods.network import flat
 from cellseg_nb.networks import losses, monai_nets
 
@@ -52,6 +52,11 @@ class Predictor:
     foreground: int | None = None
     top: float = 100.0
     source: str = ""
+
+    @property
+    def fingerprint(self):
+        """16 hexadecimal digits that change with any weight."""
+        return pairs.fingerprint(*(value.cpu().numpy() for value in self.model.state_dict().values()))
 
     def __call__(self, volume, **options):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1, of a (Z, Y, X) volume.

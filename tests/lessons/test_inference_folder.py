@@ -14,12 +14,12 @@ def test_done_once_and_anew_where_the_note_is_damaged(tmp_path):
         )
     (tmp_path / "in" / "v3.tif").write_bytes(b"II*\0 no volume")
     choice = {"out": str(tmp_path / "out"), "voxel_size": None, "folder": str(tmp_path / "in"), "seed": 0}
-    seen = []
+    seen, end = [], 6
 
     def segment(image, voxel_size):
         seen.append(image.shape)
         labels = np.zeros(image.shape, np.int32)
-        labels[2:6, 2:6, 2:6] = 1
+        labels[2:end, 2:6, 2:6] = 1
         return labels
 
     def run():
@@ -31,3 +31,8 @@ def test_done_once_and_anew_where_the_note_is_damaged(tmp_path):
     assert list(run().cells[:2]) == [1, 1] and not seen
     (tmp_path / "out" / "batch" / "v1.json").write_text('{"settings": ')
     assert list(run().cells[:2]) == [1, 1] and len(seen) == 1
+    end = 7  # a number that `segment` uses
+    assert list(run().cells[:2]) == [1, 1] and len(seen) == 2
+    seen.clear()
+    inference_folder.batch(choice, segment, tmp_path / "in", "other weights")
+    assert len(seen) == 2

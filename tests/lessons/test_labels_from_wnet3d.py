@@ -115,8 +115,8 @@ def test_simulated_volumes_have_an_artefact_that_is_known(tmp_path):
 @pytest.mark.parametrize(
     "given, words",
     [
-        (dict(network="wnet3d"), "network must be a method that learns from labels"),
-        (dict(network="unet"), "no method 'unet'"),
+        (dict(network="wnet3d"), "network must be one of"),
+        (dict(network="unet"), "network must be one of"),
         (dict(min_size=-1), "min_size must be at least 0"),
         (dict(max_size=2.5), "max_size must be a whole number"),
         (dict(epochs=-1), "epochs must be"),
