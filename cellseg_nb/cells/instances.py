@@ -105,9 +105,10 @@ def _maxima(smooth, mask):
     return cc3d.connected_components(peaks, connectivity=26).astype(np.int32)
 
 
-def _consecutive(labels, keep):
-    """Keep the labels with ``keep[label]`` true, numbered 1, 2, 3, ..."""
-    keep = np.asarray(keep, bool).copy()
+def consecutive(labels, keep):
+    """Keep the labels with ``keep[label]`` true, (labels + 1,) bool, numbered 1, 2, 3, ...: int32 of the same
+    shape."""
+    keep = np.array(keep, bool)
     keep[0] = False
     new = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return new[labels]
@@ -116,7 +117,7 @@ def _consecutive(labels, keep):
 def filter_size(labels, min_size=0, max_size=None):
     """Drop objects under ``min_size`` or over ``max_size`` voxels, and number the rest anew."""
     sizes = np.bincount(np.ravel(labels))
-    return _consecutive(labels, (sizes > 0) & (sizes >= min_size) & (sizes <= (max_size or np.inf)))
+    return consecutive(labels, (sizes > 0) & (sizes >= min_size) & (sizes <= (max_size or np.inf)))
 
 
 def filter_slices(labels, first=None, last=None):
@@ -126,7 +127,7 @@ def filter_slices(labels, first=None, last=None):
     keep = np.isfinite(centre)
     keep &= centre >= (-np.inf if first is None else first)
     keep &= centre <= (np.inf if last is None else last)
-    return _consecutive(labels, keep)
+    return consecutive(labels, keep)
 
 
 def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
@@ -141,7 +142,7 @@ def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
     noise = spread(rise)
     highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
-    return _consecutive(labels, np.asarray(highest) > least * noise)
+    return consecutive(labels, np.asarray(highest) > least * noise)
 
 
 def _centres(labels):
@@ -197,7 +198,7 @@ def table(labels, intensity=None, voxel_size=None):
     from skimage.measure import regionprops
 
     labels = _three(labels, "labels")
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    size = spacing(voxel_size)
     if intensity is not None and np.shape(intensity) != labels.shape:
         raise UserError(
             f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same"
