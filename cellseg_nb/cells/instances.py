@@ -29,7 +29,9 @@ def count(labels):
     return int(np.count_nonzero(np.bincount(np.ravel(labels))[1:]))
 
 
-def _relative(voxel_size):
+def relative(voxel_size):
+    """Voxel size (z, y, x) as multiples of the finest axis, an array of three. Raises UserError like
+    `background.spacing`."""
     size = spacing(voxel_size)
     return size / size.min()
 
@@ -58,7 +60,7 @@ def watershed(probability, threshold=0.5, seed_sigma=1.0, voxel_size=None, min_s
     from skimage.segmentation import watershed as flood
 
     mask = _three(probability, "probability") > threshold
-    size = _relative(voxel_size)
+    size = relative(voxel_size)
     distance = ndi.gaussian_filter(ndi.distance_transform_edt(mask, sampling=size), seed_sigma / size)
     labels = flood(-distance, _maxima(distance, mask), mask=mask).astype(np.int32)
     return filter_size(labels, min_size)
@@ -86,7 +88,7 @@ def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, th
     from skimage.segmentation import watershed as flood
 
     image = _three(image, "image").astype(np.float32)
-    size = _relative(voxel_size)
+    size = relative(voxel_size)
     outline = ndi.gaussian_filter(image, outline_sigma / size)
     if threshold is None:
         threshold = threshold_otsu(outline) if outline.min() < outline.max() else np.inf
@@ -137,7 +139,7 @@ def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     noise is the median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were
     it all noise).
     """
-    size, labels = _relative(voxel_size), np.asarray(labels)
+    size, labels = relative(voxel_size), np.asarray(labels)
     image = _three(image, "image").astype(np.float32)
     rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
     noise = spread(rise)
@@ -159,7 +161,7 @@ def _centres(labels):
 def fill(labels, radius=1, voxel_size=None):
     """Close hollow nuclei: each object is closed by ``radius`` voxels and its holes filled, without eating a
     neighbour."""
-    size = _relative(voxel_size)
+    size = relative(voxel_size)
     reach = [int(radius // s) for s in size]
     ball = (
         sum((g * s) ** 2 for g, s in zip(np.ogrid[tuple(slice(-r, r + 1) for r in reach)], size)) <= radius**2
