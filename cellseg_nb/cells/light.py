@@ -13,6 +13,7 @@ DECAY = (
     2.0  # brightness falls to less than one part in so many: cells at the far end are lost to one threshold
 )
 UNEVEN = 0.35  # the background changes by so large a share of a cell's height
+CUBE = 32  # side of a training cube
 RARE = 2.0  # cells to a training cube; below it, cubes are drawn where cells may be
 
 
@@ -149,7 +150,7 @@ def find_top(volume, valid, diameter):
     )
 
 
-def find_rare(volume, valid, diameter, cube=32):
+def find_rare(volume, valid, diameter):
     """So few cells that most training cubes would hold none; or nothing at all that rises above the noise."""
     rising = background.rise(volume, diameter, valid)
     spread = background.spread(rising[valid])
@@ -158,8 +159,8 @@ def find_rare(volume, valid, diameter, cube=32):
         return Finding(
             "empty", "nothing rises clearly above the noise: there may be no cells in this volume", None
         )
-    # a training cube is four cells wide where the volume is resampled, so that cells are 8 voxels wide
-    if len(where) * np.prod(np.maximum(cube, 4 * np.asarray(diameter))) > RARE * valid.sum():
+    # 32 voxels, or four cells where the volume is resampled, so that cells are 8 voxels wide
+    if len(where) * np.prod(np.maximum(CUBE, 4 * np.asarray(diameter))) > RARE * valid.sum():
         return None
     spots = np.zeros(volume.shape, bool)
     spots[tuple(where.T)] = True

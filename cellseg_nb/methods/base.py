@@ -29,7 +29,6 @@ class Method:
     self_tuning : `fit`, given labels, does what `tune` does
     tunes_on_labels : tuning it is part of using it. False where that would spoil the point: no labels at all
     library : names of the modules it needs besides those of this package
-    channels : of the image that it reads
     settings : {option: default}, all options of the constructor
     tunable : names of the options that `tune` may choose; they are attributes too
     nothing_found : what is said when `tune` finds no cell at all; then the defaults stay
@@ -40,7 +39,6 @@ class Method:
     self_tuning = False
     tunes_on_labels = True
     library = ()
-    channels = 1
     settings = COMMON
     tunable = ()
     nothing_found = None
