@@ -42,6 +42,7 @@ class Method:
     settings = COMMON
     tunable = ()
     nothing_found = None
+    model = None
 
     def __init_subclass__(cls, **keywords):
         """Help, and Jupyter's hints, show the options and their defaults as the signature."""
@@ -83,6 +84,14 @@ class Method:
     def chosen(self):
         """The options in `tunable` as they are now: {name: value}."""
         return {name: getattr(self, name) for name in self.tunable}
+
+    def _trained(self):
+        """The ``model`` that `fit` or `load` has made. Raises UserError before."""
+        if self.model is None:
+            raise UserError(
+                f"{self.name} is not trained yet: call fit first, or load what an earlier fit has saved"
+            )
+        return self.model
 
     def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Learn from lists of volumes, and labels (int) of the same shapes where the method needs them.
