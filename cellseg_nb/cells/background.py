@@ -50,6 +50,11 @@ def middle(volume, valid):
     return float(np.median(volume[valid])) if valid.any() else 0.0
 
 
+def filled(volume, valid):
+    """The volume with that median where nothing was measured."""
+    return np.where(valid, volume, middle(volume, valid))
+
+
 def blur(volume, sigma, valid=None):
     """Gaussian blur that looks at valid voxels only (normalised convolution, Knutsson & Westin 1993)."""
     if valid is None or valid.all():

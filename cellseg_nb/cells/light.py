@@ -20,9 +20,7 @@ RARE = 2.0  # cells to a training cube; below it, cubes are drawn where cells ma
 def find_dark(volume, valid, diameter):
     """Dark cells on a bright ground: spots fall below their surroundings further than they rise above
     them."""
-    rising = background.rise(np.where(valid, volume, background.middle(volume, valid)), diameter, valid)[
-        valid
-    ]
+    rising = background.rise(background.filled(volume, valid), diameter, valid)[valid]
     centre = np.median(rising)
     up, down = np.percentile(rising, 99.8) - centre, centre - np.percentile(rising, 0.2)
     if down < 2.5 * up:
@@ -87,8 +85,7 @@ def find_decay(volume, valid, diameter):
     """Cells dimmer and dimmer along one axis: a straight line through the logarithm of their heights."""
     from scipy.stats import spearmanr
 
-    filled = np.where(valid, volume, background.middle(volume, valid))
-    rising = background.rise(filled, diameter, valid)
+    rising = background.rise(background.filled(volume, valid), diameter, valid)
     spread = background.spread(rising[valid])
     places, heights = background.peaks(rising, diameter, valid, 6 * spread)
     if len(places) < 15:

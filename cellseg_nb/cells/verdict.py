@@ -145,7 +145,7 @@ def measure(volume, labels, probability, valid, diameter):
     inside = valid.sum() or 1
     called = labels > 0 if probability is None else np.asarray(probability) > 0.5
     numbers = {"cells": instances.count(labels), "share": float((called & valid).sum() / inside)}
-    filled = np.where(valid, volume, background.middle(volume, valid))
+    filled = background.filled(volume, valid)
     rising = background.rise(filled, diameter, valid)
     quiet = rising[valid & (labels == 0)] if (valid & (labels == 0)).any() else rising
     spread = background.spread(quiet)
