@@ -112,7 +112,7 @@ def test_no_space(clone, monkeypatch):
     )
 
 
-def test_a_half_built_venv_is_made_anew(clone, capfd):
+def test_a_half_built_venv_is_made_anew(clone):
     """Killed while it was built: a folder without pip."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
     said = line(

@@ -30,10 +30,10 @@ def spread(values, centre=None):
     return MAD * float(np.median(np.abs(values - (np.median(values) if centre is None else centre))))
 
 
-def widths(voxel_size, cell_diameter, usual=8.0):
-    """A cell's width in voxels along (Z, Y, X); ``usual`` voxels of the finest axis where it is not known."""
+def widths(voxel_size, cell_diameter):
+    """A cell's width in voxels along (Z, Y, X); 8 voxels of the finest axis where it is not known."""
     size = spacing(voxel_size)
-    return (cell_diameter or usual * size.min()) / size
+    return (cell_diameter or 8 * size.min()) / size
 
 
 def noise(volume, valid=None):
@@ -48,6 +48,11 @@ def noise(volume, valid=None):
 def middle(volume, valid):
     """Median of the valid voxels."""
     return float(np.median(volume[valid])) if valid.any() else 0.0
+
+
+def filled(volume, valid):
+    """The volume with that median where nothing was measured."""
+    return np.where(valid, volume, middle(volume, valid))
 
 
 def blur(volume, sigma, valid=None):

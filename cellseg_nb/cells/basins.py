@@ -14,7 +14,7 @@ class Hills:
 
     voxels : flat indices of the mask in the padded volume; hill : which hill each belongs to; height : its
         height
-    top : height of each summit; place : its (z, y, x) in µm
+    top : height of each summit
     low, high, saddle : pairs of neighbouring hills, and the height of the highest pass between them
     """
 
@@ -29,7 +29,6 @@ class Hills:
         summit = self._climb(padded.ravel(), number, steps)
         summits, self.hill = np.unique(summit, return_inverse=True)
         self.top = self.height[summits]
-        self.place = self.positions(self.voxels[summits])
         self._passes(number, steps)
 
     def positions(self, voxels):

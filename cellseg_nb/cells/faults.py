@@ -129,7 +129,7 @@ def _bright_edge(volume, region, value):
 def find_hot(volume, valid, diameter):
     """Single voxels, or two or three together, far brighter than all around them: more than any cell
     rises."""
-    filled = np.where(valid, volume, background.middle(volume, valid))
+    filled = background.filled(volume, valid)
     around = ndi.median_filter(filled, 3)
     # the fourth brightest of 27: above it, at most three voxels
     ranked = ndi.rank_filter(filled, -4, size=3, mode="mirror")

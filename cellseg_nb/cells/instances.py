@@ -29,7 +29,9 @@ def count(labels):
     return int(np.count_nonzero(np.bincount(np.ravel(labels))[1:]))
 
 
-def _relative(voxel_size):
+def relative(voxel_size):
+    """Voxel size (z, y, x) as multiples of the finest axis, an array of three. Raises UserError like
+    `background.spacing`."""
     size = spacing(voxel_size)
     return size / size.min()
 
@@ -58,7 +60,7 @@ def watershed(probability, threshold=0.5, seed_sigma=1.0, voxel_size=None, min_s
     from skimage.segmentation import watershed as flood
 
     mask = _three(probability, "probability") > threshold
-    size = _relative(voxel_size)
+    size = relative(voxel_size)
     distance = ndi.gaussian_filter(ndi.distance_transform_edt(mask, sampling=size), seed_sigma / size)
     labels = flood(-distance, _maxima(distance, mask), mask=mask).astype(np.int32)
     return filter_size(labels, min_size)
@@ -86,7 +88,7 @@ def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, th
     from skimage.segmentation import watershed as flood
 
     image = _three(image, "image").astype(np.float32)
-    size = _relative(voxel_size)
+    size = relative(voxel_size)
     outline = ndi.gaussian_filter(image, outline_sigma / size)
     if threshold is None:
         threshold = threshold_otsu(outline) if outline.min() < outline.max() else np.inf
@@ -105,9 +107,10 @@ def _maxima(smooth, mask):
     return cc3d.connected_components(peaks, connectivity=26).astype(np.int32)
 
 
-def _consecutive(labels, keep):
-    """Keep the labels with ``keep[label]`` true, numbered 1, 2, 3, ..."""
-    keep = np.asarray(keep, bool).copy()
+def consecutive(labels, keep):
+    """Keep the labels with ``keep[label]`` true, (labels + 1,) bool, numbered 1, 2, 3, ...: int32 of the same
+    shape."""
+    keep = np.array(keep, bool)
     keep[0] = False
     new = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return new[labels]
@@ -116,7 +119,7 @@ def _consecutive(labels, keep):
 def filter_size(labels, min_size=0, max_size=None):
     """Drop objects under ``min_size`` or over ``max_size`` voxels, and number the rest anew."""
     sizes = np.bincount(np.ravel(labels))
-    return _consecutive(labels, (sizes > 0) & (sizes >= min_size) & (sizes <= (max_size or np.inf)))
+    return consecutive(labels, (sizes > 0) & (sizes >= min_size) & (sizes <= (max_size or np.inf)))
 
 
 def filter_slices(labels, first=None, last=None):
@@ -126,7 +129,7 @@ def filter_slices(labels, first=None, last=None):
     keep = np.isfinite(centre)
     keep &= centre >= (-np.inf if first is None else first)
     keep &= centre <= (np.inf if last is None else last)
-    return _consecutive(labels, keep)
+    return consecutive(labels, keep)
 
 
 def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
@@ -136,12 +139,12 @@ def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     noise is the median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were
     it all noise).
     """
-    size, labels = _relative(voxel_size), np.asarray(labels)
+    size, labels = relative(voxel_size), np.asarray(labels)
     image = _three(image, "image").astype(np.float32)
     rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
     noise = spread(rise)
     highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
-    return _consecutive(labels, np.asarray(highest) > least * noise)
+    return consecutive(labels, np.asarray(highest) > least * noise)
 
 
 def _centres(labels):
@@ -158,7 +161,7 @@ def _centres(labels):
 def fill(labels, radius=1, voxel_size=None):
     """Close hollow nuclei: each object is closed by ``radius`` voxels and its holes filled, without eating a
     neighbour."""
-    size = _relative(voxel_size)
+    size = relative(voxel_size)
     reach = [int(radius // s) for s in size]
     ball = (
         sum((g * s) ** 2 for g, s in zip(np.ogrid[tuple(slice(-r, r + 1) for r in reach)], size)) <= radius**2
@@ -197,7 +200,7 @@ def table(labels, intensity=None, voxel_size=None):
     from skimage.measure import regionprops
 
     labels = _three(labels, "labels")
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    size = spacing(voxel_size)
     if intensity is not None and np.shape(intensity) != labels.shape:
         raise UserError(
             f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same"

@@ -13,15 +13,14 @@ DECAY = (
     2.0  # brightness falls to less than one part in so many: cells at the far end are lost to one threshold
 )
 UNEVEN = 0.35  # the background changes by so large a share of a cell's height
+CUBE = 32  # side of a training cube
 RARE = 2.0  # cells to a training cube; below it, cubes are drawn where cells may be
 
 
 def find_dark(volume, valid, diameter):
     """Dark cells on a bright ground: spots fall below their surroundings further than they rise above
     them."""
-    rising = background.rise(np.where(valid, volume, background.middle(volume, valid)), diameter, valid)[
-        valid
-    ]
+    rising = background.rise(background.filled(volume, valid), diameter, valid)[valid]
     centre = np.median(rising)
     up, down = np.percentile(rising, 99.8) - centre, centre - np.percentile(rising, 0.2)
     if down < 2.5 * up:
@@ -86,8 +85,7 @@ def find_decay(volume, valid, diameter):
     """Cells dimmer and dimmer along one axis: a straight line through the logarithm of their heights."""
     from scipy.stats import spearmanr
 
-    filled = np.where(valid, volume, background.middle(volume, valid))
-    rising = background.rise(filled, diameter, valid)
+    rising = background.rise(background.filled(volume, valid), diameter, valid)
     spread = background.spread(rising[valid])
     places, heights = background.peaks(rising, diameter, valid, 6 * spread)
     if len(places) < 15:
@@ -149,7 +147,7 @@ def find_top(volume, valid, diameter):
     )
 
 
-def find_rare(volume, valid, diameter, cube=32):
+def find_rare(volume, valid, diameter):
     """So few cells that most training cubes would hold none; or nothing at all that rises above the noise."""
     rising = background.rise(volume, diameter, valid)
     spread = background.spread(rising[valid])
@@ -158,8 +156,8 @@ def find_rare(volume, valid, diameter, cube=32):
         return Finding(
             "empty", "nothing rises clearly above the noise: there may be no cells in this volume", None
         )
-    # a training cube is four cells wide where the volume is resampled, so that cells are 8 voxels wide
-    if len(where) * np.prod(np.maximum(cube, 4 * np.asarray(diameter))) > RARE * valid.sum():
+    # 32 voxels, or four cells where the volume is resampled, so that cells are 8 voxels wide
+    if len(where) * np.prod(np.maximum(CUBE, 4 * np.asarray(diameter))) > RARE * valid.sum():
         return None
     spots = np.zeros(volume.shape, bool)
     spots[tuple(where.T)] = True

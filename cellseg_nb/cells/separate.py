@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 from cellseg_nb.cells.background import spacing, spread
 from cellseg_nb.cells.basins import Hills, roundness
 from cellseg_nb.cells.brightness import background, clean, three
+from cellseg_nb.cells.instances import consecutive
 from cellseg_nb.errors import UserError
 
 BLUR = 1 / 8  # of the cell diameter
@@ -68,7 +69,7 @@ def separate(volume_or_probability, *, voxel_size=None, mask=None, volume=None, 
     cell = _join(hills, noise)
     labels = _outline(hills, cell, noise, size, diameter)
     if volume is not None:
-        labels = _keep(labels, ndi.maximum(first, labels, np.arange(labels.max() + 1)) > likely)
+        labels = consecutive(labels, ndi.maximum(first, labels, np.arange(labels.max() + 1)) > likely)
     return labels
 
 
@@ -163,10 +164,4 @@ def _outline(hills, cell, noise, size, diameter):
     labels.ravel()[hills.voxels] = np.where(hills.height > ends[own], own, 0)
     labels = labels[1:-1, 1:-1, 1:-1].copy()
     volume = np.bincount(labels.ravel()) * size.prod()
-    return _keep(labels, volume > np.pi / 6 * (SMALL * diameter) ** 3)
-
-
-def _keep(labels, keep):
-    keep = np.array(keep, bool)
-    keep[0] = False
-    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[labels]
+    return consecutive(labels, volume > np.pi / 6 * (SMALL * diameter) ** 3)

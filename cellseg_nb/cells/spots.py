@@ -25,15 +25,14 @@ def small(diameter):
     return min(diameter) < 3
 
 
-def evidence(volume, diameter, valid=None, noise=None):
-    """How far each place rises above what surrounds it *in every direction*, over the noise of one voxel.
+def evidence(volume, diameter, valid, noise):
+    """How far each place rises above what surrounds it *in every direction*, over the ``noise`` of one voxel.
 
     The smaller of two: a difference of two blurs (0.3 and 1.2 cell diameters), and 1.8 times the drop to the
     mean of two opposite points 1.1 diameters away, along the direction where it is least (stripes, edges and
     fibres do not drop along themselves; 1.8 makes both alike on a round spot). (Z, Y, X) float32.
     """
     diameter = np.asarray(diameter, float)
-    noise = noise or max(background.noise(volume, valid), 1e-6)
     fine = background.blur(volume, 0.3 * diameter, valid).astype(np.float32)
     drop = np.full(volume.shape, np.inf, np.float32)
     for direction in DIRECTIONS / np.linalg.norm(DIRECTIONS, axis=1)[:, None]:
@@ -88,8 +87,8 @@ def threshold(strength, mirrored):
     return least
 
 
-def labels(volume, places, strength, diameter, valid=None, share=0.5):
-    """Outlines of spots: each spot's basin, where the volume rises above ``share`` of the spot's own height.
+def labels(volume, places, strength, diameter, valid=None):
+    """Outlines of spots: each spot's basin, where the volume rises above half of the spot's own height.
 
     Returns (Z, Y, X) int32, numbered in the order of ``places``.
     """
@@ -102,7 +101,7 @@ def labels(volume, places, strength, diameter, valid=None, share=0.5):
     near = ndi.distance_transform_edt(seeds == 0, sampling=1 / diameter) <= 0.8 if len(places) else seeds > 0
     height = ndi.maximum_filter(rising, [max(1, int(d / 4)) * 2 + 1 for d in diameter])[tuple(places.T)]
     basins = watershed(-rising, seeds, mask=near & (rising > 0))
-    cut = np.concatenate([[np.inf], share * height])[basins]
+    cut = np.concatenate([[np.inf], 0.5 * height])[basins]
     found = np.where(rising >= cut, basins, 0).astype(np.int32)
     found[tuple(places.T)] = np.arange(1, len(places) + 1)
     return found

@@ -1,13 +1,16 @@
 """Did it work? Said without labels, from the volume, the probability and the cells found in it.
 
-Six questions, each with a number between them and a bad result:
+Eight questions, each with a number between them and a bad result:
 
 * are the cells bright where they are outlined (`lit`)? Broad regions and halos are not;
 * is the edge of a cell above the background (`rim`)? That of a halo is not;
 * does each cell rise above what is around it (`risen`)? Noise does not;
 * are the bright spots of the volume in cells (`covered`)?
 * has each cell one spot (`alone`)? Glued cells have several;
+* are there hardly more cells than spots, or are most about as large as a cell (`cells`, `spots`, `size`)?
+  Fragments are neither;
 * is a share of the volume called cell that cells can fill (`share`)?
+* are the classes clear (SoftNCuts, where there is the history of a training)?
 """
 
 from dataclasses import dataclass, field
@@ -22,6 +25,10 @@ LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the 
 RIM, WIDE = 0.15, 0.10  # brightness of the outermost voxels of a cell, as a share of its own height
 RISEN, FLAT = 0.8, 0.5  # share of the cells that rise above their surroundings
 COVERED, MISSED = 0.75, 0.5  # share of the clear spots that lie in a cell
+ALONE, GLUED = 0.7, 0.4  # share of the clear spots in cells that are the only one of their cell
+MANY, CRUMBS = 1.8, 4  # cells for each clear spot, where the median cell is `SMALL`
+SMALL = 0.25  # volume of a cell, as a share of a ball of the cell diameter
+UNCLEAR = 0.06  # SoftNCuts of the last epochs; that of clear classes is near 0
 
 
 @dataclass
@@ -54,6 +61,8 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
     volume = np.asarray(volume, np.float32)
     valid = np.ones(volume.shape, bool) if valid is None else valid
     numbers = measure(volume, labels, probability, valid, diameter)
+    if not numbers["cells"]:
+        return _none(numbers)
     failed, doubtful = [], []
     for name, good, bad, text in (
         (
@@ -93,24 +102,22 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
             f"{100 * numbers['share']:.0f} % of the volume is called cell: broad regions; flatten the "
             "background, give the cell diameter, or try another seed",
         )
-    if numbers.get("alone", 1) < 0.7:
-        (failed if numbers["alone"] < 0.4 else doubtful).append(
+    if numbers.get("alone", 1) < ALONE:
+        (failed if numbers["alone"] < GLUED else doubtful).append(
             f"{100 - 100 * numbers['alone']:.0f} % of the clear spots share their cell with another: cells "
             "are glued; give the cell diameter, or another way to separate"
         )
-    if numbers["cells"] > 1.8 * numbers["spots"] and numbers.get("size", 1) < 0.25:
-        (failed if numbers["cells"] > 4 * numbers["spots"] else doubtful).append(
+    if numbers["cells"] > MANY * numbers["spots"] and numbers["size"] < SMALL:
+        (failed if numbers["cells"] > CRUMBS * numbers["spots"] else doubtful).append(
             f"{numbers['cells']} cells, most of them far smaller than a cell, for {numbers['spots']} clear "
             "spots: fragments; give the cell diameter, or another way to separate"
         )
     if history:
         cut = float(np.mean([row["n_cuts"] for row in history[-3:]]))
-        if cut > 0.06:
+        if cut > UNCLEAR:
             doubtful.append(
                 f"SoftNCuts stands at {cut:.2f}: the classes are not clear; more epochs, or another seed"
             )
-    if numbers["cells"] == 0:
-        return _none(numbers)
     if failed or doubtful:
         return Verdict("failed" if failed else "doubtful", (failed + doubtful)[0], numbers)
     return Verdict(
@@ -139,13 +146,14 @@ def _none(numbers):
 
 
 def measure(volume, labels, probability, valid, diameter):
-    """The numbers of the verdict: cells, spots, share, and where they exist lit, risen, covered, alone."""
+    """The numbers of the verdict: cells, spots, share; with cells lit, rim, risen, size; with spots in
+    addition covered, alone."""
     labels = np.asarray(labels)
     diameter = np.asarray(diameter, float)
     inside = valid.sum() or 1
     called = labels > 0 if probability is None else np.asarray(probability) > 0.5
     numbers = {"cells": instances.count(labels), "share": float((called & valid).sum() / inside)}
-    filled = np.where(valid, volume, background.middle(volume, valid))
+    filled = background.filled(volume, valid)
     rising = background.rise(filled, diameter, valid)
     quiet = rising[valid & (labels == 0)] if (valid & (labels == 0)).any() else rising
     spread = background.spread(quiet)

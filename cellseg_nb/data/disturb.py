@@ -19,16 +19,6 @@ def padded(image, before=(8, 12, 12), after=(8, 12, 12), value=0):
     return np.pad(image, list(zip(before, after)), constant_values=value)
 
 
-def skewed(image, shift=0.5, value=0):
-    """Deskewed: each slice pushed along X, the corners filled with one value."""
-    width = image.shape[2] + int(round(shift * (len(image) - 1)))
-    out = np.full((*image.shape[:2], width), value, image.dtype)
-    for z, plane in enumerate(image):
-        start = int(round(shift * z))
-        out[z, :, start : start + image.shape[2]] = plane
-    return out
-
-
 def slope(image, height=800.0, axis=2, curved=False):
     """A background that rises along an axis by ``height``, straight or as a hill."""
     ramp = np.linspace(0, 1, image.shape[axis])

@@ -29,7 +29,6 @@ class Method:
     self_tuning : `fit`, given labels, does what `tune` does
     tunes_on_labels : tuning it is part of using it. False where that would spoil the point: no labels at all
     library : names of the modules it needs besides those of this package
-    channels : of the image that it reads
     settings : {option: default}, all options of the constructor
     tunable : names of the options that `tune` may choose; they are attributes too
     nothing_found : what is said when `tune` finds no cell at all; then the defaults stay
@@ -40,10 +39,10 @@ class Method:
     self_tuning = False
     tunes_on_labels = True
     library = ()
-    channels = 1
     settings = COMMON
     tunable = ()
     nothing_found = None
+    model = None
 
     def __init_subclass__(cls, **keywords):
         """Help, and Jupyter's hints, show the options and their defaults as the signature."""
@@ -85,6 +84,14 @@ class Method:
     def chosen(self):
         """The options in `tunable` as they are now: {name: value}."""
         return {name: getattr(self, name) for name in self.tunable}
+
+    def _trained(self):
+        """The ``model`` that `fit` or `load` has made. Raises UserError before."""
+        if self.model is None:
+            raise UserError(
+                f"{self.name} is not trained yet: call fit first, or load what an earlier fit has saved"
+            )
+        return self.model
 
     def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Learn from lists of volumes, and labels (int) of the same shapes where the method needs them.

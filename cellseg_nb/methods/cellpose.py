@@ -73,20 +73,12 @@ class CellposeMethod(NetworkMethod):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.training = self.options
-        one_of("planes", self.training["planes"], ("all", "xy"))
-        if self.training["epochs"] < 1 or self.training["bsize"] % 16:
+        one_of("planes", self.options["planes"], ("all", "xy"))
+        if self.options["epochs"] < 1 or self.options["bsize"] % 16:
             raise UserError(
                 f"cellpose needs one epoch or more and a bsize divisible by 16, not "
-                f"{self.training['epochs']} and {self.training['bsize']}"
+                f"{self.options['epochs']} and {self.options['bsize']}"
             )
-
-    def _trained(self):
-        if self.model is None:
-            raise UserError(
-                "cellpose is not trained yet: call fit first, or load what an earlier fit has saved"
-            )
-        return self.model
 
     def network_now(self):
         return self._trained().net
@@ -110,7 +102,7 @@ class CellposeMethod(NetworkMethod):
         cellpose_library.library("train")
         images, labels = pairs.check(images, labels)
         planes, masks = self._slices(images, labels)
-        options = self.training
+        options = self.options
         if options["diameter"] is None:
             options["diameter"] = mean_diameter(masks)
         self._build()
@@ -125,7 +117,7 @@ class CellposeMethod(NetworkMethod):
 
     def _slices(self, images, labels):
         scaled = (self._cubic(augmentation.prepare(image), 1) for image in images)
-        return slices(scaled, (self._cubic(label, 0) for label in labels), self.training)
+        return slices(scaled, (self._cubic(label, 0) for label in labels), self.options)
 
     def _cubic(self, volume, order):
         """The volume in cubic voxels of the finest axis."""
@@ -138,7 +130,7 @@ class CellposeMethod(NetworkMethod):
         """What the network says, in cubic voxels: arrows (3, Z, Y, X), and the sum of three logits (Z, Y,
         X), float32. Raises UserError for a volume that is not (Z, Y, X) and finite."""
         volume, model = checked(volume), self._trained()
-        diameter = None if self.training["rescale"] else model.diam_mean  # diam_mean: as large as it is
+        diameter = None if self.options["rescale"] else model.diam_mean  # diam_mean: as large as it is
         return cellpose_library.flows(model, self._cubic(augmentation.prepare(volume), 1), diameter)
 
     def predict(self, volume, *, progress=True):

@@ -12,7 +12,6 @@ class NetworkMethod(Method):
     """A method whose network, `network_now`, is kept in ``<name>.pt``. ``widths``: options that shape it."""
 
     widths = ()
-    model = None
 
     def pick(self, names):
         """Those options that are set, of these names: {name: value}."""

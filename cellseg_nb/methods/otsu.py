@@ -4,6 +4,7 @@ must clear."""
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import instances
 from cellseg_nb.learning import pairs
 from cellseg_nb.methods import tuning
 from cellseg_nb.methods.base import COMMON, Method
@@ -56,8 +57,7 @@ class OtsuMethod(Method):
         """Nothing: `segment` asks the volume itself."""
 
     def _outline(self, volume):
-        size = self.options["voxel_size"]
-        size = np.ones(3) if size is None else np.divide(size, min(size))
+        size = instances.relative(self.options["voxel_size"])
         return ndi.gaussian_filter(np.asarray(volume, np.float32), self.outline_sigma / size)
 
     def _threshold(self, outline):

@@ -73,23 +73,14 @@ class StarDistMethod(Method):
         grid, size = self.options.pop("grid"), self.options.pop("voxel_size")
         self.anisotropy = self.options.pop("anisotropy")
         self.options["patch"] = [int(side) for side in np.broadcast_to(self.options["patch"], 3)]
-        self.training = self.options
         if size is not None:
             self.anisotropy = [float(side) / min(size) for side in size]
         self.grid = None if grid is None else [int(step) for step in np.broadcast_to(grid, 3)]
-        self.model = None
 
     def _build(self):
         if self.grid is None:
             self.grid = [1 if factor > 1.5 else 2 for factor in self.anisotropy]
-        self.model = stardist_library.build(self.training, self.grid, self.anisotropy)
-
-    def _trained(self):
-        if self.model is None:
-            raise UserError(
-                "stardist is not trained yet: call fit first, or load what an earlier fit has saved"
-            )
-        return self.model
+        self.model = stardist_library.build(self.options, self.grid, self.anisotropy)
 
     def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Train on lists of volumes and labels, (Z, Y, X). Returns the history: epoch, loss, and its parts.
@@ -98,7 +89,7 @@ class StarDistMethod(Method):
         `loop.Stop`. Raises UserError for pairs that do not fit (`pairs.check`).
         """
         stardist_library.library("stardist")
-        patch, epochs, seed = (self.training[name] for name in ("patch", "epochs", "seed"))
+        patch, epochs, seed = (self.options[name] for name in ("patch", "epochs", "seed"))
         images, labels = pairs.check(images, labels, patch)
         if self.anisotropy is None:
             self.anisotropy = [round(float(factor), 2) for factor in stardist_library.flatness(labels)]
@@ -137,7 +128,7 @@ class StarDistMethod(Method):
         return self._draw(self._shapes(maps, self.prob_thresh, self.nms_thresh), np.shape(volume))
 
     def _shapes(self, maps, prob_thresh, nms_thresh):
-        limits = dict(prob_thresh=prob_thresh, nms_thresh=nms_thresh, b=self.training["border"])
+        limits = dict(prob_thresh=prob_thresh, nms_thresh=nms_thresh, b=self.options["border"])
         return stardist_library.shapes(self._trained(), *maps, **limits)
 
     def _draw(self, shapes, shape):
@@ -168,7 +159,7 @@ class StarDistMethod(Method):
         """Write ``stardist.npz`` (weights and settings) into a folder. Returns its path."""
         weights = self._trained().keras_model.get_weights()
         path = files.writable_folder(folder) / WEIGHTS
-        settings = {**self.training, "grid": self.grid, "anisotropy": self.anisotropy, **self.chosen}
+        settings = {**self.options, "grid": self.grid, "anisotropy": self.anisotropy, **self.chosen}
         with files.atomic(path) as beside:
             np.savez(
                 beside,

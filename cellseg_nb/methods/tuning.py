@@ -105,7 +105,7 @@ def from_cores(outline, cores, threshold, core_threshold, sigma, min_size, voxel
     """
     from skimage.segmentation import watershed as flood
 
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float) / np.min(voxel_size)
+    size = instances.relative(voxel_size)
     seeds = instances.connected(ndi.gaussian_filter(cores, sigma / size), core_threshold, 3, connectivity=6)
     mask = (outline > threshold) | (seeds > 0)
     nearest = ndi.distance_transform_edt(seeds == 0, sampling=size) if seeds.any() else np.zeros(mask.shape)
@@ -121,7 +121,7 @@ def from_depth(outline, volume, threshold, sigma, min_size, voxel_size=None):
     """
     from skimage.segmentation import watershed as flood
 
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float) / np.min(voxel_size)
+    size = instances.relative(voxel_size)
     mask = outline > threshold
     if not mask.any():
         return np.zeros(mask.shape, np.int32)

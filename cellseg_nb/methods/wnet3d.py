@@ -1,5 +1,7 @@
 """WNet3D as a method: fit without labels, predict, segment, tune, save, load."""
 
+import inspect
+
 from cellseg_nb import runtime
 from cellseg_nb.cells import auto, inference, instances
 from cellseg_nb.errors import UserError
@@ -16,17 +18,7 @@ from cellseg_nb.parameters import one_of
 
 WEIGHTS = "wnet3d.pt"
 ANOTHER = 1_000_003  # between the seeds of two starts
-LOSS = dict(
-    form="class_mean",
-    reconstruction="mse",
-    balance="auto",
-    n_cuts_weight=0.5,
-    rec_weight=0.005,
-    pull=0.03,
-    intensity_sigma=1.0,
-    spatial_sigma=4.0,
-    radius=2,
-)
+LOSS = {one.name: one.default for one in inspect.signature(WNetLoss).parameters.values()}
 
 
 class WNet3DMethod(NetworkMethod):

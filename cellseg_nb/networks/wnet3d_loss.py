@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cellseg_nb.errors import UserError
 from cellseg_nb.networks import ncuts
+from cellseg_nb.parameters import one_of
 
 
 class WNetLoss(nn.Module):
@@ -30,9 +30,9 @@ class WNetLoss(nn.Module):
         radius=2,
     ):
         super().__init__()
-        _choice("form", form, ncuts.FORMS)
-        _choice("reconstruction", reconstruction, ("mse", "bce"))
-        _choice("balance", balance, ("auto", "fixed"))
+        one_of("form", form, ncuts.FORMS)
+        one_of("reconstruction", reconstruction, ("mse", "bce"))
+        one_of("balance", balance, ("auto", "fixed"))
         self.cut, self.reconstruction, self.balance = ncuts.FORMS[form], reconstruction, balance
         self.n_cuts_weight, self.pull = n_cuts_weight, pull
         self.sigmas = dict(intensity_sigma=intensity_sigma, spatial_sigma=spatial_sigma, radius=radius)
@@ -69,8 +69,3 @@ class WNetLoss(nn.Module):
         wanted = self.pull * pull_cut / pull_rec.clamp_min(1e-12)
         self.rec_weight.copy_(0.5 * (self.rec_weight + wanted) if self.balanced else wanted)
         self.balanced.fill_(True)
-
-
-def _choice(name, value, allowed):
-    if value not in allowed:
-        raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")

@@ -173,9 +173,9 @@ def sizes(cells, unit="µm"):
     return figure
 
 
-def live(every=1):
+def live(curves=curves):
     """A ``show`` function for `cellseg_nb.learning.monitor.Watch`: curves and class maps in one place of the
-    notebook, redrawn as they form."""
+    notebook, redrawn as they form. ``curves`` draws a history."""
     from IPython.display import display
 
     places = {}

@@ -188,22 +188,8 @@ def curves(history, title=None):
 
 
 def live():
-    """A ``show`` function for `monitor.Watch`: curves and class maps in one place of the notebook, redrawn in
-    place."""
-    from IPython.display import display
-
-    places = {}
-
-    def show(history, plane, found):
-        words = f"classes after epoch {history[-1]['epoch']}"
-        for name, figure in (("curves", curves(history)), ("classes", basic.class_map(plane, found, words))):
-            if name in places:
-                places[name].update(figure)
-            else:
-                places[name] = display(figure, display_id=True)
-            plt.close(figure)
-
-    return show
+    """As `basic.live`, with the curves of this notebook."""
+    return basic.live(curves)
 
 
 def over_time(plane, pictures, foreground):

@@ -63,7 +63,7 @@ def test_a_vessel_is_left_out_and_cells_are_not(cells):
     assert found.valid[tube].mean() < 0.02 and found.valid[~tube].mean() > 0.97
 
 
-def test_few_cells_are_drawn_around(cells):
+def test_few_cells_are_drawn_around():
     few = simulate.volume((48, 64, 64), 5, seed=11)[0]
     found = prepare(few)
     assert found.steps == ("sampling",) and found.focus.sum() == 5 and not found.changed

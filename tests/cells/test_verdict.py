@@ -42,7 +42,7 @@ def test_bad_cells_are_not(sample, spoil, word):
 
 
 def test_half_of_the_cells_is_doubtful(sample):
-    assert verdict.judge(sample[0], np.where(sample[1] % 2, sample[1], 0)).level in ("doubtful", "failed")
+    assert verdict.judge(sample[0], np.where(sample[1] % 2, sample[1], 0)).level == "doubtful"
 
 
 def test_an_empty_volume():

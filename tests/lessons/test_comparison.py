@@ -135,7 +135,7 @@ def test_the_held_out_volume_is_never_given_to_fit_or_tune(spy, data, tmp_path):
     assert prints(data, "a", "b", "c") == before  # the spy has blackened what it was given: only copies
 
 
-def test_every_method_is_given_the_same_and_the_untaught_no_labels(spy, data, tmp_path, monkeypatch):
+def test_every_method_is_given_the_same_and_the_untaught_no_labels(spy, data, tmp_path):
     class Untaught(Spy):
         needs_labels = False
 

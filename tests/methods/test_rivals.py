@@ -131,7 +131,7 @@ def test_stardist_segments_as_the_library_does(trained, pair):
     from cellseg_nb.learning import augmentation
 
     method = trained("stardist")[0]
-    method.training["border"] = 2
+    method.options["border"] = 2
     try:
         theirs = method.model.predict_instances(
             augmentation.prepare(pair[0]), prob_thresh=method.prob_thresh, nms_thresh=method.nms_thresh
@@ -140,7 +140,7 @@ def test_stardist_segments_as_the_library_does(trained, pair):
             method.segment(pair[0]), instances.filter_size(theirs.astype(np.int32), method.min_size)
         )
     finally:
-        method.training["border"] = 0
+        method.options["border"] = 0
 
 
 @slow
@@ -181,7 +181,7 @@ def test_cellpose_as_published_resizes_and_uses_xy_slices(pair):
         and all(mask.any() for mask in masks)
     )
     method.fit([pair[0]], [pair[1]], progress=False)
-    assert 3 < method.training["diameter"] < 9 and method.segment(pair[0]).shape == pair[0].shape
+    assert 3 < method.options["diameter"] < 9 and method.segment(pair[0]).shape == pair[0].shape
 
 
 @slow
@@ -260,7 +260,7 @@ def test_bad_settings(pair):
 @NAMES
 def test_paper_settings_can_be_made(name):
     paper = settings.of(name, "paper")
-    assert methods.get(name, **paper).training["epochs"] == paper["epochs"]
+    assert methods.get(name, **paper).options["epochs"] == paper["epochs"]
 
 
 def test_without_the_library_one_line_says_what_to_install(pair, monkeypatch):

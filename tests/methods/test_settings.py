@@ -1,14 +1,10 @@
 """The one table of settings: complete, with sources, shrunk in tests, and what methods really have."""
 
-import inspect
-
 import pytest
 
 from cellseg_nb import methods
 from cellseg_nb.errors import UserError
 from cellseg_nb.methods import settings
-from cellseg_nb.methods.wnet3d import LOSS
-from cellseg_nb.networks.wnet3d_loss import WNetLoss
 
 EVERY = pytest.mark.parametrize("name", list(settings.PAPER))
 
@@ -26,10 +22,6 @@ def test_every_setting_is_an_option_and_has_a_source(name):
     table = settings.table(name)
     assert list(table.columns) == ["setting", "demo", "paper", "source"]
     assert len(table) >= len(settings.PAPER[name]) + len(settings.DEPARTURES[name])
-
-
-def test_the_loss_has_one_set_of_defaults():
-    assert LOSS == {one.name: one.default for one in inspect.signature(WNetLoss).parameters.values()}
 
 
 def test_paper_learns_with_one_rate_in_every_notebook():

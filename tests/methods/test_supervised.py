@@ -387,7 +387,7 @@ def test_start_from_weights_with_an_autoencoder(tmp_path):
         assert torch.equal(started.model.eval()(x), released(x)[0])
 
 
-def test_bad_weights(tmp_path, pair):
+def test_bad_weights(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         SegResNetMethod(**TINY, start=tmp_path / "none.pt")
     (tmp_path / "broken.pt").write_bytes(b"PK\x03\x04 nothing")

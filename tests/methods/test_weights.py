@@ -602,6 +602,6 @@ def test_share_uploads_with_the_real_client(own, refuses, capsys):
     assert re.search(COMMIT, capsys.readouterr().out)
 
 
-def test_your_token_stays_with_the_hub(monkeypatch):
+def test_your_token_stays_with_the_hub():
     assert hub._token(None, None) is None  # the Hub itself: the client's own login
     assert hub._token(None, "http://mirror") is False and hub._token("given", "http://mirror") == "given"

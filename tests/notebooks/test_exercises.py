@@ -17,7 +17,6 @@ GIVEN = {  # {notebook: parameters that make it short}
     "05_cellpose_stardist": {"methods": "otsu"},
     "06_label_efficiency": {"methods": "otsu", "processes": "1"},
 }
-INSTEAD = {}  # {notebook: code that makes what its solutions use, where the notebook itself takes too long}
 
 
 def solutions(text):
@@ -45,10 +44,7 @@ def solved(path):
     """The notebook with each solution as a cell behind its text, up to the last one; None without any."""
     content, cells = json.loads(path.read_text(encoding="utf-8")), []
     for cell in content["cells"]:
-        own = "parameters" in cell["metadata"].get("tags", []) or path.stem not in INSTEAD
-        cells += [cell] if own or cell["cell_type"] == "markdown" else []
-        if path.stem in INSTEAD and "parameters" in cell["metadata"].get("tags", []):
-            cells.append(code("setup", INSTEAD[path.stem]))
+        cells.append(cell)
         if cell["cell_type"] == "markdown":
             cells += [code(len(cells), text) for text in solutions(source(cell))]
     last = max((n for n, cell in enumerate(cells) if cell["id"].startswith("solution")), default=-1)

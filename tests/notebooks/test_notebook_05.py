@@ -54,7 +54,7 @@ def test_paper_settings_of_all_methods_run(tmp_path, monkeypatch):
     assert list(pandas.read_csv(out / "comparison.csv").method.unique()) == METHODS
 
 
-def test_own_folder_and_resumed(tmp_path, monkeypatch):
+def test_own_folder_and_resumed(tmp_path):
     """Two folds of flat voxels, with the baseline alone; the second time nothing is run."""
     for number in range(3):
         image, labels = simulate.volume((16, 32, 32), 10, seed=number, voxel_size=(2, 1, 1))
