@@ -8,7 +8,8 @@ voxels along y and x, and 0.4 along z.
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells.background import spacing, spread
+from cellseg_nb.cells import background
+from cellseg_nb.cells.background import spacing
 from cellseg_nb.errors import UserError
 
 COLUMNS = [
@@ -136,13 +137,12 @@ def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     """Keep objects with a spot that rises above its surroundings ``least`` times as far as noise does.
 
     What rises is the difference of two blurs of ``image``, by ``spot_sigma`` and by four times as much; its
-    noise is the median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were
-    it all noise).
+    noise is that of `background.rise_noise`.
     """
-    size, labels = relative(voxel_size), np.asarray(labels)
+    diameter, labels = 4 * spot_sigma / relative(voxel_size), np.asarray(labels)
     image = _three(image, "image").astype(np.float32)
-    rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
-    noise = spread(rise)
+    rise = background.rise(image, diameter)
+    noise = background.rise_noise(rise, image, diameter)
     highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
     return consecutive(labels, np.asarray(highest) > least * noise)
 
