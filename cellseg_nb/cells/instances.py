@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 
 from cellseg_nb.cells import background
 from cellseg_nb.cells.background import spacing
+from cellseg_nb.cells.surfaces import surfaces
 from cellseg_nb.errors import UserError
 
 COLUMNS = [
@@ -197,7 +198,6 @@ def table(labels, intensity=None, voxel_size=None):
     ``intensity``). Without a voxel size, µm are voxels.
     """
     import pandas
-    from skimage.measure import regionprops
 
     labels = _three(labels, "labels")
     size = spacing(voxel_size)
@@ -205,28 +205,24 @@ def table(labels, intensity=None, voxel_size=None):
         raise UserError(
             f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same"
         )
-    rows = []
-    for cell in regionprops(labels, intensity):
-        volume = cell.area * size.prod()
-        rows.append(
-            [
-                cell.label,
-                *cell.centroid,
-                int(cell.area),
-                volume,
-                np.cbrt(6 * volume / np.pi),
-                _sphericity(cell.image, size),
-                np.nan if intensity is None else float(cell.intensity_mean),
-            ]
-        )
-    return pandas.DataFrame(rows, columns=COLUMNS).astype({"label": int, "volume_voxels": int})
-
-
-def _sphericity(mask, size):
-    from skimage.measure import marching_cubes, mesh_surface_area
-
-    points, faces, *_ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(size))
-    area = mesh_surface_area(points, faces)
-    a, b, c = (points[faces[:, i]] for i in range(3))
-    volume = abs(np.einsum("ij,ij->i", a, np.cross(b, c)).sum()) / 6
-    return float(min(1.0, np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)) if area > 0 else np.nan
+    if labels.dtype != np.int32:
+        labels = labels.astype(np.int32)
+    inside = np.flatnonzero(labels)
+    own = labels.ravel()[inside]
+    voxels = np.bincount(own)
+    numbers = np.flatnonzero(voxels)
+    voxels = voxels[numbers]
+    area, enclosed = (each[numbers] for each in surfaces(labels, size))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sphericity = np.minimum(np.pi ** (1 / 3) * (6 * enclosed) ** (2 / 3) / area, 1)
+    volume = voxels * size.prod()
+    columns = [
+        numbers,
+        *(np.bincount(own, place)[numbers] / voxels for place in np.unravel_index(inside, labels.shape)),
+        voxels,
+        volume,
+        np.cbrt(6 * volume / np.pi),
+        np.where(area > 0, sphericity, np.nan),
+        np.nan if intensity is None else np.bincount(own, np.ravel(intensity)[inside])[numbers] / voxels,
+    ]
+    return pandas.DataFrame(dict(zip(COLUMNS, columns))).astype({"label": int, "volume_voxels": int})
