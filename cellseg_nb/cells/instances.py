@@ -86,27 +86,66 @@ def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, th
 
     Returns (Z, Y, X) int32 labels, 0 is background.
     """
-    from skimage.filters import threshold_otsu
-    from skimage.segmentation import watershed as flood
-
     image = _three(image, "image").astype(np.float32)
     size = relative(voxel_size)
     outline = ndi.gaussian_filter(image, outline_sigma / size)
     if threshold is None:
-        threshold = threshold_otsu(outline) if outline.min() < outline.max() else np.inf
+        threshold = _otsu(outline) if outline.min() < outline.max() else np.inf
     mask = outline > threshold
-    source = image if spots is None else _three(spots, "spots").astype(np.float32)
-    seeds = _maxima(ndi.gaussian_filter(source, spot_sigma / size), mask)
-    nearest = ndi.distance_transform_edt(seeds == 0, sampling=size) if seeds.any() else np.zeros(image.shape)
-    return flood(nearest, seeds, mask=mask).astype(np.int32)
+    if spots is None and spot_sigma == outline_sigma:
+        smooth = outline
+    else:
+        source = image if spots is None else _three(spots, "spots").astype(np.float32)
+        smooth = ndi.gaussian_filter(source, spot_sigma / size)
+    return _nearest(_maxima(smooth, mask), mask, size)
+
+
+def _otsu(image):
+    from skimage.filters import threshold_otsu
+
+    counts, edges = np.histogram(image, 256)
+    return threshold_otsu(hist=(counts, (edges[:-1] + edges[1:]) / 2))
+
+
+def _nearest(seeds, mask, size):
+    """Each voxel of the mask takes the number of the nearest seed in its own piece of the mask, none where
+    there is none: (Z, Y, X) int32."""
+    import cc3d
+    from scipy.spatial import cKDTree
+
+    pieces = cc3d.connected_components(mask, connectivity=6)
+    places = np.flatnonzero(seeds)
+    number, piece = seeds.ravel()[places], pieces.ravel()[places]
+    only = np.zeros(pieces.max(initial=0) + 1, np.int32)
+    only[piece] = number
+    several = np.zeros(len(only), bool)
+    several[piece[only[piece] != number]] = True
+    only[0] = 0
+    labels = only[pieces]
+    crowd = np.flatnonzero(several[pieces])
+    if len(crowd):
+        points = [np.stack(np.unravel_index(each, mask.shape), 1) * size for each in (places, crowd)]
+        # a fourth axis keeps pieces further apart than any two voxels of the volume
+        far = 2 * np.linalg.norm(np.array(mask.shape) * size)
+        own = piece * far, pieces.ravel()[crowd] * far
+        seeded, sought = (np.column_stack([p, o]) for p, o in zip(points, own))
+        labels.ravel()[crowd] = number[cKDTree(seeded).query(sought)[1]]
+    return labels
 
 
 def _maxima(smooth, mask):
     """One seed for each local maximum in the mask; equal neighbours are one maximum."""
     import cc3d
 
-    peaks = (ndi.maximum_filter(smooth, 3) == smooth) & mask
-    return cc3d.connected_components(peaks, connectivity=26).astype(np.int32)
+    flat = np.pad(smooth, 1, constant_values=-np.inf)
+    steps = np.array([flat.shape[1] * flat.shape[2], flat.shape[2], 1])
+    flat, at = flat.ravel(), np.flatnonzero(np.pad(mask, 1))
+    around = [np.array(o) - 1 for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)]
+    for offset in sorted(around, key=lambda o: np.abs(o).sum()):
+        at = at[flat[at] >= flat[at + int(offset @ steps)]]
+    peaks = np.zeros(np.array(smooth.shape) + 2, bool)
+    peaks.ravel()[at] = True
+    return cc3d.connected_components(peaks[1:-1, 1:-1, 1:-1], connectivity=26).astype(np.int32)
 
 
 def consecutive(labels, keep):
