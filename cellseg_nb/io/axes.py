@@ -41,14 +41,14 @@ def hyperstack(name, shape):
     )
 
 
-def zyx(path, shape, axes, channel=None, time=None, channels=()):
+def zyx(path, shape, axes, channel=None, timepoint=None, channels=()):
     """How to take (Z, Y, X) out of an array of ``shape`` with the letters ``axes``, as a file states them.
 
     Nothing is read yet: shapes tell. ``channels`` are their names, for messages. Returns the index, the order
-    for `numpy.transpose`, and a word or "". Raises `Several` where ``channel`` or ``time`` has to be chosen,
-    UserError for what is not there, RGB, 2D, and more axes than have names.
+    for `numpy.transpose`, and a word or "". Raises `Several` where ``channel`` or ``timepoint``
+    has to be chosen, UserError for what is not there, RGB, 2D, and more axes than have names.
     """
-    index = _index(path, shape, axes, {"time": time, "channel": channel}, channels)
+    index = _index(path, shape, axes, {"timepoint": timepoint, "channel": channel}, channels)
     left = [letter for letter, one in zip(axes, index) if isinstance(one, slice)]
     if len(left) != 3 or any(left.count(letter) != 1 for letter in "YX"):
         return index, tuple(range(len(left))), ""
@@ -66,7 +66,7 @@ def _index(path, shape, axes, chosen, channels):
     long = [i for i, n in enumerate(shape) if n != 1]
     sizes = tuple(shape[i] for i in long)
     named = {axes[i]: i for i in long}
-    picks = {"time": named.get("T"), "channel": named.get("C", named.get("S"))}
+    picks = {"timepoint": named.get("T"), "channel": named.get("C", named.get("S"))}
     rest = [i for i in long if i not in picks.values()]
     if len(rest) > 4 or (len(rest) == 4 and picks["channel"] is not None):
         raise UserError(hyperstack(path, sizes))
@@ -79,7 +79,7 @@ def _index(path, shape, axes, chosen, channels):
         colour = picks["channel"] is not None and axes[picks["channel"]] == "S"
         if missing == ["channel"] and colour and shape[picks["channel"]] in (3, 4):
             raise UserError(rgb(path, sizes))
-        what = {"time": "is a time series of {} time points", "channel": "has {} channels"}
+        what = {"timepoint": "is a time series of {} time points", "channel": "has {} channels"}
         words = " and ".join(what[name].format(shape[picks[name]]) for name in missing)
         if len(missing) == 2:
             words = f"is a {len(long)}D hyperstack: it {words}"
@@ -114,18 +114,19 @@ def _check_there(path, shape, chosen, picks, rest, sizes, long):
         if value is not None and not (whole and value >= 0):
             raise UserError(f"{path}: {name} must be a whole number from 0, or None, not {value!r}")
         if axis is None and value:
-            one = {"time": "one time point", "channel": "one channel"}[name]
+            one = {"timepoint": "one time point", "channel": "one channel"}[name]
             raise UserError(f"{path} has {one} only, so {name}={value} does not exist: use {name}=0")
         if axis is not None and value is not None and value >= shape[axis]:
-            many = {"time": "time points", "channel": "channels"}[name]
+            many = {"timepoint": "time points", "channel": "channels"}[name]
             raise UserError(
                 f"{path} has {shape[axis]} {many}: {name} must be from 0 to {shape[axis] - 1}, not {value}"
             )
     if len(rest) >= 3 or len(long) < 3:
         return
-    if picks["time"] is not None:
+    if picks["timepoint"] is not None:
         raise UserError(
-            f"{path} is a time series of {shape[picks['time']]} time points of 2D images (shape {sizes}): if "
+            f"{path} is a time series of {shape[picks['timepoint']]} time points of 2D images (shape "
+            f"{sizes}): if "
             "they are z slices, swap z and t (Fiji: Image > Properties..., or: "
             f"cellseg-nb convert {path} OUT.tif -p axes ZYX); else give a z stack"
         )

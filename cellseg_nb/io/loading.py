@@ -11,7 +11,15 @@ from cellseg_nb.io.files import reason
 
 
 def load(
-    path, channel=None, time=None, series=None, level=None, axes=None, quiet=False, turn=True, convert=None
+    path,
+    channel=None,
+    timepoint=None,
+    series=None,
+    level=None,
+    axes=None,
+    quiet=False,
+    turn=True,
+    convert=None,
 ):
     """An array (Z, Y, X) or of fewer axes, in native byte order, and its voxel size in µm or None.
 
@@ -21,7 +29,7 @@ def load(
     ``convert(block, z)`` is as for `cellseg_nb.io.parts.array`. Raises UserError for whatever is wrong with
     the file; sizes are checked first.
     """
-    with_words = _guarded(path, lambda: _read(path, channel, time, series, level, axes, turn, convert))
+    with_words = _guarded(path, lambda: _read(path, channel, timepoint, series, level, axes, turn, convert))
     array, image, unnamed, negative = with_words
     for word in filter(None, (unnamed, "" if quiet else image.word, negative)):
         print(f"{path.name}: {word}")
@@ -76,7 +84,7 @@ def _damaged(path, error):
     )
 
 
-def _read(path, channel, time, series, level, axes, turn, convert):
+def _read(path, channel, timepoint, series, level, axes, turn, convert):
     with formats.reader(path)(path) as images:
         if not images:
             raise UserError(f"{path} holds no image: export it again")
@@ -86,11 +94,11 @@ def _read(path, channel, time, series, level, axes, turn, convert):
         negative = ""
         if image.white:
             convert, negative = _turning(image.dtype, turn, convert)
-        where, _, _ = letters.zyx(path, image.shape, image.axes, channel, time, image.channels)
+        where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4
         check_memory(path, 1.2 * stored * float(np.prod(sizes, dtype=float)))
-        array, word = parts.array(path, image, channel, time, convert)
+        array, word = parts.array(path, image, channel, timepoint, convert)
         return array.astype(array.dtype.newbyteorder("="), copy=False), image, word, negative
 
 

@@ -73,13 +73,13 @@ def _by_name(path, images, series):
     )
 
 
-def array(path, image, channel=None, time=None, convert=None):
+def array(path, image, channel=None, timepoint=None, convert=None):
     """The (Z, Y, X) array of an image, or one of fewer axes, and a word or "".
 
     Read in blocks of planes into the array that is returned, so that little more than that is ever in memory.
     ``convert(block, z)`` may change the type of the block that begins at plane ``z``. Raises UserError.
     """
-    index, order, word = axes.zyx(path, image.shape, image.axes, channel, time, image.channels)
+    index, order, word = axes.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
     convert = convert or (lambda block, z: block)
     if len(order) != 3 or image.shape[-1] == 0:
         whole = convert(image.read(index), 0)

@@ -19,13 +19,13 @@ from cellseg_nb.io.labels import read_labels  # noqa: F401
 # ---------------------------------------------------------------- reading
 
 
-def read(path, channel=None, voxel_size=None, minimum=16, time=None, series=None, level=None, axes=None):
+def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series=None, level=None, axes=None):
     """Read a volume from a file of any format in `cellseg_nb.io.formats`, or a folder of its planes.
 
     Parameters
     ----------
     path : path of a file, of an OME-Zarr folder, or of a folder that holds the planes of one stack
-    channel, time : int or None
+    channel, timepoint : int or None
         The channel and time point to take (0 is the first) where there are several.
     voxel_size : (z, y, x) in µm or None
         Counts more than what the file says.
@@ -49,7 +49,7 @@ def read(path, channel=None, voxel_size=None, minimum=16, time=None, series=None
         return _as_float(block, path, z)
 
     array, found = loading.load(
-        path, channel, time, series, level, axes, quiet=given is not None, convert=convert
+        path, channel, timepoint, series, level, axes, quiet=given is not None, convert=convert
     )
     volume = check(array, path, minimum)
     if _two_values(volume):

@@ -42,7 +42,7 @@ def array(seed, shape, extra, order, dtype, endian):
     stored = whole.reshape(*(n for n in counts if n > 1), *shape)
     letters = extra + "ZYX"
     stored = np.ascontiguousarray(stored.transpose([letters.index(one) for one in order]))
-    part = {"T": {"time": 2}, "C": {"channel": 1}, "": {}, "TC": {"time": 2, "channel": 1}}[extra]
+    part = {"T": {"timepoint": 2}, "C": {"channel": 1}, "": {}, "TC": {"timepoint": 2, "channel": 1}}[extra]
     return whole[-1, -1], stored.astype(np.dtype(dtype).newbyteorder(endian)), part
 
 
