@@ -12,6 +12,7 @@ Pair = namedtuple("Pair", "name image labels")  # labels is None where there are
 IMAGES = {"images", "image", "imgs", "raw", "volumes"}
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
 TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
+ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
 PARTS = {"train", "test", "val", "validation"}
 
 
@@ -69,7 +70,7 @@ def _tracked(labels, folder):
     images = labels.parent.with_name(TRACKED.fullmatch(labels.parent.name)[1])
     if not images.is_dir() or not _holds_volumes(images) or not _holds_volumes(labels):
         return []
-    files = {folders.key(f): f for f in folders.listed(labels) if not re.search(r"_\d+_\d+$", f.stem)}
+    files = {folders.key(f): f for f in folders.listed(labels) if not ONE_SLICE.search(f.stem)}
     every = {folders.key(f): f for f in folders.listed(images)}
     both = [number for number in every if number in files]
     if len(both) < len(every) or len(files) < len(folders.listed(labels)):
@@ -97,7 +98,7 @@ def matched(images, labels):
                 f"{image.parent} holds {len(images)} volumes ({folders.names(images)}), "
                 f"{place} {len(labels)} label files ({folders.names(labels)}), and the names do not match "
                 f"(look at {image.name}): give the labels of each volume its name, such as "
-                f"{folders.bare(image)}_labels.tif, once"
+                f"{folders.bare(image)}_labels.tif, once, or give one volume and its label file"
             )
         found.append(files[0])
         if not exact:
@@ -121,7 +122,7 @@ def label_files(place):
         return [place]
     files = folders.listed(place)
     other = folders.parts(files)
-    return [file for file in files if file not in other]
+    return [file for file in files if file not in other and not ONE_SLICE.search(folders.bare(file))]
 
 
 def _holds_volumes(place):

@@ -18,6 +18,10 @@ class Several(UserError):
         )
 
 
+class Colour(UserError):
+    """An image is a colour image."""
+
+
 def rgb(name, shape, labels=False):
     """What is said of a colour image."""
     if labels:
@@ -68,6 +72,11 @@ def _index(path, shape, axes, chosen, channels):
     named = {axes[i]: i for i in long}
     picks = {"timepoint": named.get("T"), "channel": named.get("C", named.get("S"))}
     rest = [i for i in long if i not in picks.values()]
+    if any([axes[i] for i in rest].count(letter) > 1 for letter in "ZYX"):
+        raise UserError(
+            f"{path} names an axis twice ({axes}): name them, as in: "
+            f"cellseg-nb convert {path} OUT.tif -p axes CZYX -p channel 0"
+        )
     if len(rest) > 4 or (len(rest) == 4 and picks["channel"] is not None):
         raise UserError(hyperstack(path, sizes))
     if len(rest) == 4:
@@ -78,7 +87,7 @@ def _index(path, shape, axes, chosen, channels):
     if missing:
         colour = picks["channel"] is not None and axes[picks["channel"]] == "S"
         if missing == ["channel"] and colour and shape[picks["channel"]] in (3, 4):
-            raise UserError(rgb(path, sizes))
+            raise Colour(rgb(path, sizes))
         what = {"timepoint": "is a time series of {} time points", "channel": "has {} channels"}
         words = " and ".join(what[name].format(shape[picks[name]]) for name in missing)
         if len(missing) == 2:
@@ -93,7 +102,7 @@ def _index(path, shape, axes, chosen, channels):
 
 def _unnamed(path, shape, axes, rest):
     """Of four axes the one that is the channels."""
-    if {"Z", "Y", "X"} <= {axes[i] for i in rest}:
+    if sorted(axes[i] for i in rest if axes[i] in "ZYX") == ["X", "Y", "Z"]:
         return next(i for i in rest if axes[i] not in "ZYX")
     smallest, second = sorted(rest, key=lambda i: shape[i])[:2]
     if 2 * shape[smallest] > shape[second]:
@@ -147,7 +156,7 @@ def three_axes(array, name, minimum, labels=False):
     if array.ndim != 3:
         array = array.reshape([n for n in array.shape if n != 1] or [1])
     if array.ndim >= 3 and array.shape[-1] in (3, 4) and (array.ndim > 3 or array.shape[-1] < minimum):
-        raise UserError(rgb(name, array.shape, labels))
+        raise Colour(rgb(name, array.shape, labels))
     if array.ndim < 3 or (min(array.shape) == 1 and minimum > 1):
         raise UserError(f"{name} is 2D or less (shape {array.shape}): give a stack of z slices in one file")
     if array.ndim == 4:

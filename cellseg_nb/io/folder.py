@@ -13,13 +13,15 @@ from cellseg_nb.io.files import as_path, reason
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
 LABEL_WORDS = (
-    r"(cp[ _.-]?masks?|labels?|lbls?|labell?ed|masks?|gt|(ground[ _.-]?)?truth|annotations?|instances?"
-    r"|(simple[ _.-]?)?seg(mentation)?|stardist|object[ _.-]?(predictions?|identities))"
+    r"(cp[ _.-]?(masks?|output)|labels?|lbls?|labell?ed|masks?|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)"
+    r"|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?|stardist"
+    r"|object[ _.-]?(predictions?|identities))"
 )
-LABEL_ENDING = re.compile(BETWEEN + LABEL_WORDS + "$", re.IGNORECASE)
+VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|curated|fixed|final|new))?"
+LABEL_ENDING = re.compile(BETWEEN + LABEL_WORDS + VERSION + "$", re.IGNORECASE)
 LABEL_START = re.compile("^" + LABEL_WORDS + r"[ _.-]+", re.IGNORECASE)
 RESULT_ENDING = re.compile(
-    BETWEEN + r"(prob(abilit(y|ies))?s?|predictions?|(cp[ _.-]?)?(flows?|outlines?|dp))$", re.IGNORECASE
+    BETWEEN + r"(prob(abilit(y|ies))?s?|pred(iction)?s?|(cp[ _.-]?)?(flows?|outlines?|dp))$", re.IGNORECASE
 )
 # Cell Tracking Challenge: t000.tif; man_seg000.tif, man_track000.tif of the truth; mask000.tif of results.
 TRACKED = re.compile(r"^(?:man_(?:seg|track)|mask)_?(\d+)(_\d+)?$|^t(\d+)$")
@@ -77,6 +79,14 @@ def listed(path):
     return sorted(files, key=natural)
 
 
+def _deeper(path):
+    """The folders within that do hold volumes, for a message."""
+    found = [
+        p for p in path.iterdir() if p.is_dir() and p.name[0] != "." and any(map(formats.listed, p.iterdir()))
+    ]
+    return f", such as {sorted(found, key=natural)[0]}" if found else ""
+
+
 def natural(path):
     """For sorting: c2 before c10."""
     return [int(part) if i % 2 else part.lower() for i, part in enumerate(re.split(r"(\d+)", path.name))]
@@ -129,12 +139,12 @@ def _flat(files):
     if len(flat) < len(files):
         kind = "2D: a plane of a stack, or a thumbnail"
         return [file for file in files if file not in flat], dict.fromkeys(flat, kind)
-    stacks = sorted({planes.pattern(file) for file in files})
     raise UserError(
-        f"{files[0].parent} holds {len(files)} single planes"
-        + (f" of {len(stacks)} stacks ({', '.join(stacks[:6])})" if len(stacks) < len(files) else "")
-        + ": put the planes of each stack into a folder of its own, with numbers at the end of their names "
-        "(z000.tif, z001.tif, z002.tif, ...), and give that"
+        f"{files[0].parent} holds {len(files)} single planes that are not those of one stack "
+        f"({names(files)}): put "
+        "the planes of each stack into a folder of its own, with numbers at the end of their names "
+        "(z000.tif, "
+        "z001.tif, z002.tif, ...), and give that"
     )
 
 

@@ -90,7 +90,7 @@ def reader(path):
         )
     kind = kind or FORMATS[0]
     if kind.folder:
-        raise UserError(f"{path} is a file, but {kind.name} is a folder: copy the whole folder, or unzip it")
+        raise UserError(f"{path} is a file, but OME-Zarr is a folder: copy the whole folder, or unzip it")
     if kind.extra and importlib.util.find_spec(kind.library) is None:
         raise UserError(
             f"{path} needs the library {kind.library}, which is not installed: pip install {kind.library}, "

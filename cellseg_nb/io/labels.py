@@ -48,6 +48,11 @@ def read_labels(path, own=False):
 def _loaded(path):
     try:
         return loading.load(path, quiet=True, turn=False)
+    except axes.Colour as error:
+        raise UserError(
+            f"{path} is a colour (RGB) picture, not labels: export the numbers of the cells, not their "
+            f"colours"
+        ) from error
     except axes.Several as error:
         raise UserError(
             f"{path} {error.what}, and labels must be one volume: write the one you want with "

@@ -123,17 +123,43 @@ def images(path):
 
 def _image(name, of_levels):
     made = [
-        Image(name, axes, array.shape, array.dtype, _read(array), size, word, (), (), _step(array, axes))
+        Image(
+            name,
+            axes,
+            array.shape,
+            array.dtype,
+            _read(array),
+            size,
+            _words(array, word),
+            step=_step(array, axes),
+        )
         for array, axes, size, word in of_levels
     ]
     return made[0]._replace(levels=tuple(made[1:]))
 
 
+def _words(array, word):
+    """Chunks that are all background may be left out by who writes; those of a copy that broke off lack "
+    "as well."""
+    lacking = array.nchunks - array.nchunks_initialized
+    said = (
+        f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
+        if lacking
+        else ""
+    )
+    return "; ".join(filter(None, (word, said)))
+
+
 def _plain(path):
-    """Zarr arrays that no multiscales describe."""
+    """Zarr arrays that no multiscales describe; a level of one that the folder above describes."""
     import zarr
 
     found = opened(path)
+    if isinstance(found, zarr.Array) and is_zarr(path.parent):
+        for name, group, about in multiscales(path.parent):
+            paths = [one["path"] for one in about["datasets"]]
+            if path.name in paths:
+                return [_image(name, levels(group, about)[paths.index(path.name) :])]
     arrays = {"array": found} if isinstance(found, zarr.Array) else dict(found.arrays())
     if not arrays:
         raise UserError(f"{path} describes no image: give the folder of the image within it")
@@ -143,7 +169,15 @@ def _plain(path):
         letters = "".join(str(n or "?")[:1].upper() for n in stated or ())
         letters = letters if len(letters) == array.ndim else "QQQYX"[-array.ndim :]
         made.append(
-            Image(str(name), letters, array.shape, array.dtype, _read(array), step=_step(array, letters))
+            Image(
+                str(name),
+                letters,
+                array.shape,
+                array.dtype,
+                _read(array),
+                word=_words(array, ""),
+                step=_step(array, letters),
+            )
         )
     return made
 
@@ -168,7 +202,7 @@ def _check_chunks(array):
     """
     held, whole = array.nchunks_initialized, array.nchunks
     if held * 50 < whole:
-        raise UserError(f"{array.store_path} holds {held} of {whole} chunks: copy it again, whole")
+        raise UserError(f"its array {array.path!r} holds {held} of {whole} chunks: copy it again, whole")
 
 
 # ---------------------------------------------------------------- writing
@@ -213,7 +247,14 @@ def create(path, shape, dtype, voxel_size=None, version="0.4", count=1, chunk=CH
         else {"dimension_names": list("zyx")}
     )
     return [
-        group.create_array(str(i), shape=s, dtype=dtype, chunks=tuple(min(chunk, n) for n in s), **more)
+        group.create_array(
+            str(i),
+            config={"write_empty_chunks": True},
+            shape=s,
+            dtype=dtype,
+            chunks=tuple(min(chunk, n) for n in s),
+            **more,
+        )
         for i, s in enumerate(shapes)
     ]
 

@@ -10,37 +10,30 @@ from cellseg_nb.io import tiff
 from cellseg_nb.io.parts import Image
 
 NUMBER = re.compile(r"\d+")
-TIME = re.compile(r"(?:^|[ _.-])(t|time|frame|timepoint)[ _-]?\d+$", re.IGNORECASE)
+TIME = re.compile(r"(?:^|[ _.-])(t|time|frame|timepoint)[ _-]?$", re.IGNORECASE)
 
 
-def pattern(path):
-    """The name of a file with # for its last number: planes of one stack share it."""
-    numbers = list(NUMBER.finditer(path.stem))
-    if not numbers:
-        return path.stem
-    last = numbers[-1]
-    return f"{path.stem[: last.start()]}#{path.stem[last.end() :]}"
-
-
-def number(path):
-    """The last number in a name."""
-    return int(NUMBER.findall(path.stem)[-1])
+def _numbers(path):
+    return [int(one) for one in NUMBER.findall(path.stem)]
 
 
 def files(place):
-    """The TIFFs of a folder that might be planes, sorted by number; empty where one has no number."""
+    """The TIFFs of a folder that might be planes, sorted, and which number in their names counts them.
+
+    Their names differ in that number alone. Empty, and None, where they do not.
+    """
     found = [
         f
         for f in place.iterdir()
         if f.suffix.lower() in (".tif", ".tiff") and f.name[0] != "." and f.is_file()
     ]
-    if (
-        len(found) < 3
-        or len({pattern(f) for f in found}) != 1
-        or not all(NUMBER.search(f.stem) for f in found)
-    ):
-        return []
-    return sorted(found, key=number)
+    if len(found) < 3 or len({NUMBER.sub("#", f.stem) for f in found}) != 1:
+        return [], None
+    columns = list(zip(*map(_numbers, found)))
+    varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    if len(varying) != 1 or len(set(columns[varying[0]])) != len(found):
+        return [], None
+    return sorted(found, key=lambda f: _numbers(f)[varying[0]]), varying[0]
 
 
 def flat(path):
@@ -56,7 +49,7 @@ def flat(path):
 
 def only(place):
     """Whether a folder holds the planes of one stack, and no other TIFF."""
-    found = files(place)
+    found, _ = files(place)
     return bool(found) and all(flat(file) for file in found)
 
 
@@ -64,8 +57,8 @@ def only(place):
 def images(place):
     """The stack as one `cellseg_nb.io.parts.Image`. Raises UserError for time points and planes that "
     "differ."""
-    found = files(place)
-    if TIME.search(found[0].stem):
+    found, which = files(place)
+    if TIME.search(found[0].stem[: list(NUMBER.finditer(found[0].stem))[which].start()]):
         raise UserError(
             f"{place} holds planes named as time points ({found[0].name}, ...): give a z stack, or rename "
             f"them if "
@@ -75,7 +68,7 @@ def images(place):
         one = first[0]
         shape, letters = one.shape, one.axes
         size, white, dtype = one.size, one.white, one.dtype
-    numbers = [number(file) for file in found]
+    numbers = [_numbers(file)[which] for file in found]
     steps = set(np.diff(numbers).tolist())
     said = [f"{len(found)} planes, read as one volume in the order of their numbers"]
     if len(steps) > 1:

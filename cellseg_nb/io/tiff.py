@@ -70,8 +70,17 @@ def _series(path, tif, complaints):
 
 def _image(path, tif, number, series):
     size, word = units.stored(tif, number)
-    made = [_level(path, one, size, word, series.name) for one in series.levels]
+    made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
     return made[0]._replace(levels=tuple(made[1:]))
+
+
+def _coarser(size, full, level):
+    """Voxel size of a level of a pyramid, of that of the full image."""
+    if size is None or level is full or full.axes != level.axes:
+        return size if level is full else None
+    sides = dict(zip(full.axes, zip(full.shape, level.shape)))
+    ratios = [sides[axis][0] / sides[axis][1] if axis in sides else 1 for axis in "ZYX"]
+    return tuple(side * ratio for side, ratio in zip(size, ratios))
 
 
 def _level(path, series, size, word, name):

@@ -57,6 +57,7 @@ INCH, CENTIMETRE = 2, 3  # TIFF's ResolutionUnit
 def _plain(name):
     """One spelling of many: µ and μ are u, metre and metres are meter; what escaped or lost bytes left."""
     name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(name))
+    name = re.sub(r"\\x([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), name)
     name = unicodedata.normalize("NFKC", name).replace("Âμ", "μ").replace("Î¼", "μ").strip(" \0\"'").lower()
     name = name.replace("μ", "u").replace("mikro", "micro")
     # metre, mètre, metro, meter; a dot or "/pixel" behind; plural
