@@ -83,6 +83,8 @@ def _axes(dataset):
         letters = "".join(str(one)[:1].upper() for one in stated)
         if len(letters) == dataset.ndim and {"Y", "X"} <= set(letters):
             return letters
+    if dataset.ndim == 3 and np.size(attributes.get("element_size_um")) == 3:
+        return "ZYX"  # in this order, as that attribute is
     return "QQQYX"[-dataset.ndim :].rjust(dataset.ndim, "Q")
 
 

@@ -46,7 +46,13 @@ def images(path):
             # Slices written one by one: every page calls itself a series of its own.
             tif = stack.enter_context(tifffile.TiffFile(path, is_shaped=False, is_ome=False))
             found = _series(path, tif, complaints)
-        yield [_image(path, tif, number, series) for number, series in enumerate(found)]
+        # LSM has a thumbnail behind each plane, which tifffile gives as a series of its own.
+        small = [getattr(s.keyframe, "is_reduced", False) for s in found]
+        yield [
+            _image(path, tif, number, series)
+            for number, series in enumerate(found)
+            if not small[number] or all(small)
+        ]
 
 
 def _opened(path):
