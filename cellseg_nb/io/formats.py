@@ -26,7 +26,7 @@ FORMATS = (
     ),
     Format("NIfTI", (".nii", ".nii.gz"), medical.nifti, "pixdim, in xyzt_units", "nibabel"),
     Format("NRRD", (".nrrd", ".nhdr"), medical.nrrd, "spacings or space directions, with units", "pynrrd"),
-    Format("HDF5", (".h5", ".hdf5", ".hdf"), hdf5.images, "element_size_um, or axistags", "h5py"),
+    Format("HDF5", (".h5", ".hdf5", ".hdf"), hdf5.images, "element_size_um (z, y, x)", "h5py"),
     Format("Imaris", (".ims",), hdf5.imaris, "extent and unit", "h5py"),
     Format("Zeiss CZI", (".czi",), microscopes.czi, "scaling", "pylibCZIrw", "czi"),
     Format("Nikon ND2", (".nd2",), microscopes.nd2, "voxel size", "nd2", "nd2"),

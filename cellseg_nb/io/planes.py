@@ -9,6 +9,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import tiff
 from cellseg_nb.io.parts import Image
 
+FEWEST = 3  # planes that make a stack
 NUMBER = re.compile(r"\d+")
 TIME = re.compile(r"(?:^|[ _.-])(t|time|frame|timepoint)[ _-]?$", re.IGNORECASE)
 
@@ -27,7 +28,7 @@ def files(place):
         for f in place.iterdir()
         if f.suffix.lower() in (".tif", ".tiff") and f.name[0] != "." and f.is_file()
     ]
-    if len(found) < 3 or len({NUMBER.sub("#", f.stem) for f in found}) != 1:
+    if len(found) < FEWEST or len({NUMBER.sub("#", f.stem) for f in found}) != 1:
         return [], None
     columns = list(zip(*map(_numbers, found)))
     varying = [i for i, column in enumerate(columns) if len(set(column)) > 1]

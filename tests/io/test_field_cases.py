@@ -1,7 +1,7 @@
 """Inputs that failed for others: right, or one line with a remedy, which is applied and seen to work.
 
-The cases are not part of the project: CELLSEG_NB_FIELD_CASES is their folder. Variants of each kind are made by
-hand in the other tests of this folder, of `data` and of `evaluation`.
+The cases are not part of the project: CELLSEG_NB_FIELD_CASES is their folder. Variants of each kind are made
+by hand in the other tests of this folder, of `data` and of `evaluation`.
 """
 
 import os
