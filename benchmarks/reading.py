@@ -2,8 +2,8 @@
 
     python benchmarks/reading.py [GB]
 
-Writes a volume of that many GB (1) as uint16 and as float32 into the system's folder for temporary files, reads
-each in a process of its own, and prints the peak of that process above what it held before, as a multiple of the
+Writes a volume of that many GB (1) as uint16 and as float32 into the folder for temporary files, reads each
+in a process of its own, and prints the peak of that process above what it held before, as a multiple of the
 file and of the volume that is returned (float32). The files are deleted.
 """
 

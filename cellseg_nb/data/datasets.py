@@ -192,12 +192,7 @@ def load(pair, voxel_size=None):
     try:
         image, size = volumes.read(pair.image, voxel_size=voxel_size)
     except axes.Several as error:
-        raise UserError(
-            f"{error.path} {error.what}, and in a data set a file holds one volume: write the one you want "
-            f"into "
-            f"another folder, such as  cellseg-nb convert {error.path} FOLDER/{pair.image.stem}.tif "
-            f"{error.choice}"
-        ) from error
+        raise error.alone() from error
     if pair.labels is None:
         return image, None, size
     labels, _ = volumes.read_labels(pair.labels)

@@ -5,7 +5,7 @@ import re
 from collections import namedtuple
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import folder as folders, formats, ngff, planes, volumes
+from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volumes
 from cellseg_nb.io.files import as_path
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
@@ -190,7 +190,10 @@ def _side_by_side(place, folder):
 def _check(pair):
     if pair.labels is None:
         return
-    (image, _), (labels, kind) = folders.glance(pair.image), folders.glance(pair.labels)
+    try:
+        (image, _), (labels, kind) = folders.glance(pair.image), folders.glance(pair.labels)
+    except axes.Several as error:
+        raise error.alone() from error
     if image != labels:
         raise UserError(
             f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "

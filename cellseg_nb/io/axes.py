@@ -17,9 +17,20 @@ class Several(UserError):
             + (f"; there are {held}" if held else "")
         )
 
+    def alone(self):
+        """What is said where there are no such parameters: in a data set, a file holds one volume."""
+        return UserError(
+            f"{self.path} {self.what}, and in a data set a file holds one volume: write the one you want "
+            f"into another folder, as in: cellseg-nb convert {self.path} FOLDER/NAME.tif {self.choice}"
+        )
 
-class Colour(UserError):
-    """An image is a colour image."""
+
+class Colour(Several):
+    """An image is a colour image, (Z, Y, X) of several colours."""
+
+    def __init__(self, path, sizes):
+        super().__init__(path, f"is a colour (RGB) image of shape {tuple(sizes)}", "channel")
+        self.args = (rgb(path, sizes),)
 
 
 def rgb(name, shape, labels=False):
@@ -87,7 +98,7 @@ def _index(path, shape, axes, chosen, channels):
     if missing:
         colour = picks["channel"] is not None and axes[picks["channel"]] == "S"
         if missing == ["channel"] and colour and shape[picks["channel"]] in (3, 4):
-            raise Colour(rgb(path, sizes))
+            raise Colour(path, sizes)
         what = {"timepoint": "is a time series of {} time points", "channel": "has {} channels"}
         words = " and ".join(what[name].format(shape[picks[name]]) for name in missing)
         if len(missing) == 2:
@@ -156,7 +167,7 @@ def three_axes(array, name, minimum, labels=False):
     if array.ndim != 3:
         array = array.reshape([n for n in array.shape if n != 1] or [1])
     if array.ndim >= 3 and array.shape[-1] in (3, 4) and (array.ndim > 3 or array.shape[-1] < minimum):
-        raise Colour(rgb(name, array.shape, labels))
+        raise UserError(rgb(name, array.shape, labels))
     if array.ndim < 3 or (min(array.shape) == 1 and minimum > 1):
         raise UserError(f"{name} is 2D or less (shape {array.shape}): give a stack of z slices in one file")
     if array.ndim == 4:

@@ -73,8 +73,7 @@ def listed(path):
     if not files:
         raise UserError(
             f"{path} holds no TIFF nor another file that is read ({formats.words()}): give a file, or the "
-            f"folder "
-            "that holds them"
+            f"folder that holds them{_deeper(path)}"
         )
     return sorted(files, key=natural)
 

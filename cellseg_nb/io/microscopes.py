@@ -113,6 +113,9 @@ def nd2(path):
         channels = ()
         with contextlib.suppress(Exception):  # files of old versions have no such metadata
             channels = tuple(c.channel.name for c in file.metadata.channels)
+        # The library gives zeros for frames that are not there.
+        if file.attributes.compressionType is None and path.stat().st_size < file.nbytes:
+            raise UserError(f"{path} is truncated: it declares more data than it holds; copy it again")
         yield [_position(file, sizes, loops, p, size, channels) for p in range(sizes.get("P", 1))]
 
 
