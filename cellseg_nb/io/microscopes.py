@@ -108,18 +108,30 @@ def nd2(path):
             raise UserError(
                 f"{path} has several {', '.join(strange)}, which are not read here: save one as TIFF"
             )
-        given = file.voxel_size()
-        size = _size(given.z, given.y, given.x) if "Z" in sizes else None
-        channels = ()
-        with contextlib.suppress(Exception):  # files of old versions have no such metadata
-            channels = tuple(c.channel.name for c in file.metadata.channels)
+        size, channels, word = _calibrated(file)
+        if "Z" not in sizes:
+            size = None
         # The library gives zeros for frames that are not there.
         if file.attributes.compressionType is None and path.stat().st_size < file.nbytes:
             raise UserError(f"{path} is truncated: it declares more data than it holds; copy it again")
-        yield [_position(file, sizes, loops, p, size, channels) for p in range(sizes.get("P", 1))]
+        yield [_position(file, sizes, loops, p, size, channels, word) for p in range(sizes.get("P", 1))]
 
 
-def _position(file, sizes, loops, position, size, channels):
+def _calibrated(file):
+    """Voxel size, names of the channels and a word; the library gives 1 µm for an axis that has no "
+    "calibration."""
+    try:
+        about = file.metadata.channels
+        volume = about[0].volume
+        names = tuple(one.channel.name for one in about)
+    except Exception:  # metadata of old versions, and those in which the library finds no spectrum
+        return None, (), "its metadata cannot be read: give voxel_size in µm"
+    if not all(volume.axesCalibrated):
+        return None, names, "it was not calibrated along all axes: give voxel_size in µm"
+    return _size(*volume.axesCalibration[::-1]), names, ""
+
+
+def _position(file, sizes, loops, position, size, channels, word):
     inner = [letter for letter in sizes if letter in "CYXS"]
     outer = [letter for letter in loops if letter != "P"]
     # Channels lie within a frame; they stand before Y and X all the same.
@@ -134,7 +146,7 @@ def _position(file, sizes, loops, position, size, channels):
         return whole[where["C"]] if "C" in where else whole
 
     return Image(
-        f"position {position}", axes, shape, file.dtype, by_frames(axes, shape, file.dtype, frame), size, "",
+        f"position {position}", axes, shape, file.dtype, by_frames(axes, shape, file.dtype, frame), size, word,
         channels,
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """One small file of each kind, for tests that damage them; and files that no library writes, by hand."""
 
+import importlib.util
 import struct
 
 import h5py
@@ -14,6 +15,7 @@ from cellseg_nb.io import ngff
 SHAPE = (18, 20, 22)
 VOLUME = np.random.default_rng(0).integers(0, 999, SHAPE).astype(np.uint16)
 SIZE = (2.0, 0.5, 0.25)
+SQUARE = (2.0, 0.5, 0.5)
 OME = {"axes": "ZYX"} | {f"PhysicalSize{axis}": side for axis, side in zip("ZYX", SIZE)}
 IMAGEJ = {"imagej": True, "resolution": (4, 2), "metadata": {"axes": "ZYX", "spacing": 2.0, "unit": "um"}}
 
@@ -58,10 +60,10 @@ def all_of_them(place):
         czi(new("czi", ".czi"), VOLUME, SIZE)
     except ImportError:
         del made["czi"]
-    try:
-        import liffile  # noqa: F401
-    except ImportError:
-        del made["lif"]
+    nd2(new("nd2", ".nd2"), VOLUME[None], SQUARE)
+    for kind, library in (("lif", "liffile"), ("nd2", "nd2")):
+        if importlib.util.find_spec(library) is None:
+            del made[kind]
     return made
 
 
@@ -144,6 +146,59 @@ def lif(path, images):
     ).encode("utf-16-le")
     start = struct.pack("<ii", 0x70, 5 + len(head)) + b"\x2a" + struct.pack("<i", len(head) // 2)
     path.write_bytes(start + head + blocks)
+
+
+def nd2(path, array, size, calibrated=True):
+    """An ND2 of version 2.1, whose heads are XML: a frame a slice, of an array (C, Z, Y, X); its pixels "
+    "are square."""
+    count, z, y, x = array.shape
+    kinds = {int: "lx_uint32", float: "double", str: "CLxStringW", bool: "bool"}
+
+    def variant(items):
+        def node(name, value):
+            if isinstance(value, dict):
+                inner = "".join(node(*one) for one in value.items())
+                return f'<{name} runtype="CLxListVariant">{inner}</{name}>'
+            return f'<{name} runtype="{kinds[type(value)]}" value="{str(value).lower()}"/>'
+
+        return f'<variant version="1.0">{node("no_name", items)}</variant>'.encode()
+
+    attributes = dict(uiWidth=x, uiWidthBytes=x * count * 2, uiHeight=y, uiComp=count, uiBpcInMemory=16)
+    attributes |= dict(uiBpcSignificant=16, uiSequenceCount=z, uiTileWidth=x, uiTileHeight=y, eCompression=2)
+    probe = {"m_sName": "x", "m_ExcitationSpectrum": {"uiCount": 0}, "m_EmissionSpectrum": {"uiCount": 0}}
+    planes = {
+        f"a{i}": {
+            "sDescription": f"dye {i}",
+            "uiCompCount": 1,
+            "uiSampleIndex": 0,
+            "pFluorescentProbe": probe,
+        }
+        for i in range(count)
+    }
+    picture = {"bCalibrated": calibrated, "dCalibration": size[2], "dAspect": size[1] / size[2]}
+    picture["sPicturePlanes"] = {"uiCount": count, "uiCompCount": count, "sPlaneNew": planes}
+    loop = {"eType": 4, "uLoopPars": {"uiCount": z, "dZStep": float(size[0])}}
+    whole, chunks = b"", {}
+
+    def chunk(name, data, padded=None):
+        nonlocal whole
+        chunks[name] = (len(whole), len(data))
+        label = name.ljust(padded or len(name), b"\0")
+        whole += struct.pack("<IIQ", 0x0ABECEDA, len(label), len(data)) + label + data
+
+    chunk(b"ND2 FILE SIGNATURE CHUNK NAME01!", b"Ver2.1".ljust(64, b"\0"))
+    del chunks[b"ND2 FILE SIGNATURE CHUNK NAME01!"]
+    chunk(b"ImageAttributes!", variant(attributes))
+    chunk(b"ImageMetadataSeq|0!", variant(picture))
+    chunk(b"ImageMetadata!", variant(loop))
+    for i in range(z):
+        frame = np.ascontiguousarray(array[:, i].transpose(1, 2, 0))
+        chunk(b"ImageDataSeq|%d!" % i, bytes(8) + frame.tobytes(), 4072)
+    place = len(whole)
+    listed = b"".join(name + struct.pack("<QQ", *where) for name, where in chunks.items())
+    last = b"ND2 CHUNK MAP SIGNATURE 0000001!" + struct.pack("<Q", place)
+    chunk(b"ND2 FILEMAP SIGNATURE NAME 0001!", listed + last)
+    path.write_bytes(whole)
 
 
 def czi(path, array, size, scenes=False):

@@ -23,7 +23,7 @@ def made(tmp_path_factory):
 
 KINDS = (
     "tiff,tiff zlib,tiff lzw,bigtiff,imagej,ome-tiff,lsm,ome-zarr 0.4,ome-zarr 0.5,zarr,nifti,nifti packed,"
-    "nrrd raw,nrrd gzip,hdf5,hdf5 packed,imaris,lif,czi"
+    "nrrd raw,nrrd gzip,hdf5,hdf5 packed,imaris,lif,czi,nd2"
 ).split(",")
 
 
@@ -34,12 +34,13 @@ def test_one_file_of_each_kind(made, kind, tmp_path, capsys):
     volume, size = volumes.read(made[kind])
     np.testing.assert_array_equal(volume, VOLUME)
     unknown = kind.startswith(("tiff", "big")) or kind == "zarr"
-    assert size == (None if unknown else pytest.approx(SIZE))
+    known = samples.SQUARE if kind == "nd2" else SIZE
+    assert size == (None if unknown else pytest.approx(known))
     assert len(convert.look(made[kind])) == 1
     for name in ("a.tif", "a.ome.zarr"):
         again, kept = volumes.read(convert.convert(made[kind], tmp_path / name))
         np.testing.assert_array_equal(again, VOLUME)
-        assert kept == (None if unknown else pytest.approx(SIZE))
+        assert kept == (None if unknown else pytest.approx(known))
     shutil.copytree(made[kind].parent, tmp_path / "set")
     found = volumes.find(tmp_path / "set")
     assert {path.name for path in found} == {path.name for path in made.values()}
@@ -123,6 +124,16 @@ def test_lif_and_czi_parts(tmp_path):
     samples.czi(tmp_path / "s.czi", both, SIZE, scenes=True)
     ask(tmp_path / "s.czi", "0 'scene 0'", "1 'scene 1'")
     np.testing.assert_array_equal(volumes.read(tmp_path / "s.czi", series=1)[0], VOLUME + 1)
+
+
+def test_nd2_parts_and_calibration(tmp_path, capsys):
+    pytest.importorskip("nd2")
+    samples.nd2(tmp_path / "a.nd2", np.stack([VOLUME, VOLUME + 1]), samples.SQUARE)
+    ask(tmp_path / "a.nd2", "channel=0", "0 dye 0, 1 dye 1")
+    np.testing.assert_array_equal(volumes.read(tmp_path / "a.nd2", channel=1)[0], VOLUME + 1)
+    samples.nd2(tmp_path / "b.nd2", VOLUME[None], samples.SQUARE, calibrated=False)
+    assert volumes.read(tmp_path / "b.nd2")[1] is None  # the library says 1 µm
+    assert "b.nd2: it was not calibrated along all axes: give voxel_size" in capsys.readouterr().out
 
 
 def test_zarr_that_lacks_chunks_or_units(tmp_path, capsys):
