@@ -14,6 +14,9 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io.parts import Image
 
 
+MOST_SHRINKING = 1100  # times a CZI may be smaller than its voxels
+
+
 def by_frames(axes, shape, dtype, frame):
     """``read`` of an `Image` whose frames, its last axes from Y on, come one at a time.
 
@@ -62,7 +65,13 @@ def czi(path):
         with contextlib.suppress(ElementTree.ParseError):
             tree = ElementTree.fromstring(text)
         scenes = file.scenes_bounding_rectangle or {None: file.total_bounding_rectangle}
-        yield [_scene(file, box, tree, number, place) for number, place in scenes.items()]
+        found = [_scene(file, box, tree, number, place) for number, place in scenes.items()]
+        for one in found:
+            if np.prod(one.shape, dtype=float) * one.dtype.itemsize > MOST_SHRINKING * path.stat().st_size:
+                raise UserError(
+                    f"{path} is damaged: it declares {one.shape} voxels, far more than it can hold; copy it again"
+                )
+        yield found
 
 
 def _scene(file, box, tree, number, place):
