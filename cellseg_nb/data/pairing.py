@@ -9,8 +9,9 @@ from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volume
 from cellseg_nb.io.files import as_path
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
-IMAGES = {"images", "image", "imgs", "raw", "volumes"}
+IMAGES = {"images", "image", "imgs", "img", "raw", "volumes"}
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
+LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls"}
 TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
 PARTS = {"train", "test", "val", "validation"}

@@ -13,7 +13,6 @@ import numpy as np
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.parts import Image
 
-
 MOST_SHRINKING = 1100  # times a CZI may be smaller than its voxels
 
 
@@ -69,7 +68,8 @@ def czi(path):
         for one in found:
             if np.prod(one.shape, dtype=float) * one.dtype.itemsize > MOST_SHRINKING * path.stat().st_size:
                 raise UserError(
-                    f"{path} is damaged: it declares {one.shape} voxels, far more than it can hold; copy it again"
+                    f"{path} is damaged: it declares {one.shape} voxels, far more than it can hold; copy it "
+                    "again"
                 )
         yield found
 
@@ -154,10 +154,8 @@ def _position(file, sizes, loops, position, size, channels, word):
         whole = np.asarray(whole).reshape([sizes[letter] for letter in sorted(inner, key="CYXS".index)])
         return whole[where["C"]] if "C" in where else whole
 
-    return Image(
-        f"position {position}", axes, shape, file.dtype, by_frames(axes, shape, file.dtype, frame), size, word,
-        channels,
-    )  # fmt: skip
+    read = by_frames(axes, shape, file.dtype, frame)
+    return Image(f"position {position}", axes, shape, file.dtype, read, size, word, channels)
 
 
 # ---------------------------------------------------------------- Leica
