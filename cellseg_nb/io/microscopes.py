@@ -5,6 +5,7 @@ Colab has.
 """
 
 import contextlib
+import math
 import re
 from xml.etree import ElementTree
 
@@ -13,7 +14,7 @@ import numpy as np
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.parts import Image
 
-MOST_SHRINKING = 1100  # times a CZI may be smaller than its voxels
+SPARSEST = 4  # times a CZI may have more voxels than were recorded: mosaics have gaps
 
 
 def by_frames(axes, shape, dtype, frame):
@@ -64,14 +65,29 @@ def czi(path):
         with contextlib.suppress(ElementTree.ParseError):
             tree = ElementTree.fromstring(text)
         scenes = file.scenes_bounding_rectangle or {None: file.total_bounding_rectangle}
-        found = [_scene(file, box, tree, number, place) for number, place in scenes.items()]
-        for one in found:
-            if np.prod(one.shape, dtype=float) * one.dtype.itemsize > MOST_SHRINKING * path.stat().st_size:
-                raise UserError(
-                    f"{path} is damaged: it declares {one.shape} voxels, far more than it can hold; copy it "
-                    "again"
-                )
-        yield found
+        yield _held(path, file, [_scene(file, box, tree, number, place) for number, place in scenes.items()])
+
+
+def _held(path, file, found):
+    """The scenes, with a word where blocks lack. UserError where there are far fewer than they declare, or
+    more than the file has room for."""
+    blocks = []
+
+    def note(number, info):
+        if info.get_zoom() >= 1:  # no pyramid
+            blocks.append((info.physicalSize.w * info.physicalSize.h, info.compressionModeRaw == 0))
+        return True
+
+    file.enumerate_subblocks(note)
+    voxels = sum(math.prod(one.shape[:5]) for one in found)
+    held = sum(size for size, _ in blocks)
+    plain = sum(size for size, uncompressed in blocks if uncompressed)
+    if voxels > SPARSEST * held or plain > path.stat().st_size:
+        raise UserError(
+            f"{path} is truncated: it declares more data than it holds; copy or download it again"
+        )
+    word = f"{1 - held / voxels:.0%} of it were not recorded, and are read as 0" if held < voxels else ""
+    return [one._replace(word=word) for one in found]
 
 
 def _scene(file, box, tree, number, place):

@@ -1,5 +1,6 @@
-"""Damages files of each kind, byte by byte, and reads them: `python fuzzing.py COUNT SEED`, in a process of
-its own, since a library may crash it. Prints JSON: outcomes by kind, and whatever broke the rules.
+"""Damages files of each kind, byte by byte, and reads them: `python fuzzing.py COUNT SEED [KIND,...]`.
+
+In a process of its own, since a library may crash it. Prints JSON: outcomes by kind, and what broke the rules.
 """
 
 import contextlib
@@ -91,7 +92,7 @@ def attempt(path, place):
     return outcome, problem
 
 
-def main(count, seed):
+def main(count, seed, kinds=""):
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGALRM, ring)
     chance, outcomes, problems = random.Random(seed), {}, []
@@ -99,6 +100,7 @@ def main(count, seed):
         place = Path(folder) / "in"
         (Path(folder) / "whole").mkdir()
         whole = samples.all_of_them(Path(folder) / "whole")
+        whole = {kind: path for kind, path in whole.items() if not kinds or kind in kinds.split(",")}
         for path in whole.values():  # libraries load
             with contextlib.redirect_stdout(io.StringIO()):
                 volumes.read(path)
@@ -120,4 +122,4 @@ def main(count, seed):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
