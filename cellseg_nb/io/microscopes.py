@@ -58,19 +58,20 @@ def czi(path):
         if other:
             raise UserError(
                 f"{path} has several {', '.join(other)} (views, phases, ...), which are not read here: "
-                f"save one as "
-                "TIFF"
+                f"save one "
+                "as TIFF"
             )
+        scenes = file.scenes_bounding_rectangle or {None: file.total_bounding_rectangle}
+        word = _held(path, file, box, scenes)
         text, tree = file.raw_metadata, None
         with contextlib.suppress(ElementTree.ParseError):
             tree = ElementTree.fromstring(text)
-        scenes = file.scenes_bounding_rectangle or {None: file.total_bounding_rectangle}
-        yield _held(path, file, [_scene(file, box, tree, number, place) for number, place in scenes.items()])
+        yield [_scene(file, box, tree, number, place)._replace(word=word) for number, place in scenes.items()]
 
 
-def _held(path, file, found):
-    """The scenes, with a word where blocks lack. UserError where there are far fewer than they declare, or
-    more than the file has room for."""
+def _held(path, file, box, scenes):
+    """A word where blocks of a CZI lack. UserError where there are far fewer than it declares, or more than
+    the file has room for."""
     blocks = []
 
     def note(number, info):
@@ -79,15 +80,15 @@ def _held(path, file, found):
         return True
 
     file.enumerate_subblocks(note)
-    voxels = sum(math.prod(one.shape[:5]) for one in found)
+    planes = math.prod(box[letter][1] - box[letter][0] for letter in "TCZ")
+    voxels = planes * sum(place.w * place.h for place in scenes.values())
     held = sum(size for size, _ in blocks)
     plain = sum(size for size, uncompressed in blocks if uncompressed)
-    if voxels > SPARSEST * held or plain > path.stat().st_size:
+    if planes > SPARSEST * len(blocks) or voxels > SPARSEST * held or plain > path.stat().st_size:
         raise UserError(
             f"{path} is truncated: it declares more data than it holds; copy or download it again"
         )
-    word = f"{1 - held / voxels:.0%} of it were not recorded, and are read as 0" if held < voxels else ""
-    return [one._replace(word=word) for one in found]
+    return f"{1 - held / voxels:.0%} of it were not recorded, and are read as 0" if held < voxels else ""
 
 
 def _scene(file, box, tree, number, place):

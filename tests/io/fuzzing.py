@@ -1,6 +1,6 @@
 """Damages files of each kind, byte by byte, and reads them: `python fuzzing.py COUNT SEED [KIND,...]`.
 
-In a process of its own, since a library may crash it. Prints JSON: outcomes by kind, and what broke the rules.
+In a process of its own, since a library may crash it. Prints JSON: outcomes by kind, what broke the rules.
 """
 
 import contextlib
