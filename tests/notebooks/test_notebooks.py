@@ -6,6 +6,7 @@ import tarfile
 import numpy as np
 import pandas
 import pytest
+import scipy.stats
 import torch
 from executing import executed
 from servers import Server
@@ -149,16 +150,22 @@ def test_08_reproduces_the_paper(tmp_path, capfd):
     assert kruskal["p"] == pytest.approx(2.0617114022093387e-08, rel=1e-12)
 
 
-def test_08_on_a_users_table(tmp_path):
+def test_08_averages_the_seeds_of_a_users_table(tmp_path):
+    """The bar of the issue: p is that of the averaged table."""
     rng = np.random.default_rng(0)
     table = pandas.DataFrame(
         [
-            {"method": m, "fold": f, "f1": 0.5 + 0.1 * i + rng.normal(0, 0.02)}
+            {"method": m, "fold": f, "seed": s, "f1": 0.5 + 0.1 * i + 0.02 * f + rng.normal(0, 0.05)}
             for i, m in enumerate("abc")
             for f in range(6)
+            for s in range(3)
         ]
     )
     table.to_csv(tmp_path / "mine.csv", index=False)
     out, _ = executed("08_statistics", tmp_path / "out", table=tmp_path / "mine.csv", block="fold")
     assert json.loads((out / "friedman.json").read_text())["blocks"] == 6
     assert list(pandas.read_csv(out / "posthoc.csv", index_col=0).index) == ["a", "b", "c"]
+    means = table.groupby(["method", "fold"]).f1.mean().unstack("fold")
+    kruskal = json.loads((out / "kruskal.json").read_text())
+    assert kruskal["n"] == {"a": 6, "b": 6, "c": 6}
+    assert kruskal["p"] == pytest.approx(scipy.stats.kruskal(*means.to_numpy()).pvalue, rel=1e-9)
