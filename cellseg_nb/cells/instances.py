@@ -99,6 +99,17 @@ def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, th
     return flood(nearest, seeds, mask=mask).astype(np.int32)
 
 
+def published(prediction, threshold=0.0, min_size=5, sigma=0.65):
+    """Cells as the paper's Methods have them: Voronoi-Otsu on the *prediction*, spots and outlines blurred by
+    ``sigma``, objects under ``min_size`` voxels removed.
+
+    What lies at or under ``threshold`` is set to 0 before, as the plugin does. Distances are in voxels.
+    """
+    prediction = _three(prediction, "prediction")
+    kept = np.where(prediction > threshold, prediction, 0)
+    return filter_size(voronoi_otsu(kept, sigma, sigma), min_size)
+
+
 def _maxima(smooth, mask):
     """One seed for each local maximum in the mask; equal neighbours are one maximum."""
     import cc3d

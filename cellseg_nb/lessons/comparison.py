@@ -36,7 +36,7 @@ PUBLISHED = {
     "Cellpose": ("cellpose", "tuned"),
     "Cellpose - default": ("cellpose", "default"),
     "StarDist": ("stardist", "tuned"),
-    "StarDist - default": ("stardist", "default"),
+    "StarDist - default": ("stardist_default", "default"),
 }
 SCORES = "threshold f1 precision recall panoptic_quality tp fp fn n_true n_pred".split()
 
@@ -45,10 +45,15 @@ def resolved(choice):
     """The choices with what "auto" stands for, and without the methods whose library is missing: a line each
     says what to install. Raises UserError when none is left."""
     return common.resolved(choice) | {
-        "methods": common.available(choice["methods"] or methods.names()),
+        "methods": common.available(choice["methods"] or usual(choice["profile"])),
         "seeds": choice["seeds"] or [0],
         "processes": grid.at_once(choice["processes"], choice["device"]),
     }
+
+
+def usual(profile):
+    """The names of the methods to compare; in paper StarDist twice, as it comes and tuned."""
+    return [*methods.usual(), *(["stardist_default"] if profile == "paper" else [])]
 
 
 def load(choice):
