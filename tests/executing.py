@@ -1,8 +1,10 @@
 """Notebooks executed by papermill as users do, and what every run must leave."""
 
 import ast
+import contextlib
 import json
 import re
+import tarfile
 from pathlib import Path
 
 from cellseg_nb import runs
@@ -20,6 +22,26 @@ def executed(name, out, pictures=3, **given):
     warned = re.search(r"FutureWarning|RuntimeWarning|UserWarning: (?!The given NumPy)", shown)
     assert not warned, "a warning that users would see"
     return out, json.loads((out / "summary.json").read_text())
+
+
+@contextlib.contextmanager
+def released(folder, monkeypatch, name="wnet3d"):
+    """The released WNet3D as the Hub would send it, with other numbers in it, from a server of one's own."""
+    import torch
+    from servers import Server
+
+    from cellseg_nb.methods import weights
+    from cellseg_nb.networks.wnet3d import WNet3D
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    with tarfile.open(folder / "w.tar.gz", "w:gz") as archive:
+        torch.save(WNet3D().state_dict(), folder / "wnet.pth")
+        archive.add(folder / "wnet.pth", "wnet.pth")
+    with Server() as server:
+        server.hub(weights.REPO, {weights.RELEASED[name]: (folder / "w.tar.gz").read_bytes()})
+        monkeypatch.setenv("CELLSEG_NB_HUB_URL", server.url)
+        yield server
 
 
 def defined(notebook, name, **given):

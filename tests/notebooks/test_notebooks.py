@@ -1,20 +1,19 @@
 """Notebooks 01, 03, 04 and 08 executed by papermill with their defaults, and again with a user's files."""
 
 import json
-import tarfile
 
 import numpy as np
 import pandas
 import pytest
 import scipy.stats
-import torch
-from executing import executed
+from executing import executed, released
 from servers import Server
 
 from cellseg_nb import runs
 from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
+from cellseg_nb.lessons import inference_unseen
 from cellseg_nb.methods import weights
 
 pytestmark = pytest.mark.notebook
@@ -128,18 +127,15 @@ def test_03_profile_paper(tmp_path, monkeypatch):
 
 def test_04_profile_paper(tmp_path, monkeypatch):
     """The released WNet3D, as the Hub would send it (with other numbers in it), on the paper's volumes."""
-    from cellseg_nb.networks.wnet3d import WNet3D
-
-    torch.manual_seed(0)
-    with tarfile.open(tmp_path / "w.tar.gz", "w:gz") as archive:
-        torch.save(WNet3D().state_dict(), tmp_path / "wnet.pth")
-        archive.add(tmp_path / "wnet.pth", "wnet.pth")
-    with Server() as server:
-        server.hub(weights.REPO, {weights.RELEASED["wnet3d"]: (tmp_path / "w.tar.gz").read_bytes()})
-        monkeypatch.setenv("CELLSEG_NB_HUB_URL", server.url)
-        given = dict(profile="paper", cache=published(tmp_path / "cache", monkeypatch, 0.3))
-        out, summary = executed("04_inference", tmp_path / "out", **given)
+    cache = published(tmp_path / "cache", monkeypatch, 0.3)
+    for name in inference_unseen.UNSEEN:  # one small volume of each data set
+        pair(cache / name, 1, (24, 24, 24))
+    with released(tmp_path / "weights", monkeypatch):
+        out, summary = executed("04_inference", tmp_path / "out", profile="paper", cache=cache)
     assert summary["volume"] == "c5" and summary["weights"] == "wnet3d" and summary["threshold"] == 0.6
+    assert summary["postprocess"] == "released" and summary["comparison"]
+    unseen = pandas.read_csv(out / "zero_shot_f1.csv").volume.str.split(":").str[0]
+    assert set(unseen) == set(inference_unseen.UNSEEN)  # and none of the volumes it was trained on
 
 
 def test_08_reproduces_the_paper(tmp_path, capfd):
