@@ -87,15 +87,14 @@ def cube_batches(volumes, size=32, batch=2, steps=10, turns="all"):
     def drawn(rng):
         for _ in range(steps):
             picks = rng.choice(len(volumes), size=batch, p=weights)
-            yield [random_cube(rng, volumes[i], size)[0] for i in picks]
+            yield [change(rng, random_cube(rng, volumes[i], size)[0]) for i in picks]
 
     def each(rng):
         for some in once(rng, [volume.shape for volume in volumes], size, batch):
-            yield [volumes[i][box] for i, box in some]
+            yield [change(rng, volumes[i][box]) for i, box in some]
 
     def batches(epoch, rng):
         for cubes in drawn(rng) if steps else each(rng):
-            cubes = [change(rng, cube) for cube in cubes]
             yield torch.from_numpy(np.stack(cubes)[:, None].astype(np.float32))
 
     return batches

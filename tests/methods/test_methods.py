@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 from cellseg_nb import methods
 from cellseg_nb.cells import inference, instances
@@ -15,6 +16,7 @@ from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.methods.base import Method
+from cellseg_nb.networks.wnet3d import WNet3D
 
 # A user's own method, as one would write it: the whole file.
 SEVENTH = '''
