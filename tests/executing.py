@@ -44,6 +44,23 @@ def released(folder, monkeypatch, name="wnet3d"):
         yield server
 
 
+SHRUNK = {"cube", "patch", "bsize", "window", "steps", "slices", "epochs"}  # and nothing else, in a test
+
+
+def as_published(used, method, notebook):
+    """The settings that a run of the profile paper has used are those of ``data/settings.csv``, but for what
+    was shrunk; returns how many were compared."""
+    import pandas
+
+    table = pandas.read_csv(Path(__file__).parents[1] / "data" / "settings.csv", keep_default_na=False)
+    rows = table[(table.method == method) & table.notebook.isin(["methods", notebook[:2]])]
+    own = {row.setting: json.loads(row.paper) for row in rows.itertuples()}  # a notebook's row comes last
+    compared = [name for name in own if name in used and name not in SHRUNK]
+    for name in compared:
+        assert json.loads(json.dumps(used[name])) == own[name], (method, name)
+    return len(compared)
+
+
 def defined(notebook, name, **given):
     """A function as a cell of a notebook defines it, with the names ``given`` in place of the notebook's."""
     for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text())["cells"]:

@@ -20,7 +20,7 @@ from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.lessons import common
-from cellseg_nb.lessons.label_efficiency_plan import PRETRAINED, SEEDS, jobs, training_cubes
+from cellseg_nb.lessons.label_efficiency_plan import SEEDS, jobs, training_cubes
 from cellseg_nb.methods import settings
 
 SCALE = 0.4  # of the sides of the simulated volumes: a sixteenth of the voxels and of the cells
@@ -161,8 +161,8 @@ def work(job, context):
     cropped = model.segment(part, voxel_size=test.voxel_size) if clean.stop else cells
     return [
         {
-            "cubes": len(rows) if job["method"] != PRETRAINED else 0,
-            "cells": len(learned) if job["method"] != PRETRAINED else 0,
+            "cubes": len(rows),
+            "cells": len(learned),
             "dice": metrics.dice(test.labels, cells),
             "dice_without_artefact": metrics.dice(test.labels[clean], cropped),
             **{name: float(at[name]) for name in ("f1", "precision", "recall")},
@@ -223,6 +223,7 @@ def summary(table, value="dice"):
 def effort(table):
     """Cubes and cells there were to learn from, and seconds a run took, for each percentage: means. A
     table."""
+    table = table[table.training_percent > 0]  # not what was trained already
     amounts = table.groupby("training_percent")[["cubes", "cells"]].mean().round(0).astype(int)
     seconds = table.pivot_table(index="training_percent", columns="method", values="seconds", sort=False)
     return amounts.join(seconds.add_prefix("seconds, ").round(1))

@@ -11,7 +11,7 @@ def jobs(choice, plan):
     """Every run of the grid as a dict: method, fold, volume (held out), training_percent, seed.
 
     In an order that finishes a first complete comparison early, and lets the time left be estimated. What is
-    trained already is tested once, at the first percentage and seed. In the profile paper as published:
+    trained already is tested once, with 0 %. In the profile paper as published:
     WNet3D learns on the first fold alone, with every seed; the others with one seed, unless you name several.
     """
     runs = plan[["seed", "fold", "held_out", "percentage"]].drop_duplicates()
@@ -30,7 +30,8 @@ def jobs(choice, plan):
         for seed, fold, volume, percent in runs.itertuples(index=False)
         for name in choice["methods"]
     ]
-    return [job for job in every if wanted(job)]
+    found = [job for job in every if wanted(job)]
+    return [job | ({"training_percent": 0} if job["method"] == PRETRAINED else {}) for job in found]
 
 
 def without_artefacts(rows, clean):

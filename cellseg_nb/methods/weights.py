@@ -34,6 +34,12 @@ PREFIXES = ("module.", "_orig_mod.")  # left by training on several GPUs, and by
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
 
 
+def file(name_or_path, cache=None):
+    """Path of a weights file, to learn on from: of a released network by its name, downloaded once; else what
+    was given."""
+    return _locate(name_or_path, None, None, cache, None)[0] if name_or_path in RELEASED else name_or_path
+
+
 def load_released(name_or_path, architecture=None, device="cpu", **where):
     """The network alone, in eval mode: see `load`. For WNet3D ``model.encoder(x)`` gives class probabilities
     (N, K, Z, Y, X), ``model(x)`` these and the reconstruction; x is a (N, 1, Z, Y, X) float32 tensor scaled

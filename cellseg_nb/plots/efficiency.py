@@ -142,7 +142,7 @@ def price(table, value="f1", label_free=()):
             ylim=(-0.02, 1.02),
             ylabel=WORDS.get(value, value).replace(" of the ", "\nof the ").replace(", cut", ",\ncut"),
         )
-        ticks = table.groupby("training_percent").cells.mean().round().astype(int).unique()
+        ticks = table[table.cells > 0].groupby("training_percent").cells.mean().round().astype(int).unique()
         ax.set_xticks(ticks, [f"{tick}" for tick in ticks])
         ax.minorticks_off()
         ax.grid(alpha=0.3)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 import scipy.stats
-from executing import executed, released
+from executing import as_published, executed, released
 from servers import Server
 
 from cellseg_nb import runs
@@ -123,6 +123,8 @@ def test_03_profile_paper(tmp_path, monkeypatch):
     out, summary = executed("03_supervised_training", tmp_path / "out", **given)
     trained = json.loads((out / "config.json").read_text())["trained"]
     assert summary["held_out"] == "visual" and trained["learning_rate"] == 1e-3 and trained["batch"] == 10
+    chosen = {"threshold", "min_size"}  # on the training volumes
+    assert as_published({k: v for k, v in trained.items() if k not in chosen}, "segresnet", "03") >= 12
 
 
 def test_04_profile_paper(tmp_path, monkeypatch):
