@@ -32,6 +32,7 @@ PARAMETERS = parameters.common(
     "flips": parameters.truth,
     "other": parameters.text,
     "folder": parameters.text,
+    "export_onnx": parameters.truth,
 }
 
 

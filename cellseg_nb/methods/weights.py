@@ -55,8 +55,8 @@ def load(
     Parameters
     ----------
     name_or_path : str
-        "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors or .tar.gz file; the folder
-        of a training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
+        "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors, .tar.gz or .onnx file; the
+        folder of a training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
     architecture : "wnet3d", "swinunetr", "segresnet" or None (found out from the weights)
     device : see `cellseg_nb.runtime.device`
     url, cache, token : see `cellseg_nb.data.hub.download`
@@ -69,6 +69,10 @@ def load(
     if architecture not in (None, *RELEASED):
         raise UserError(f"architecture must be one of {', '.join(RELEASED)}, not {architecture!r}")
     path, downloaded = _locate(str(name_or_path or "").strip(), architecture, url, cache, token)
+    if str(path).endswith(".onnx"):
+        from cellseg_nb.methods import onnx_files
+
+        return onnx_files.load(path, postprocess)
     try:
         state = archives.read(path)
     except archives.Damaged:
