@@ -28,7 +28,7 @@ def test_a_folder_of_files(labels, tmp_path):
         volumes.write(tmp_path / "labels" / f"{name}.tif", labels, (2, 1, 1))
     table = convert.folder(tmp_path / "labels", tmp_path / "classes", "cells to classes")
     assert table.values.tolist() == [["a.tif", 3, 1], ["b.tif", 3, 1]]
-    read, size = volumes.read_labels(tmp_path / "classes" / "a.tif")
+    read, size = volumes.read_labels(tmp_path / "classes" / "a.tif", own=True)
     assert np.array_equal(read, convert.to_classes(labels)) and size == (2, 1, 1)
     table = convert.folder(tmp_path / "classes", tmp_path / "cells", "classes to cells")
     assert list(table.after) == [2, 2]
