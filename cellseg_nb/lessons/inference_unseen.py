@@ -1,5 +1,7 @@
 """Notebook 04 on data sets that the network has not seen: which they are, and what is made of them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas
 
@@ -40,21 +42,23 @@ def others(choice):
             )
     found = []
     for word in words or UNSEEN:
-        found += (
-            _set(choice, word)
-            if word in known
-            else [read(path, choice["voxel_size"]) for path in volumes.find(word)]
-        )
+        found += _file(choice, word) if Path(word).is_file() else _set(choice, word)
     return found
 
 
+def _file(choice, path):
+    return [read(Path(path), choice["voxel_size"])]
+
+
 def _set(choice, name):
+    """The volumes of a data set, with labels where there are some; of a downloaded set those with labels
+    alone."""
     collection = datasets.collect(name, cache=choice["cache"] or None)
     found = []
     for pair in collection.pairs:
-        if pair.labels is not None:
-            image, labels, size = datasets.load(pair, collection.voxel_size)
-            volume = datasets.Volume(f"{name}: {pair.name}", image, labels, size)
+        if pair.labels is not None or name not in UNSEEN:
+            image, labels, size = datasets.load(pair, collection.voxel_size or choice["voxel_size"])
+            volume = datasets.Volume(f"{collection.name}: {pair.name}", image, labels, size)
             found.append(halved(volume) if name in EMBEDSEG else volume)
     return found
 

@@ -53,7 +53,7 @@ class Predictor:
             "device": device.type if device.index is None else str(device),
             "bytes_per_voxel": self.bytes_per_voxel,
             "multiple": 32 if self.architecture == "swinunetr" else 8,
-            **(dict(window=self.window, memory=0) if self.window else {}),
+            **(dict(window=self.window, memory=0, overlap=released.OVERLAP) if self.window else {}),
             **options,
         }
         predict = released.predict if self.postprocess == "released" else inference.predict

@@ -201,7 +201,7 @@ class SupervisedMethod(NetworkMethod):
             device=self.device,
             multiple=self.sides,
             window=window or self.training["cube"],
-            overlap=0.5,
+            overlap=released.OVERLAP if window else 0.5,
             bytes_per_voxel=self.memory * self.network[self.widths[0]],
             progress=progress,
             **(dict(memory=0) if window else {}),

@@ -17,7 +17,7 @@ from cellseg_nb.data import archives, hub
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import as_path
 from cellseg_nb.learning import loop
-from cellseg_nb.methods import released
+from cellseg_nb.methods import released, settings
 from cellseg_nb.methods.network import flat
 from cellseg_nb.methods.predictor import Predictor
 from cellseg_nb.networks import monai_nets
@@ -86,6 +86,8 @@ def load(
         found = _bare(state, path, architecture)
     found.model.to(device).eval()
     found.source, found.postprocess = str(name_or_path), postprocess
+    if postprocess == "released":
+        found.window = settings.of(found.architecture, "paper")["window"]
     return found
 
 
@@ -167,17 +169,17 @@ def _own(state, path, architecture):
     name = state["method"]
     if architecture not in (None, name):
         raise UserError(f"{path} holds weights of {name!r}, not of {architecture!r}")
-    settings = dict(state["settings"]) if isinstance(state["settings"], dict) else {}
+    own = dict(state["settings"]) if isinstance(state["settings"], dict) else {}
     chosen = methods.method_class(name)
     try:
-        options = {key: value for key, value in flat(settings).items() if key in (*chosen.widths, "cores")}
+        options = {key: value for key, value in flat(own).items() if key in (*chosen.widths, "cores")}
         model = chosen(**options, device="cpu").model
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged (its settings build no {name}: {error}): train again") from error
     _fill(model, state.get("model"), path)
-    threshold = float(settings.get("threshold", 0.5))
-    scaling = settings.get("scaling", "volume" if name == "wnet3d" else "unit")
-    window = int(settings.get("window", 0))
+    threshold = float(own.get("threshold", 0.5))
+    scaling = own.get("scaling", "volume" if name == "wnet3d" else "unit")
+    window = int(own.get("window", 0))
     return Predictor(model, name, threshold, state.get("foreground"), scaling, window=window)
 
 
