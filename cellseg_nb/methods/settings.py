@@ -133,6 +133,7 @@ PAPER = {
         batch=2,
         patch=(64, 64, 64),
         grid=(1, 1, 1),
+        anisotropy="labels",
         learning_rate=3e-4,
         rays=96,
         filters=32,

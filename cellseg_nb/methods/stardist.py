@@ -16,6 +16,7 @@ from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.methods import stardist_library, tuning
 from cellseg_nb.methods.base import COMMON, Method, checked
 from cellseg_nb.methods.settings import DEMO
+from cellseg_nb.parameters import one_of
 
 EACH = 64  # voxels a side of the cubes that an epoch goes through
 # tried by `tune`, which takes the first
@@ -44,8 +45,9 @@ class StarDistMethod(Method):
     min_size : int
         Smaller objects are dropped, in voxels; `tune` chooses it too.
     voxel_size : (z, y, x) in µm or None
-        Rays are spread evenly in µm. None: ``anisotropy`` (z, y, x), or measured on the labels, as the
-        paper's authors did.
+        Rays are spread evenly in µm. None: ``anisotropy`` (z, y, x), or measured on the labels.
+    anisotropy : (z, y, x), None or "labels"
+        "labels": measured on the labels whatever the voxel size, as the paper's authors did.
     seed : of weights, cubes and changes. TensorFlow on several cores adds up in any order, so that two runs
         differ in the last digits, and with them now and then in a cell.
 
@@ -76,7 +78,10 @@ class StarDistMethod(Method):
         grid, size = self.options.pop("grid"), self.options.pop("voxel_size")
         self.anisotropy = self.options.pop("anisotropy")
         self.options["patch"] = [int(side) for side in np.broadcast_to(self.options["patch"], 3)]
-        if size is not None:
+        if isinstance(self.anisotropy, str):
+            one_of("anisotropy", self.anisotropy, ("labels",))
+            self.anisotropy = None
+        elif size is not None:
             self.anisotropy = [float(side) / min(size) for side in size]
         self.grid = None if grid is None else [int(step) for step in np.broadcast_to(grid, 3)]
 
