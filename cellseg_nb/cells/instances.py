@@ -148,15 +148,9 @@ def _maxima(smooth, mask):
     """One seed for each local maximum in the mask; equal neighbours are one maximum."""
     import cc3d
 
-    flat = np.pad(smooth, 1, constant_values=-np.inf)
-    steps = np.array([flat.shape[1] * flat.shape[2], flat.shape[2], 1])
-    flat, at = flat.ravel(), np.flatnonzero(np.pad(mask, 1))
-    around = [np.array(o) - 1 for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)]
-    for offset in sorted(around, key=lambda o: np.abs(o).sum()):
-        at = at[flat[at] >= flat[at + int(offset @ steps)]]
-    peaks = np.zeros(np.array(smooth.shape) + 2, bool)
-    peaks.ravel()[at] = True
-    return cc3d.connected_components(peaks[1:-1, 1:-1, 1:-1], connectivity=26).astype(np.int32)
+    peaks = np.zeros(smooth.shape, bool)
+    peaks.ravel()[background.maxima(smooth, mask)] = True
+    return cc3d.connected_components(peaks, connectivity=26).astype(np.int32)
 
 
 def consecutive(labels, keep):
