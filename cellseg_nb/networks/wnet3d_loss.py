@@ -17,8 +17,8 @@ class WNetLoss(nn.Module):
     by hand, 5e-3 to 5e-1. With ``balance="fixed"`` it stays as given.
 
     ``seeded`` starts the backward pass with the loss itself, as the released code does
-    (``loss.backward(loss)``): gradients are multiplied by the value of the loss. What is recorded as "loss" is
-    then half its square.
+    (``loss.backward(loss)``): gradients are multiplied by the value of the loss. What is recorded as "loss"
+    is then half its square.
     """
 
     def __init__(
