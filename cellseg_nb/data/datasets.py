@@ -63,7 +63,8 @@ def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
         about = known[dataset]
         folder = fetch(dataset, cache, base_url)
         found = pairs(folder, in_order=dataset in PAIRED_IN_ORDER)
-        return Collection(dataset, about["title"], folder, found, tuple(about["voxel_size"]))
+        size = about["voxel_size"] and tuple(about["voxel_size"])  # None: not published
+        return Collection(dataset, about["title"], folder, found, size)
     if dataset == "simulated":
         folder = simulated(folder or default_cache(cache) / "simulated", seed, scale)
         return Collection(

@@ -58,7 +58,7 @@ def resolved(choice):
     """The choice, with what "auto" means in the profile ``paper``: as published, nothing mended."""
     if choice["profile"] == "demo":
         return choice
-    published = {"preprocess": "paper", "separate": "voronoi_otsu"}
+    published = {"preprocess": "paper", "separate": "published"}
     meant = {name: value for name, value in published.items() if choice[name] == "auto"}
     return choice | meant | {"cell_diameter": choice["cell_diameter"] or 0}
 

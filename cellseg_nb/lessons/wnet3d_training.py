@@ -17,7 +17,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.learning import loop, monitor
-from cellseg_nb.methods import settings as table_of_settings
+from cellseg_nb.methods import settings as table_of_settings, weights
 from cellseg_nb.networks import ncuts
 
 
@@ -43,6 +43,7 @@ PARAMETERS = parameters.common(
     "classes": parameters.rule(parameters.number, 2, 10, whole=True),
     "learning_rate": parameters.rule(parameters.number, 0, 1),
     "rec_weight": parameters.auto(_weight),
+    "start": parameters.text,
     "repo": _repository,
 }
 
@@ -110,6 +111,8 @@ def settings(choice):
     found |= {name: choice[name] for name in ("epochs", "learning_rate") if choice[name]}
     if choice["rec_weight"] is not None:
         found |= dict(balance="fixed", rec_weight=choice["rec_weight"])
+    if choice["start"]:
+        found["start"] = weights.file(choice["start"], choice["cache"] or None)
     return found | dict(form=choice["form"], classes=choice["classes"])
 
 

@@ -3,10 +3,11 @@
 import itertools
 
 import numpy as np
+import pandas
 import pytest
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.evaluation import tables
+from cellseg_nb.evaluation import statistics, tables
 
 GROUPS = ["Müller 5 µm", "NA", "None", "null", "n/a", "nan"]
 ROWS = [(group, f"v{i}", 0.5 + 0.01 * i + 0.1 * g) for g, group in enumerate(GROUPS) for i in range(3)]
@@ -174,3 +175,47 @@ def test_parquet_round_trip(tmp_path):
     (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
     with pytest.raises(UserError, match="no readable Parquet"):
         tables.read(tmp_path / "t.parquet")
+
+
+def with_seeds():
+    rng = np.random.default_rng(0)
+    return pandas.DataFrame(
+        [
+            {"model": m, "volume": v, "training_percent": p, "seed": s, "dice": rng.random()}
+            for m in "ab"
+            for v in ("c3", "c5")
+            for p in (10, np.nan)
+            for s in range(3)
+        ]
+    )
+
+
+def test_repeats_are_averaged_within_their_unit():
+    table = with_seeds()
+    assert tables.units(table, "model") == ["volume", "training_percent"]
+    found = tables.averaged(table, "dice", "model")
+    assert len(found) == 2 * 2 * 2 and set(found) == {"model", "volume", "training_percent", "dice"}
+    own = table[(table.model == "a") & (table.volume == "c5") & table.training_percent.isna()].dice.mean()
+    row = found[(found.model == "a") & (found.volume == "c5") & found.training_percent.isna()]
+    assert row.dice.item() == pytest.approx(own)
+    assert len(tables.averaged(table, "dice", "model", "volume")) == 4
+    assert tables.averaged(table, "dice", "model", "rows") is table
+    once = table[table.seed == 0]
+    assert tables.averaged(once, "dice", "model") is once  # one seed is no repeat
+
+
+def test_a_unit_must_be_there():
+    table = with_seeds()
+    with pytest.raises(UserError, match="no column 'place'"):
+        tables.averaged(table, "dice", "model", "place")
+    with pytest.raises(UserError, match="name it in unit, or write rows"):
+        tables.averaged(table[["model", "seed", "dice"]], "dice", "model")
+
+
+def test_a_table_three_times_is_the_table():
+    """Three seeds a cell are not three samples."""
+    table = with_seeds().query("seed == 0").drop(columns="seed")
+    tripled = pandas.concat([table.assign(seed=seed) for seed in range(3)], ignore_index=True)
+    whole = statistics.compare(table, "dice", "model", resamples=10).kruskal
+    assert statistics.compare(tripled, "dice", "model", resamples=10, unit="auto").kruskal.p == whole.p
+    assert statistics.compare(tripled, "dice", "model", resamples=10).kruskal.p < whole.p
