@@ -43,7 +43,7 @@ def others(choice):
             )
     found = []
     for word in words or UNSEEN:
-        found += _file(choice, word) if Path(word).is_file() or is_zarr(word) else _set(choice, word)
+        found += _file(choice, word) if Path(word).is_file() or is_zarr(Path(word)) else _set(choice, word)
     return found
 
 
