@@ -49,6 +49,7 @@ PARAMETERS = (
         "separate": parameters.rule(parameters.one_of, ("auto", "voronoi_otsu")),
         "threshold": parameters.rule(parameters.number, 0.01, 0.99),
         "min_contrast": parameters.rule(parameters.number, 0, 1000),
+        "minutes": parameters.rule(parameters.number, 0, 10000),
     }
 )
 
