@@ -48,7 +48,7 @@ def others(choice):
 
 
 def _file(choice, path):
-    return [read(path, choice)]
+    return [read(Path(path), choice)]
 
 
 def _set(choice, name):
