@@ -3,9 +3,9 @@
     CELLSEG_NB_REAL_DATA=folder python benchmarks/supervised.py [embryos or cfos ...]
         [--methods NAMES] [--held-out NAMES] [--tune] [--out FOLDER]
 
-Embryos at t501: each is held out in turn, the other four are learned from. c-FOS: two brains are learned from,
-the patches of the other two held out. Labels of what is held out are looked at only to score; with ``--tune``
-the instance step is chosen on what is learned from. Rows are written as they are done.
+Embryos at t501: each is held out in turn, the other four are learned from. c-FOS: two brains are learned
+from, the patches of the other two held out. Labels of what is held out are looked at only to score; with
+``--tune`` the instance step is chosen on what is learned from. Rows are written as they are done.
 """
 
 import argparse

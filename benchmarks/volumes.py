@@ -10,7 +10,8 @@ beside those of earlier runs; a row of the same volume, method and seed is repla
 
 * ``wnet3d``: the cells of notebook 00
 * ``otsu``: its Otsu + Voronoi
-* ``simulated``: a network that has learned on simulated tissues only, as it is (`cellseg_nb.methods.simulated`)
+* ``simulated``: a network that has learned on simulated tissues only, as it is
+  (`cellseg_nb.methods.simulated`)
 * ``dog``: maxima of a difference of Gaussians as wide as a cell, each one a ball of the estimated diameter
 """
 

@@ -1,6 +1,7 @@
-"""Make ``data/prior/prior.npz``: a small network that learns, on simulated tissues alone, what cells look like.
+"""Make ``data/prior/prior.npz``: a small network that learns what cells look like on simulated tissues alone.
 
-    OMP_NUM_THREADS=1 python tools/train_prior.py [--out FILE] [--scenes N] [--steps N] [--seed N] [--check]
+    OMP_NUM_THREADS=1 python tools/train_prior.py [--out FILE] [--scenes N] [--steps N] [--seed N]
+        [--start FILE] [--check]
 
 No recorded volume is read. How instances are taken from the network's maps (`SETTINGS` of
 `cellseg_nb.cells.prior`) is chosen here too, on simulated tissues that it has not learned from; ``--check``
@@ -27,7 +28,7 @@ HELD_OUT = 100_000  # seeds of the tissues it is checked on begin here
 
 
 def width(tissue, rng):
-    """Of a cell in voxels, as it is estimated from the volume; of some volumes the voxel size is not known."""
+    """Of a cell in voxels, as estimated from the volume; of some volumes the voxel size is not known."""
     size = 1 / tissue.width if rng.random() < 0.85 else None
     try:
         found = background.widths(size, scale.cell_diameter(tissue.image, size))
@@ -50,13 +51,14 @@ def scene(seed):
     return [np.pad(part, more, "symmetric").astype(np.float16) for part in (view, wanted)]
 
 
-def train(scenes, steps, seed):
+def train(scenes, steps, seed, start=None):
     """The network: AdamW, one cycle of the learning rate (Smith 2018)."""
     torch.manual_seed(seed)
-    start = time.time()
+    began = time.time()
     drawn = [scene(seed * 10_000 + number) for number in range(scenes)]
-    print(f"{len(drawn)} tissues, {time.time() - start:.0f} s", flush=True)
-    model = prior.network().to(memory_format=torch.channels_last_3d)
+    print(f"{len(drawn)} tissues, {time.time() - began:.0f} s", flush=True)
+    model = (prior.read(start) if start else prior.network()).train()
+    model = model.to(memory_format=torch.channels_last_3d)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     loss, total = PriorLoss(), 0.0
@@ -72,7 +74,7 @@ def train(scenes, steps, seed):
         schedule.step()
         total += value.item()
         if step % 100 == 0:
-            print(f"step {step}: loss {total / 100:.3f}, {time.time() - start:.0f} s", flush=True)
+            print(f"step {step}: loss {total / 100:.3f}, {time.time() - began:.0f} s", flush=True)
             total = 0.0
     return model.eval()
 
@@ -120,11 +122,13 @@ def main():
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights to learn on from")
     parser.add_argument("--check", action="store_true")
     chosen = parser.parse_args()
     if not chosen.check:
-        save(train(chosen.scenes, chosen.steps, chosen.seed), chosen.out)
-    check(prior.read(chosen.out))
+        save(train(chosen.scenes, chosen.steps, chosen.seed, chosen.start), chosen.out)
+    if chosen.check:
+        check(prior.read(chosen.out))
 
 
 if __name__ == "__main__":

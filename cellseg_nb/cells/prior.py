@@ -1,8 +1,8 @@
 """Cells by a network that has only seen simulated tissues: no label, and no training on the volume at hand.
 
 The network (MONAI's SegResNet, 278 thousand weights, ``data/prior/prior.npz``) is made by
-``tools/train_prior.py``. It says two things of each voxel: whether it is cell, and how deep inside its cell it
-lies, 0 at the edge and 1 in the middle.
+``tools/train_prior.py``. It says two things of each voxel: whether it is cell, and how deep inside its cell
+it lies, 0 at the edge and 1 in the middle.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def network():
 
 
 def read(path=None):
-    """The network with the weights of a file that ``tools/train_prior.py`` wrote; None: those that come along.
+    """The network with the weights that ``tools/train_prior.py`` wrote; None: those that come along.
 
     Raises UserError for a file that is missing, damaged or of another network.
     """
@@ -101,7 +101,6 @@ def maps(model, volume, width, valid=None, **passes):
     given = dict(window=96, overlap=0.2, multiple=4, bytes_per_voxel=800, progress=False) | passes
     found = inference.predict(lambda x: torch.sigmoid(model(x)), seen, **given)
     return np.clip(resized(found, volume.shape), 0, 1)
-
 
 
 def instances_of(found, width, *, threshold=None, prominence=None, min_size=0):

@@ -195,7 +195,9 @@ def test_a_method_says_what_it_is(name):
     assert chosen.name == name and set(chosen.tunable) < set(chosen.settings)
     assert {"seed", "device", "voxel_size"} <= set(chosen.settings)
     assert list(inspect.signature(chosen).parameters) == list(chosen.settings)  # help() shows them
-    assert chosen.needs_labels == (name not in ("otsu", "wnet3d", "simulated")) and chosen.self_tuning == (name == "otsu")
+    assert chosen.needs_labels == (name not in ("otsu", "wnet3d", "simulated")) and chosen.self_tuning == (
+        name == "otsu"
+    )
     assert chosen.tunes_on_labels == (name not in ("wnet3d", "simulated"))
     assert chosen.library == {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}.get(name, ())
     method = methods.get(name, **SMALL.get(name, {}))
