@@ -11,11 +11,9 @@ from scipy import ndimage as ndi
 
 LAYOUTS = ("sparse", "scattered", "packed", "clump", "tiny")
 END = 0.3  # a cell is drawn to where its blurred brightness has fallen to this share of its height
-# A cell is in the truth when it rises five times as far as all that is no cell (Rose 1948), and is not much
-# fainter than the others: nobody would draw it.
-SEEN = 5.0
-FAINT = 0.2
-THICK = 30
+SEEN = 4.0  # times the noise, averaged over a third of a cell, that a cell must rise to be in the truth
+FAINT = 0.12  # of a bright cell's height: what is fainter is not in the truth
+THICK = 30  # voxels along each axis, at least
 
 
 @dataclass
@@ -43,13 +41,13 @@ def draw(seed, side=9.0, layout=None):
     dome, labels, depth = _bodies(rng, shape, width, centres, axes, turns)
     share = 10 ** rng.uniform(-0.9, -0.05)
     heights = share ** rng.uniform(0, 1, len(centres))  # even in the logarithm, from the dimmest to 1
-    blur = width * rng.uniform(0.03, 0.14) * (rng.uniform(1, 4), 1, 1)
+    blur = width * rng.uniform(0.03, 0.14) * (rng.uniform(1, 2.5), 1, 1)
     glow = np.concatenate([[0], heights]).astype(np.float32)
     signal = ndi.gaussian_filter(glow[labels] * dome, blur)
     solid = ndi.gaussian_filter(glow[labels] * (1 - 0.6 * depth), blur)
     other = _background(rng, shape, width, layout, centres)
-    image = _camera(rng, signal + other)
-    truth = _truth(labels, solid, _risen(signal, width), _clutter(image - signal, width))
+    image, noise = _camera(rng, signal + other, width)
+    truth = _truth(labels, solid, heights, noise)
     return Tissue(image, truth, width)
 
 
@@ -143,28 +141,15 @@ def _bodies(rng, shape, width, centres, axes, turns):
     return (inside * (labels > 0)).astype(np.float32), labels, squared
 
 
-def _risen(light, width):
-    """How far each place rises above its surroundings: a blur by a quarter of a cell minus one by a cell."""
-    return ndi.gaussian_filter(light, width / 4) - ndi.gaussian_filter(light, width)
-
-
-def _clutter(rest, width):
-    """Spread of what noise and background rise by at the scale of a cell."""
-    risen = _risen(rest, width)
-    return 1.4826 * float(np.median(np.abs(risen - np.median(risen))))
-
-
-def _truth(labels, solid, risen, clutter):
+def _truth(labels, solid, heights, noise):
     """The cells that can be seen, each to `END` of its own height; blurred light belongs to the nearest
     cell."""
-    numbers = np.unique(labels[labels > 0])
-    if not len(numbers):
+    if not len(heights):
         return labels
-    peaks, seen = np.zeros(labels.max() + 1), np.zeros(labels.max() + 1)
-    peaks[numbers], seen[numbers] = ndi.maximum(solid, labels, numbers), ndi.maximum(risen, labels, numbers)
-    usual = np.sort(peaks[numbers])
-    usual = usual[np.searchsorted(np.cumsum(usual), usual.sum() / 2)]  # half of all light: the bright count
-    keep = (seen > SEEN * clutter) & (peaks > FAINT * usual)
+    numbers, peaks = np.unique(labels[labels > 0]), np.zeros(len(heights) + 1)
+    if len(numbers):
+        peaks[numbers] = ndi.maximum(solid, labels, numbers)
+    keep = (peaks > SEEN * noise) & (peaks > FAINT * np.percentile(peaks[1:], 90))
     far, at = ndi.distance_transform_edt(labels == 0, return_indices=True)
     near = np.where(far <= 2, labels[tuple(at)], 0)
     grown = np.where(solid > END * peaks[near], near, 0)
@@ -192,7 +177,7 @@ def _background(rng, shape, width, layout, centres):
         field += rng.uniform(0, 0.25) * _grain(rng, shape, width * rng.uniform(1, 3))
     if rng.random() < 0.5:  # blotches, dimmer than cells and of any size
         grain = _grain(rng, shape, width * rng.uniform(0.15, 0.8))
-        field += 10 ** rng.uniform(-2, -0.8) * (np.exp(grain) if rng.random() < 0.5 else grain)
+        field += rng.uniform(0.02, 0.12) * grain * (rng.uniform(0.3, 1) if layout != "tiny" else 1)
     if layout == "clump" and len(centres) and rng.random() < 0.7:  # light from above and below the clump
         seeds = np.zeros(shape, np.float32)
         at = np.clip((centres * width).astype(int), 0, np.array(shape) - 1)
@@ -224,8 +209,8 @@ def _tube(rng, shape, width):
 # ---------------------------------------------------------------- camera
 
 
-def _camera(rng, light):
-    """The recorded image."""
+def _camera(rng, light, width):
+    """The recorded image, and the noise that is left in the mean over a third of a cell."""
     photons = 10 ** rng.uniform(1.2, 3.3)
     read = 10 ** rng.uniform(-2.2, -1.0)
     image = rng.poisson(np.clip(light, 0, None) * photons) / photons + rng.normal(0, read, light.shape)
@@ -233,6 +218,7 @@ def _camera(rng, light):
     if rng.random() < 0.3:  # neighbours share their noise, as after a deconvolution or a resampling
         soft = rng.uniform(0.4, 0.8)
         image = ndi.gaussian_filter(image, (0, soft, soft))
+    voxels = max(1.0, float(np.prod(np.maximum(width / 3, 1))))
     if rng.random() < 0.2:
         end = rng.uniform(0.2, 0.8)
         image = image * end ** np.linspace(0, 1, len(image))[:: rng.choice([-1, 1]), None, None]
@@ -242,4 +228,4 @@ def _camera(rng, light):
     if rng.random() < 0.15:
         at = rng.integers(0, image.size, rng.integers(1, 8))
         image.ravel()[at] += rng.uniform(0.5, 5, len(at))
-    return image.astype(np.float32)
+    return image.astype(np.float32), sigma / np.sqrt(voxels)
