@@ -19,7 +19,7 @@ from cellseg_nb import methods
 from cellseg_nb.cells import instances
 from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.io import files, volumes
-from cellseg_nb.methods import tuning
+from cellseg_nb.methods import settings, tuning
 
 EMBRYOS = {
     "01": "bbbc050/emb01",
@@ -33,7 +33,6 @@ BRAINS = (("969", "1147"), ("695", "753"))  # learned from by turns
 # what belongs to the volumes: voxel size (z, y, x) in µm, tolerance of centres in µm (None: half a diameter)
 KINDS = {"embryos": ((1.75, 0.8, 0.8), None), "cfos": ((6, 1.62, 1.62), 6.0)}
 SETTINGS = {
-    "simulated": {},
     "segresnet": dict(
         cores=True,
         batch=4,
@@ -43,7 +42,7 @@ SETTINGS = {
         init_filters=16,
         cube=(24, 48, 48),
         loss="dice_ce",
-    ),
+    )
 }
 
 
@@ -79,7 +78,7 @@ def run(folder, kind, name, held_out, learned, tune):
     """One training: a row for each volume held out."""
     start = time.process_time()
     size = KINDS[kind][0]
-    method = methods.get(name, **SETTINGS[name], voxel_size=size)
+    method = methods.get(name, **settings.shrunk(name, SETTINGS[name]), voxel_size=size)
     images, labels = (list(part) for part in zip(*(read(folder, kind, one) for one in learned)))
     method.fit(images, labels, progress=False)
     if tune:
@@ -95,7 +94,7 @@ def run(folder, kind, name, held_out, learned, tune):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kinds", nargs="*", metavar="embryos or cfos")
-    parser.add_argument("--methods", nargs="+", choices=SETTINGS, default=["simulated"])
+    parser.add_argument("--methods", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--held-out", nargs="+", metavar="NAME", help="only trainings that hold these out")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--out", default="results/supervised")

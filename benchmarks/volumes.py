@@ -10,8 +10,6 @@ beside those of earlier runs; a row of the same volume, method and seed is repla
 
 * ``wnet3d``: the cells of notebook 00
 * ``otsu``: its Otsu + Voronoi
-* ``simulated``: a network that has learned on simulated tissues only, as it is
-  (`cellseg_nb.methods.simulated`)
 * ``dog``: maxima of a difference of Gaussians as wide as a cell, each one a ball of the estimated diameter
 """
 
@@ -33,7 +31,6 @@ from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.io import files
 from cellseg_nb.learning import guided, monitor
 from cellseg_nb.lessons import quickstart, quickstart_results as results
-from cellseg_nb.methods.simulated import SimulatedMethod
 from cellseg_nb.methods.wnet3d import WNet3DMethod
 
 KINDS = {  # folder of real volumes: voxel size (z, y, x) in µm, None where it is not published
@@ -103,14 +100,7 @@ def dog(choice, volume, seen, image, diameter):
     return np.where(far <= 0.5, seeds[tuple(nearest)], 0).astype(np.int32), None, None
 
 
-def simulated(choice, volume, seen, image, diameter):
-    """The network that comes along, on the volume as prepared."""
-    method = SimulatedMethod(voxel_size=volume.voxel_size, cell_diameter=diameter or None)
-    maps = method.maps(image, progress=False, valid=seen.valid) * seen.valid
-    return method.segment(image, maps), maps[0], None
-
-
-METHODS = {"otsu": otsu, "dog": dog, "wnet3d": wnet3d, "simulated": simulated}
+METHODS = {"otsu": otsu, "dog": dog, "wnet3d": wnet3d}
 
 
 # ---------------------------------------------------------------- table

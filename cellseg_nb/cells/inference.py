@@ -28,7 +28,7 @@ def predict(
     network : callable
         (1, 1, Z, Y, X) float32 tensor -> (1, C, Z, Y, X) tensor, sides divisible by ``multiple``.
     volume : (Z, Y, X) array
-        Already on the scale the network was trained on; (C, Z, Y, X) where it is shown several channels.
+        Already on the scale the network was trained on.
     memory : int or None
         Bytes one pass may take; None: half of what is free on the device. A volume that needs more, at
         ``bytes_per_voxel``, is computed in windows with Gaussian-weighted overlap
@@ -41,7 +41,7 @@ def predict(
     Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional.
     """
     volume = np.asarray(volume, dtype=np.float32)
-    if volume.ndim not in (3, 4) or 0 in volume.shape:
+    if volume.ndim != 3 or 0 in volume.shape:
         raise UserError(f"the volume has shape {volume.shape}: three dimensions (Z, Y, X) are needed")
     device = runtime.device(device)
     memory = _free(device) // 2 if memory is None else memory
@@ -49,8 +49,8 @@ def predict(
     total = None
     with torch.inference_mode(), runtime.deterministic():
         for axes in mirrors:
-            x = torch.from_numpy(volume).reshape(1, -1, *volume.shape[-3:]).flip(axes)
-            if np.prod(volume.shape[-3:]) * bytes_per_voxel <= memory:
+            x = torch.from_numpy(volume)[None, None].flip(axes)
+            if volume.size * bytes_per_voxel <= memory:
                 y = _whole(network, x, multiple, device)
             else:
                 y = _windows(network, x, window, overlap, multiple, device, progress)

@@ -21,7 +21,6 @@ TARGETS = {
     "swinunetr": "cellseg_nb.methods.swinunetr:SwinUNETRMethod",
     "cellpose": "cellseg_nb.methods.cellpose:CellposeMethod",
     "stardist": "cellseg_nb.methods.stardist:StarDistMethod",
-    "simulated": "cellseg_nb.methods.simulated:SimulatedMethod",
 }
 # How a library that only one method uses gets here. Cellpose 3 asks for a numpy below 2.1, and works with
 # later ones: without its dependencies (they are in the extra) it leaves the user's numpy as it is.

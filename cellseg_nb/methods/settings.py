@@ -16,7 +16,6 @@ DEMO = {
         channels=(16, 32, 64, 128), dropout=0.1, cube=32, batch=2, steps=10, epochs=30, learning_rate=2e-3
     ),
     "segresnet": dict(cube=32, batch=2, steps=10, epochs=20, learning_rate=2e-3, init_filters=8),
-    "simulated": dict(cube=36, batch=4, steps=10, epochs=20, learning_rate=1e-3, average=0.98),
     # attention within 64 voxels instead of 343: a third of the time
     "swinunetr": dict(
         cube=(64, 32, 32), batch=2, steps=10, epochs=10, learning_rate=1e-3, feature_size=12, window_size=4

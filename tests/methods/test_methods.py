@@ -104,10 +104,8 @@ def registry(monkeypatch):
     monkeypatch.setattr(methods, "TARGETS", dict(methods.TARGETS))
 
 
-def test_seven_names():
-    assert methods.names() == [
-        *("otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist", "simulated")
-    ]
+def test_six_names():
+    assert methods.names() == ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"]
 
 
 def test_importing_the_registry_imports_no_heavy_library():
@@ -195,10 +193,8 @@ def test_a_method_says_what_it_is(name):
     assert chosen.name == name and set(chosen.tunable) < set(chosen.settings)
     assert {"seed", "device", "voxel_size"} <= set(chosen.settings)
     assert list(inspect.signature(chosen).parameters) == list(chosen.settings)  # help() shows them
-    assert chosen.needs_labels == (name not in ("otsu", "wnet3d", "simulated")) and chosen.self_tuning == (
-        name == "otsu"
-    )
-    assert chosen.tunes_on_labels == (name not in ("wnet3d", "simulated"))
+    assert chosen.needs_labels == (name not in ("otsu", "wnet3d")) and chosen.self_tuning == (name == "otsu")
+    assert chosen.tunes_on_labels == (name != "wnet3d")
     assert chosen.library == {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}.get(name, ())
     method = methods.get(name, **SMALL.get(name, {}))
     assert method.chosen == {option: getattr(method, option) for option in chosen.tunable}
