@@ -1,2 +1,2 @@
-"""Looking at a volume, labelling it and correcting labels, in the browser: all logic in Python, tested without
-one; `cellseg_nb.viewer.widget` draws."""
+"""Looking at a volume, labelling it and correcting labels in the browser. All logic is in Python, tested
+without a browser; `cellseg_nb.viewer.widget` draws."""

@@ -10,7 +10,7 @@ from scipy import ndimage as ndi
 
 from cellseg_nb.evaluation import metrics
 
-# Seconds that a person is taken to need: an assumption, not a measurement. `session.Session.times` measures yours.
+# Seconds that a person is taken to need: assumed, not measured. `session.Session.times` measures yours.
 SECONDS = {"look": 4.0, "delete": 2.0, "split": 8.0, "merge": 5.0, "new": 2.0, "paint": 6.0, "erase": 6.0}
 GOOD = 0.6  # IoU from which a person leaves an outline as it is
 STROKES = 12  # at most, on one cell
@@ -81,7 +81,7 @@ def _one(canvas, truth, item):
 
 
 def _beneath(canvas, truth, number):
-    """True cells of which at least a third lies in this cell, or which are at least half of it: largest first."""
+    """True cells of which a third or more lies in this cell, or which are half of it: largest first."""
     box = canvas.box(number)
     if box is None:
         return np.zeros(0, int), np.zeros(0)
@@ -133,8 +133,8 @@ def _draw_new(canvas, truth, cell):
 def _outline(canvas, truth, cell, number):
     """Draw until the outline is as good as a person wants it. Returns what was done, in words.
 
-    The first stroke is a brush as wide as the cell, once, in its middle; the next ones go where most is missing,
-    or too much. An outline that is mostly wrong is deleted and drawn anew.
+    The first stroke is a brush as wide as the cell, once, in its middle; the next ones go where most is
+    missing, or too much. An outline that is mostly wrong is deleted and drawn anew.
     """
     did, size = [], np.asarray(canvas.size or (1.0, 1.0, 1.0))
     while len(did) < STROKES:

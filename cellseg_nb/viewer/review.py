@@ -59,7 +59,7 @@ def doubts(volume, labels, probability=None, voxel_size=None, diameter=None):
     for name, other in (("labels", labels), ("probability", probability)):
         if other is not None and np.shape(other) != np.shape(volume):
             raise UserError(
-                f"the volume has shape {np.shape(volume)}, the {name} {np.shape(other)}: they must be the same"
+                f"the volume has shape {np.shape(volume)}, the {name} {np.shape(other)}: they must agree"
             )
     size = background.spacing(voxel_size)
     volume, labels = np.asarray(volume, np.float32), np.asarray(labels)

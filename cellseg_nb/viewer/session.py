@@ -16,7 +16,7 @@ import pandas
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
-from cellseg_nb.io.files import as_path, write_json, write_table, writable_folder
+from cellseg_nb.io.files import as_path, writable_folder, write_json, write_table
 from cellseg_nb.viewer.canvas import Canvas
 
 EVERY = 45.0  # seconds between saves: never older than a minute
@@ -122,7 +122,13 @@ class Session:
         """A table: kind (slice or cell), number, seconds, edits, state of the cell."""
         with self.guard:
             rows = [
-                [kind, number, round(seconds, 2), count, self.states.get(number, "") if kind == "cell" else ""]
+                [
+                    kind,
+                    number,
+                    round(seconds, 2),
+                    count,
+                    self.states.get(number, "") if kind == "cell" else "",
+                ]
                 for (kind, number), (seconds, count) in sorted(self.spent.items(), reverse=True)
             ]
         return pandas.DataFrame(rows, columns=["kind", "number", "seconds", "edits", "state"])
@@ -146,7 +152,9 @@ class Session:
         try:
             volumes.write(self.folder / "labels.tif", labels, self.source.size, compress=True)
             write_table(self.folder / "times.csv", table)
-            write_json(self.folder / "session.json", {"volume": volume, "states": states, "saved": time.time()})
+            write_json(
+                self.folder / "session.json", {"volume": volume, "states": states, "saved": time.time()}
+            )
         except UserError as error:
             self.trouble, self._changed = str(error), True
             raise

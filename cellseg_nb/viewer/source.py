@@ -1,5 +1,5 @@
-"""A volume to look at, wherever it is: an array in memory, or Zarr and Dask, of which slices are read when they
-are looked at."""
+"""A volume to look at, wherever it is: an array in memory, or Zarr and Dask, of which slices are read when
+they are looked at."""
 
 from collections import OrderedDict
 
@@ -87,9 +87,7 @@ class Source:
         """All of it in memory. Raises UserError where it is too large to be read by accident."""
         nbytes = float(np.prod(self.shape)) * np.dtype(self.array.dtype).itemsize
         if self.lazy and nbytes > 2e9:
-            raise UserError(
-                f"{self.name} has {nbytes / 1e9:.0f} GB: crop it first, then work on the part that was cut out"
-            )
+            raise UserError(f"{self.name} has {nbytes / 1e9:.0f} GB: crop it first, then work on that part")
         return np.asarray(self.array[...]) if self.lazy else self.array
 
     def limits(self, low=1.0, high=99.7):

@@ -52,9 +52,10 @@ function render({ model, el }) {
   root.state = state;
   const bar = make("div", { className: "cellseg-bar" }, root);
   const grid = make("div", { className: "cellseg-panes" }, root);
-  const panes = PANES.map((pane) => ({ ...pane, canvas: make("canvas", { className: `cellseg-${pane.name}` }, grid),
+  const panes = PANES.map((pane) => ({ ...pane, canvas: make("canvas", { className: `cellseg-${pane.name}` }),
                                        sheet: document.createElement("canvas"), stale: true }));
-  const corner = make("canvas", { className: "cellseg-corner" }, grid);
+  const corner = make("canvas", { className: "cellseg-corner" });
+  grid.append(panes[0].canvas, panes[2].canvas, panes[1].canvas, corner);
   const foot = make("div", { className: "cellseg-bar" }, root);
   const line = make("div", { className: "cellseg-line" }, root);
   const help = make("div", { className: "cellseg-help", hidden: true }, root);
@@ -67,8 +68,10 @@ function render({ model, el }) {
       else next[next.findIndex((one) => one.message.do === "go")] = { message, started };
       return;
     }
-    waiting = { id: ++sent, do: message.do, started, at: performance.now() };
+    const own = { id: ++sent, do: message.do, started };
+    waiting = own;
     next = [];
+    setTimeout(() => { if (waiting === own) line.textContent = "working …"; }, 500);
     model.send({ ...message, id: sent });
   }
   function received(answer, buffers) {
@@ -92,9 +95,8 @@ function render({ model, el }) {
     tell(answer);
     draw();
     if (waiting && answer.id === waiting.id) {
-      const total = bytes.reduce((sum, one) => sum + one.length, 0);
-      times.push({ do: waiting.do, ms: performance.now() - waiting.started, bytes: total,
-                   kernel: performance.now() - waiting.at, planes: answer.planes || [] });
+      const { started, do: done } = waiting, total = bytes.reduce((sum, one) => sum + one.length, 0);
+      requestAnimationFrame(() => times.push({ do: done, ms: performance.now() - started, bytes: total }));
       waiting = null;
       const [first, ...rest] = next || [];
       if (first) { ask(first.message, first.started); next = rest; }
@@ -240,7 +242,7 @@ function render({ model, el }) {
           || (column < columns - 1 && labels.bytes[i + 1] !== label) || (i >= columns && labels.bytes[i - columns] !== label)
           || (i + columns < labels.bytes.length && labels.bytes[i + columns] !== label);
         if (edge) {
-          const c = of(label), a = state.show === "fill" ? state.alpha : Math.max(0.5, state.alpha);
+          const c = of(label), a = state.show === "fill" ? state.alpha : Math.max(0.85, state.alpha);
           r = r * (1 - a) + palette[c] * a;
           n = n * (1 - a) + palette[c + 1] * a;
           b = b * (1 - a) + palette[c + 2] * a;

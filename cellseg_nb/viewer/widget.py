@@ -1,4 +1,4 @@
-"""The viewer in a notebook: one anywidget, which sends what is clicked to a `view.View` and draws its answers.
+"""The viewer in a notebook: one anywidget, which tells a `view.View` what is clicked, and draws its answers.
 
 anywidget runs in JupyterLab, Notebook 6 and 7, VS Code and Colab (where it is installed already) without an
 extension of our own; ipycanvas would need one, and is reported not to work in Colab.
