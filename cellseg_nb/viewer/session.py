@@ -71,7 +71,7 @@ class Session:
         if not self.resumed:
             self.states, self.spent = {}, {}
         self._saved, self._changed, self._last, self._at = 0.0, True, None, None
-        self.trouble, self._ended = "", threading.Event()
+        self.trouble, self._ended, self.tool = "", threading.Event(), None
         _OPEN[self.folder] = self
         self.save()
 

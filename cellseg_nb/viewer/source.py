@@ -126,4 +126,4 @@ class _First:
 def grey(plane, low, high):
     """A slice as bytes: ``low`` becomes 0, ``high`` 255. (Y, X) uint8; NaN is 0."""
     scaled = (plane.astype(np.float32) - low) * (255.0 / max(high - low, 1e-12))
-    return np.nan_to_num(np.clip(scaled, 0, 255)).astype(np.uint8)
+    return np.rint(np.nan_to_num(np.clip(scaled, 0, 255))).astype(np.uint8)
