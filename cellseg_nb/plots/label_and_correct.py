@@ -81,7 +81,7 @@ def gain(table):
             bars = ax.bar(np.arange(len(table)) + offset, table[column], 0.38, color=colour, label=column)
             ax.bar_label(bars, fmt="%.2f", fontsize=10)
         ax.set(
-            xticks=range(len(table)), xticklabels=table.index, ylim=(0, 1.12), ylabel="on the held-out volume"
+            xticks=range(len(table)), xticklabels=table.index, ylim=(0, 1.3), ylabel="on the held-out volume"
         )
         ax.legend(frameon=False, ncols=2, loc="upper left")
     return figure

@@ -1,4 +1,4 @@
-"""A session survives: the kernel's death in the middle of a save, a full or read-only folder, a second tab."""
+"""A session survives: a kernel that dies in the middle of a save, a read-only folder, a second tab."""
 
 import os
 import signal
