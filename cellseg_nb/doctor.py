@@ -27,6 +27,7 @@ CORE = (
     "statsmodels",
     "jupyterlab",
     "ipywidgets",
+    "anywidget",
     "ipykernel",
     "papermill",
     "nbconvert",

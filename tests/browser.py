@@ -63,8 +63,6 @@ def jupyter(folder, command=("jupyterlab",), python=sys.executable, **variables)
         f"--{app}.token=t" if classic else "--IdentityProvider.token=t",
         f"--{app}.{'notebook_dir' if classic else 'root_dir'}={folder}",
     ]
-    if not classic:  # one that is no child of this environment's prefix finds its own front end
-        options.append("--LabApp.news_url=")
     environment = {k: v for k, v in os.environ.items() if k != "CELLSEG_NB_BATCH"} | {
         "OMP_NUM_THREADS": "1",
         **variables,

@@ -1,5 +1,5 @@
-"""A panel a task: the functions of `cellseg_nb.lessons.tasks` behind a form, with start, stop, and the call as
-code. Core ipywidgets only, so that Colab shows them too."""
+"""A panel a task: the functions of `cellseg_nb.lessons.tasks` behind a form, with start, stop, and the call
+as code. Core ipywidgets only, so that Colab shows them too."""
 
 import inspect
 import threading

@@ -19,9 +19,14 @@ def _read(images, voxel_size):
     return paths, [volumes.read(path, voxel_size=voxel_size) for path in paths]
 
 
+def _label_files(labels):
+    """A label file, or those of a folder, whatever their names."""
+    return pairing.label_files(labels) if files.as_path(labels).is_dir() else volumes.find(labels)
+
+
 def _labels(labels, paths):
     """Label files of these volumes, by name; one file for one volume needs no name in common."""
-    found = volumes.find(labels)
+    found = _label_files(labels)
     return found if len(found) == len(paths) == 1 else pairing.matched(paths, found)
 
 
@@ -87,7 +92,7 @@ def segment(
     watch=print,
     stop=lambda: False,
 ):
-    """Labels and a table of cells for a TIFF or a folder of TIFFs, into ``out``. Returns the paths of the labels.
+    """Labels and a table of cells for a TIFF or a folder of TIFFs, into ``out``. Returns the labels' paths.
 
     ``trained``: the folder that `train` wrote, for ``method``; objects under ``min_size`` voxels are dropped.
     ``watch`` and ``stop`` as in `train`, after each volume. Raises UserError.
@@ -113,7 +118,7 @@ def evaluate(labels, truth, out, iou=0.5, watch=print, stop=lambda: False):
 
     One row a file: cells, true cells, F1, precision and recall at the ``iou``, Dice. Raises UserError.
     """
-    paths, rows = volumes.find(labels), []
+    paths, rows = _label_files(labels), []
     for path, file in zip(paths, _labels(truth, paths)):
         found, true = (volumes.read_labels(one)[0] for one in (path, file))
         at, dice = metrics.match(true, found, (iou,)).iloc[0], metrics.dice(true, found)

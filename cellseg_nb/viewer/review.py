@@ -23,7 +23,7 @@ REASONS = {  # what each doubt says to a person
     "touching": "touches other cells",
     "missed": "a bright spot without a label",
 }
-# Chosen on simulated volumes of other seeds than notebook 10's. None is 1, so that no two cells are equally sure.
+# Chosen on simulated volumes of other seeds than notebook 10's. Below 1, so that no two cells tie at 1.
 WEIGHTS = dict(
     size=0.6, shape=0.9, outline=0.9, spots=0.35, contrast=0.5, probability=0.5, touching=0.1, missed=1.0
 )

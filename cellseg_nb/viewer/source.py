@@ -8,7 +8,8 @@ import numpy as np
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import units, volumes
 
-KEPT = 96e6  # bytes of slices that were read and may be looked at again
+KEPT = 64e6  # bytes of slices that were read and may be looked at again
+SLAB = 150e6  # bytes of a row of chunks: to read a z slice, its store unpacks all of them anyway
 SAMPLED = 4e6  # voxels looked at for the limits of the grey
 
 
@@ -62,7 +63,7 @@ class Source:
         self.array, self.shape, self.name = array, shape, name
         self.size = None if voxel_size is None else tuple(units.voxel_size_of(voxel_size))
         self.lazy = not isinstance(array, np.ndarray)
-        self._kept, self._limits = OrderedDict(), None
+        self._kept, self._limits, self._slab = OrderedDict(), None, None
 
     def plane(self, axis, index):
         """The slice at ``index`` across an axis, a 2D numpy array. Kept, if it came from a store."""
@@ -72,12 +73,25 @@ class Source:
             return self._kept[axis, index]
         where = [slice(None)] * 3
         where[axis] = index
-        plane = np.asarray(self.array[tuple(where)])
+        plane = self._from_slab(index) if axis == 0 and self.lazy else np.asarray(self.array[tuple(where)])
         if self.lazy:
             self._kept[axis, index] = plane
             while sum(one.nbytes for one in self._kept.values()) > KEPT and len(self._kept) > 3:
                 self._kept.popitem(last=False)
         return plane
+
+    def _from_slab(self, index):
+        """A z slice, out of the row of chunks that holds it, which is kept: its neighbours come at once."""
+        chunks = getattr(self.array, "chunks", None)
+        deep = chunks[-3] if chunks and isinstance(chunks[-3], int) else 1
+        nbytes = float(deep) * self.shape[1] * self.shape[2] * np.dtype(self.array.dtype).itemsize
+        if deep == 1 or nbytes > SLAB:
+            return np.asarray(self.array[index])
+        first = index // deep * deep
+        if self._slab is None or self._slab[0] != first:
+            self._slab = None  # the old one goes first: both together would be too much
+            self._slab = first, np.asarray(self.array[first : first + deep])
+        return self._slab[1][index - first].copy()
 
     def part(self, box):
         """What lies in a box (three slices), a numpy array."""

@@ -136,19 +136,23 @@ class View(Tools):
     # ------------------------------------------------------------ what can be asked for
 
     def _hello(self, message):
-        answer, buffers = self._pictures((0, 1, 2))
+        # Of a volume on disk the z slice first, since each slice takes time; the front end asks for the rest.
+        answer, buffers = self._pictures((0,) if self.source.lazy else (0, 1, 2))
         setup = {
             "shape": self.source.shape,
             "size": self.source.size or (1.0, 1.0, 1.0),
             "unit": "µm" if self.source.size else "voxels",
+            "lazy": self.source.lazy,
             "edits": self.session is not None,
             "labelled": self.session is not None or self.labels is not None,
             "probability": self.probability is not None,
             "percentiles": self.percentiles,
             "folder": str(self.session.folder) if self.session else "",
-            "say": self._greeting(),
         }
-        return {"setup": setup, **answer}, [*buffers, colours().tobytes()]
+        return {"setup": setup, "say": self._greeting(), **answer}, [*buffers, colours().tobytes()]
+
+    def _sides(self, message):
+        return self._pictures((1, 2))
 
     def _greeting(self):
         if self.session is None:
@@ -202,6 +206,6 @@ HANDLERS = {
     for name, method in {
         **{name: name for name in EDITING},
         **dict(hello="hello", go="go", contrast="contrast", projection="projection", surface="surface"),
-        **dict(pick="pick", box="set_box"),
+        **dict(pick="pick", box="set_box", sides="sides"),
     }.items()
 }

@@ -29,6 +29,7 @@ const ACTS = [ // name, button, keys, message
   ["wrong", "Wrong", "w", { do: "decide", state: "wrong" }],
   ["fixed", "Fixed", "g", { do: "decide", state: "fixed" }],
 ];
+const SILENT = ["go", "sides", "projection", "surface", "box"]; // leave what is said as it is
 const KEYS = "PageUp PageDown or the wheel: slice · arrows: move the cross · Ctrl + wheel, + and −: zoom · 0: all "
   + "of it · [ and ]: brush · 3: ball or disc · o: paint over other cells · t: labels as outline, fill, none";
 
@@ -71,7 +72,7 @@ function render({ model, el }) {
     const own = { id: ++sent, do: message.do, started };
     waiting = own;
     next = [];
-    setTimeout(() => { if (waiting === own) line.textContent = "working …"; }, 500);
+    setTimeout(() => { root.classList.toggle("cellseg-busy", waiting === own); }, 500);
     model.send({ ...message, id: sent });
   }
   function received(answer, buffers) {
@@ -81,7 +82,11 @@ function render({ model, el }) {
       const first = setup === null;
       setup = answer.setup;
       palette = bytes.at(-1);
-      if (first) build();
+      if (first) {
+        build();
+        if (setup.lazy) ask({ do: "sides" });
+        else if (setup.shape.reduce((a, b) => a * b) < 3e7) show("projection");
+      }
     }
     (answer.planes || []).forEach((plane, i) => {
       pictures[plane.axis + plane.kind] = { ...plane, bytes: plane.kind === "labels" ? words(bytes[i]) : bytes[i] };
@@ -98,6 +103,7 @@ function render({ model, el }) {
       const { started, do: done } = waiting, total = bytes.reduce((sum, one) => sum + one.length, 0);
       requestAnimationFrame(() => times.push({ do: done, ms: performance.now() - started, bytes: total }));
       waiting = null;
+      root.classList.remove("cellseg-busy");
       const [first, ...rest] = next || [];
       if (first) { ask(first.message, first.started); next = rest; }
     }
@@ -107,7 +113,7 @@ function render({ model, el }) {
   function tell(answer) {
     if (answer.error || answer.trouble) line.textContent = answer.error || answer.trouble;
     else if (answer.say !== undefined) line.textContent = answer.say;
-    else if (waiting && waiting.do !== "go") line.textContent = "";
+    else if (waiting && !SILENT.includes(waiting.do)) line.textContent = "";
     line.classList.toggle("cellseg-wrong", Boolean(answer.error || answer.trouble));
     const item = answer.item;
     review.textContent = item ? `${item.nth} of ${item.of} · doubt ${item.doubt.toFixed(2)} · `
@@ -231,9 +237,9 @@ function render({ model, el }) {
       let r = g, n = g, b = g;
       if (heat && state.heat) {
         const h = heat.bytes[i] / 255;
-        r = g + (255 - g) * 0.6 * h;
-        n = g + (120 - g) * 0.6 * h;
-        b = g * (1 - 0.6 * h);
+        r = g + (255 - g) * 0.4 * h;
+        n = g + (120 - g) * 0.4 * h;
+        b = g * (1 - 0.4 * h);
       }
       const label = labels ? labels.bytes[i] : 0;
       if (label && state.show !== "none") {

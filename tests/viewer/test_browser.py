@@ -26,6 +26,8 @@ tool
 
 def shot(page, name):
     if SHOTS:
+        for button in page.locator(".jp-toast-button:text-is('No')").all():
+            button.click()
         page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
@@ -91,10 +93,10 @@ def test_notebook_10_in_jupyterlab(tmp_path):
         assert "doubt" in tool.locator(".cellseg-review").inner_text()
         shot(page, "notebook_10")
         browser.menu(page, "Kernel", "Restart Kernel and Run All Cells…")
-        page.wait_for_timeout(500)
-        browser.idle(page, 240_000)
-        tool = page.locator(".cellseg:has(button[data-name=paint])")
-        tool.scroll_into_view_if_needed()
+        page.click(".jp-Dialog button.jp-mod-accept")
+        tool.evaluate("node => { node.dataset.old = 1; }")
+        tool = page.locator(".cellseg:not([data-old]):has(button[data-name=paint])")
+        tool.wait_for(timeout=240_000)
         browser.settled(page, tool, 1, "hello")
         assert "goes on where it was saved" in tool.locator(".cellseg-line").inner_text()
         assert np.array_equal(volumes.read_labels(saved)[0] == number, drawn) and not page.errors

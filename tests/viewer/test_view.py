@@ -73,6 +73,7 @@ def test_colours_are_stable_and_never_background():
 
 def test_every_tool_answers_with_the_new_labels(tool):
     labels = tool.session.canvas.labels
+    assert "a new session" in tool.handle({"do": "hello"})[0]["say"]
     answer, buffers = tool.handle({"do": "new"})
     number = answer["cell"]
     stroke = {"points": [[6, 2, 2], [6, 2, 9]], "radius": 2.0, "axis": 0, "flat": True}
@@ -128,6 +129,7 @@ def test_volumes_on_disk_are_read_slice_by_slice(tmp_path):
     view.at = [510] * 3
     answer, buffers = view.handle({"do": "hello"})
     assert planes(answer, buffers)[0, "grey"].max() == 255 and view.source.lazy
+    assert {axis for axis, _ in planes(*view.handle({"do": "sides"}))} == {1, 2}
     assert "crop it first" in view.handle({"do": "projection"})[0]["error"]
     with pytest.raises(UserError, match="cannot be read as Zarr"):
         opened(tmp_path / "nothing.zarr")
