@@ -59,7 +59,7 @@ class Session:
         if previous is not None:
             previous.close()
         self._lock = _locked(self.folder)
-        self.guard = threading.RLock()
+        self.guard, self._writing = threading.RLock(), threading.Lock()
         try:
             found = None if start_over else self._found()
             start = found if found is not None else labels
@@ -145,6 +145,10 @@ class Session:
 
     def save(self):
         """Write all, each file whole or not at all. Raises UserError where that fails; nothing is lost."""
+        with self._writing:  # one at a time: what is older must not be written last
+            self._save()
+
+    def _save(self):
         with self.guard:
             labels = self.canvas.labels.astype(np.uint16)  # a copy, so that drawing goes on
             volume, states, table = fingerprint(self.source), dict(self.states), self.times()

@@ -65,7 +65,7 @@ class View(Tools):
             before = self.session.canvas.version
             answer, buffers = HANDLERS[do](self, message)
             changed = int(self.session.canvas.version != before)
-        if do != "hello":
+        if do not in ("hello", "status"):
             self.session.working(self.at[0], self.cell or None, changed)
         if changed:
             pictures, buffers = self._pictures((0, 1, 2), ("labels",))
@@ -151,6 +151,9 @@ class View(Tools):
         }
         return {"setup": setup, "say": self._greeting(), **answer}, [*buffers, colours().tobytes()]
 
+    def _still(self, message):
+        return {}, []  # only the status that goes with every answer: trouble with saving, say
+
     def _sides(self, message):
         return self._pictures((1, 2))
 
@@ -206,6 +209,6 @@ HANDLERS = {
     for name, method in {
         **{name: name for name in EDITING},
         **dict(hello="hello", go="go", contrast="contrast", projection="projection", surface="surface"),
-        **dict(pick="pick", box="set_box", sides="sides"),
+        **dict(pick="pick", box="set_box", sides="sides", status="still"),
     }.items()
 }

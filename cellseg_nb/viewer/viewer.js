@@ -29,7 +29,8 @@ const ACTS = [ // name, button, keys, message
   ["wrong", "Wrong", "w", { do: "decide", state: "wrong" }],
   ["fixed", "Fixed", "g", { do: "decide", state: "fixed" }],
 ];
-const SILENT = ["go", "sides", "projection", "surface", "box"]; // leave what is said as it is
+const SILENT = ["go", "sides", "projection", "surface", "box", "status"]; // leave what is said as it is
+const GONE = "the kernel has not answered for 20 seconds. If it is gone, run this cell again: the session goes on";
 const KEYS = "PageUp PageDown or the wheel: slice · arrows: move the cross · Ctrl + wheel, + and −: zoom · 0: all "
   + "of it · [ and ]: brush · 3: ball or disc · o: paint over other cells · t: labels as outline, fill, none";
 
@@ -44,6 +45,7 @@ function render({ model, el }) {
                   side: false, zoom: 1, middle: null, at: [0, 0, 0], cell: 0, box: null, corner: "none" };
   const pictures = {}; // `${axis}${kind}`: {index, rows, columns, bytes}
   const times = []; // of every answer: {do, ms, bytes}, for whoever measures
+  const me = Math.random().toString(36).slice(2); // two tabs may show one widget
   let setup = null, palette = null, sent = 0, waiting = null, next = null, stroke = null, seeds = [], mouse = null;
   let cloud = null, turn = [0.6, 0.5], projection = null;
 
@@ -69,11 +71,12 @@ function render({ model, el }) {
       else next[next.findIndex((one) => one.message.do === "go")] = { message, started };
       return;
     }
-    const own = { id: ++sent, do: message.do, started };
+    const own = { id: `${me}-${++sent}`, do: message.do, started };
     waiting = own;
     next = [];
     setTimeout(() => { root.classList.toggle("cellseg-busy", waiting === own); }, 500);
-    model.send({ ...message, id: sent });
+    setTimeout(() => { if (waiting === own) line.textContent = GONE; }, 20000);
+    model.send({ ...message, id: own.id });
   }
   function received(answer, buffers) {
     const bytes = buffers.map((b) => (b instanceof DataView ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength)
@@ -487,7 +490,11 @@ function render({ model, el }) {
   const listen = (answer, buffers) => received(answer, buffers || []);
   model.on("msg:custom", listen);
   ask({ do: "hello" });
-  return () => model.off("msg:custom", listen);
+  const pulse = setInterval(() => { if (setup && setup.edits && !waiting) ask({ do: "status" }); }, 15000);
+  return () => {
+    clearInterval(pulse);
+    model.off("msg:custom", listen);
+  };
 }
 
 export default { render };

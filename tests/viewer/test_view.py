@@ -100,6 +100,8 @@ def test_every_tool_answers_with_the_new_labels(tool):
     assert "no hole" in tool.handle({"do": "fill", "point": first})[0]["error"]
     assert "no slice" in tool.handle({"do": "interpolate", "point": first})[0]["error"]
     assert "saved in" in tool.handle({"do": "save"})[0]["say"]
+    tool.session.trouble = "the disk is full"
+    assert tool.handle({"do": "status"})[0]["trouble"] == "the disk is full"
 
 
 def test_a_failure_inside_is_one_line_and_leaves_the_labels(tool):

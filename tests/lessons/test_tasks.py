@@ -9,7 +9,7 @@ import pytest
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
-from cellseg_nb.lessons import panels, tasks
+from cellseg_nb.lessons import tasks, tasks_panels as panels
 
 
 @pytest.fixture
