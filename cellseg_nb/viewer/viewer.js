@@ -142,7 +142,11 @@ function render({ model, el }) {
     const box = make("label", {}, parent);
     inputs[name] = make("input", { type: "checkbox", checked: state[name] }, box);
     box.append(words);
-    inputs[name].addEventListener("change", () => { state[name] = inputs[name].checked; stale(); });
+    inputs[name].addEventListener("change", () => {
+      state[name] = inputs[name].checked;
+      if (name === "side") fit();
+      stale();
+    });
   }
   function button(parent, name, text, title, act) {
     const node = make("button", { type: "button", textContent: text, title }, parent);
@@ -216,8 +220,9 @@ function render({ model, el }) {
   function fit() {
     const [z, y, x] = setup.shape.map((side, a) => side * setup.size[a]);
     const wide = Math.max(300, Math.min(900, el.clientWidth || 760) - 8);
-    const scale = Math.min((wide - 6) / (x + z), 560 / (y + z), 520 / Math.max(x, y));
-    const sizes = [[x, y], [x, z], [z, y]].map(([a, b]) => [Math.max(90, a * scale), Math.max(90, b * scale)]);
+    const twice = state.side ? 2 : 1;
+    const scale = Math.min((wide - 6) / (twice * x + z), 640 / (y + z), 560 / Math.max(x, y));
+    const sizes = [[twice * x, y], [x, z], [z, y]].map(([a, b]) => [Math.max(90, a * scale), Math.max(90, b * scale)]);
     panes.forEach((pane, i) => { [pane.canvas.width, pane.canvas.height] = sizes[i].map(Math.round); });
     [corner.width, corner.height] = [panes[2].canvas.width, panes[1].canvas.height];
     grid.style.gridTemplateColumns = `${panes[0].canvas.width}px ${panes[2].canvas.width}px`;
