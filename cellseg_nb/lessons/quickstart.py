@@ -49,6 +49,7 @@ PARAMETERS = parameters.common(
     "channel": parameters.rule(parameters.number, -1, 100, whole=True),
     "threshold": parameters.rule(parameters.number, 0.01, 0.99),
     "min_contrast": parameters.rule(parameters.number, 0, 1000),
+    "minutes": parameters.rule(parameters.number, 0, 10000),
 }
 
 
