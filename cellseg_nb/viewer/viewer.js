@@ -53,6 +53,8 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys must not act on the notebook
   root.times = times;
   root.state = state;
+  const still = make("img", { className: "cellseg-still", alt: "" }, root); // until the kernel answers, if it does
+  if (model.get("still")) still.src = `data:image/png;base64,${model.get("still")}`;
   const bar = make("div", { className: "cellseg-bar" }, root);
   const grid = make("div", { className: "cellseg-panes" }, root);
   const panes = PANES.map((pane) => ({ ...pane, canvas: make("canvas", { className: `cellseg-${pane.name}` }),
@@ -85,6 +87,7 @@ function render({ model, el }) {
       const first = setup === null;
       setup = answer.setup;
       palette = bytes.at(-1);
+      still.remove();
       if (first) {
         build();
         if (setup.lazy) ask({ do: "sides" });
@@ -240,30 +243,32 @@ function render({ model, el }) {
     const context = pane.sheet.getContext("2d");
     const plain = context.createImageData(columns, rows), mixed = context.createImageData(columns, rows);
     const of = (label) => 3 * (((label - 1) % (palette.length / 3 - 1)) + 1);
+    const [out, bare] = [mixed, plain].map((image) => new Uint32Array(image.data.buffer)); // one word a pixel: ABGR
+    const hot = heat && state.heat ? heat.bytes : null, ids = labels && state.show !== "none" ? labels.bytes : null;
+    const fill = state.show === "fill", a = fill ? state.alpha : Math.max(0.85, state.alpha);
     for (let i = 0; i < grey.bytes.length; i++) {
-      const g = grey.bytes[i];
+      const g = grey.bytes[i], label = ids ? ids[i] : 0;
+      if (beside) bare[i] = 0xff000000 | (g << 16) | (g << 8) | g;
+      if (!label && !(hot && hot[i])) {
+        out[i] = 0xff000000 | (g << 16) | (g << 8) | g;
+        continue;
+      }
       let r = g, n = g, b = g;
-      if (heat && state.heat) {
-        const h = heat.bytes[i] / 255;
-        r = g + (255 - g) * 0.4 * h;
-        n = g + (120 - g) * 0.4 * h;
-        b = g * (1 - 0.4 * h);
+      if (hot) {
+        const h = (0.4 * hot[i]) / 255;
+        r = g + (255 - g) * h;
+        n = g + (120 - g) * h;
+        b = g * (1 - h);
       }
-      const label = labels ? labels.bytes[i] : 0;
-      if (label && state.show !== "none") {
-        const column = i % columns;
-        const edge = state.show === "fill" || (column > 0 && labels.bytes[i - 1] !== label)
-          || (column < columns - 1 && labels.bytes[i + 1] !== label) || (i >= columns && labels.bytes[i - columns] !== label)
-          || (i + columns < labels.bytes.length && labels.bytes[i + columns] !== label);
-        if (edge) {
-          const c = of(label), a = state.show === "fill" ? state.alpha : Math.max(0.85, state.alpha);
-          r = r * (1 - a) + palette[c] * a;
-          n = n * (1 - a) + palette[c + 1] * a;
-          b = b * (1 - a) + palette[c + 2] * a;
-        }
+      const column = label ? i % columns : 0;
+      if (label && (fill || (column > 0 && ids[i - 1] !== label) || (column < columns - 1 && ids[i + 1] !== label)
+        || (i >= columns && ids[i - columns] !== label) || (i + columns < ids.length && ids[i + columns] !== label))) {
+        const c = of(label);
+        r = r * (1 - a) + palette[c] * a;
+        n = n * (1 - a) + palette[c + 1] * a;
+        b = b * (1 - a) + palette[c + 2] * a;
       }
-      mixed.data.set([r, n, b, 255], 4 * i);
-      if (beside) plain.data.set([g, g, g, 255], 4 * i);
+      out[i] = 0xff000000 | (b << 16) | (n << 8) | r;
     }
     if (beside) context.putImageData(plain, 0, 0);
     context.putImageData(mixed, beside ? columns : 0, 0);
@@ -346,8 +351,8 @@ function render({ model, el }) {
     context.fillStyle = "#111";
     context.fillRect(0, 0, corner.width, corner.height);
     if (state.corner === "projection" && projection) {
-      const image = new ImageData(projection.columns, projection.rows);
-      projection.bytes.forEach((g, i) => image.data.set([g, g, g, 255], 4 * i));
+      const image = new ImageData(projection.columns, projection.rows), words = new Uint32Array(image.data.buffer);
+      projection.bytes.forEach((g, i) => { words[i] = 0xff000000 | (g << 16) | (g << 8) | g; });
       const sheet = make("canvas", { width: projection.columns, height: projection.rows });
       sheet.getContext("2d").putImageData(image, 0, 0);
       const k = Math.min(corner.width / (projection.columns * setup.size[2]), corner.height / (projection.rows * setup.size[1]));

@@ -4,6 +4,7 @@ anywidget runs in JupyterLab, Notebook 6 and 7, VS Code and Colab (where it is i
 extension of our own; ipycanvas would need one, and is reported not to work in Colab.
 """
 
+import base64
 from pathlib import Path
 
 from cellseg_nb.viewer.session import Session
@@ -42,24 +43,26 @@ def label(volume, folder, labels=None, probability=None, voxel_size=None, start_
 
 def _widget(view, still=None):
     import anywidget
+    import traitlets
+
+    png = base64.b64encode(still).decode() if still else ""
 
     class Viewer(anywidget.AnyWidget):
         """Passes messages on; ``view`` and ``session`` are what is shown."""
 
         _esm = (HERE / "viewer.js").read_text(encoding="utf-8")
         _css = (HERE / "viewer.css").read_text(encoding="utf-8")
+        still = traitlets.Unicode("").tag(sync=True)  # what a page without a kernel shows
         _ipython_display_ = None  # ipywidgets 7 has one, which would leave the still picture out
 
         def _repr_mimebundle_(self, **options):
             data, metadata = super()._repr_mimebundle_(**options)
             data["text/plain"] = "a viewer: run this notebook to use it"
-            if still:
-                import base64
-
-                data["image/png"] = base64.b64encode(still).decode()
+            if png:
+                data["image/png"] = png
             return data, metadata
 
-    widget = Viewer()
+    widget = Viewer(still=png)
     widget.view, widget.session = view, view.session
     widget.on_msg(lambda _, message, buffers: widget.send(*view.handle(message)))
     return widget

@@ -68,7 +68,7 @@ def test_the_form_takes_the_box_of_the_views(tmp_path, volume, monkeypatch):
 def test_a_widget_carries_a_still_picture(volume):
     tool = viewer(volume[0], volume[1], voxel_size=SIZE, still=b"png")
     data, _ = tool._repr_mimebundle_()
-    assert data["image/png"] == "cG5n" and "application/vnd.jupyter.widget-view+json" in data
+    assert data["image/png"] == tool.still == "cG5n" and "application/vnd.jupyter.widget-view+json" in data
     assert "image/png" not in viewer(volume[0])._repr_mimebundle_()[0]
 
 
