@@ -32,6 +32,7 @@ CORE = (
     "statsmodels",
     "jupyterlab",
     "ipywidgets",
+    "anywidget",
     "ipykernel",
     "papermill",
     "nbconvert",

@@ -9,6 +9,8 @@ import pytest
 LONG = [
     "test_notebooks_06_07.py",
     "test_notebook_02.py",
+    "test_browser.py",
+    "test_notebook_10.py",
     "test_notebook_05.py",
     "test_quickstart.py",
     "test_exercises.py",

@@ -23,7 +23,7 @@ LISTED = ROOT / "colab" / "requirements.txt"
 # what the install cells name; here the wheel takes its place
 SOURCE = "git+https://github.com/cellseg-nb/cellseg-nb"
 INSTALL_SECONDS = 120  # for the first install cell, with a warm cache
-# What each notebook is given. 03 runs shortened, by a parameter that users have.
+# What each notebook is given. 03 and 10 run shortened, by a parameter that users have.
 RUNS = {
     "00_quickstart": {"images": "upload"},
     "01_data": {},
@@ -31,6 +31,7 @@ RUNS = {
     "04_inference": {"images": "/content/drive/MyDrive/cells/sample_image.tif"},
     "05_cellpose_stardist": {},
     "08_statistics": {},
+    "10_label_and_correct": {"epochs": 3},
 }
 CALLS = {"00_quickstart": ["upload", "download"], "04_inference": ["mount", "download"]}
 COMPARED = ("00_quickstart", "05_cellpose_stardist")

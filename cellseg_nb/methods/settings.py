@@ -53,6 +53,11 @@ DEMO_OF = {
         "segresnet": dict(cube=24, batch=4, epochs=16, loss="dice_ce"),
         "swinunetr": dict(loss="dice_ce"),
     },
+    "10": {
+        "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
+        "segresnet": dict(cube=24, batch=4, epochs=16, loss="dice_ce"),
+        "swinunetr": dict(loss="dice_ce"),
+    },
 }
 # As published. Where the paper is silent, the authors' scripts; where both are, their libraries' defaults.
 PUBLISHED_NETWORK = dict(  # what the supervised networks share

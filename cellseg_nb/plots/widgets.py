@@ -1,5 +1,5 @@
-"""What a notebook shows and asks: slices with sliders, upload, download. Only core ipywidgets, so Colab works
-too."""
+"""What a notebook shows and asks: the viewer, the labelling tool, upload, download. In batch runs and reports
+a still picture takes the place of what one could click on."""
 
 from pathlib import Path
 
@@ -8,26 +8,49 @@ import matplotlib.pyplot as plt
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
 from cellseg_nb.plots import basic
+from cellseg_nb.viewer import session, source, widget
 
 
 def slices(volume, labels=None, voxel_size=None, **options):
-    """Three slices through a volume, with a slider for each axis; a still picture in batch runs and
-    reports."""
+    """The viewer: three slices through a volume (Z, Y, X), with labels; a still picture in batch runs and
+    reports. ``options`` are those of `basic.orthogonal`."""
     if runtime.in_batch():
         basic.orthogonal(volume, labels, voxel_size=voxel_size, **options)
         return plt.show()
-    from ipywidgets import IntSlider, interact
+    from IPython.display import display
 
-    sliders = {
-        axis: IntSlider(side // 2, 0, side - 1, description=f"slice {axis}", continuous_update=False)
-        for axis, side in zip("zyx", volume.shape)
-    }
+    still = _still(volume, labels, voxel_size=voxel_size, **options)
+    display(widget.viewer(volume, labels, None, voxel_size, options.get("limits"), still))
 
-    def show(z, y, x):
-        basic.orthogonal(volume, labels, (z, y, x), voxel_size, **options)
+
+def label(volume, folder, labels=None, probability=None, voxel_size=None, start_over=False):
+    """The labelling tool, shown; a still picture in batch runs. Returns its session, in which
+    ``session.canvas.labels`` are the labels at any time, and ``session.times()`` what they took.
+
+    See `cellseg_nb.viewer.widget.label` for the arguments and errors.
+    """
+    if runtime.in_batch():
+        opened = source.opened(volume, voxel_size)
+        found = session.Session(folder, opened, labels, start_over)
+        basic.orthogonal(opened.whole(), found.canvas.labels, voxel_size=opened.size)
         plt.show()
+        return found
+    from IPython.display import display
 
-    interact(show, **sliders)
+    tool = widget.label(volume, folder, labels, probability, voxel_size, start_over)
+    display(tool)
+    tool.session.tool = tool
+    return tool.session
+
+
+def _still(volume, labels=None, **options):
+    """The picture of `basic.orthogonal` as PNG bytes, small enough to be kept in a notebook."""
+    import io
+
+    figure, file = basic.orthogonal(volume, labels, **options), io.BytesIO()
+    figure.savefig(file, format="png", dpi=60)
+    plt.close(figure)
+    return file.getvalue()
 
 
 def choose(images):

@@ -1,0 +1,81 @@
+"""The form to crop, cut and resample: core ipywidgets around `cellseg_nb.viewer.crops`."""
+
+from cellseg_nb import runtime
+from cellseg_nb.errors import UserError
+from cellseg_nb.viewer import crops
+from cellseg_nb.viewer.source import opened
+
+
+class CropForm:
+    """``box``, ``cube``, ``isotropic``, ``folder`` from fields; `write` and `code` are what the buttons do.
+
+    ``tool``: a widget of `cellseg_nb.viewer.widget` whose box is taken by *Box of the views*, or None.
+    """
+
+    def __init__(self, volume, labels=None, voxel_size=None, folder="crops", tool=None):
+        import ipywidgets as w
+
+        self.source, self.labels, self.tool = opened(volume, voxel_size), labels, tool
+        wide, style = w.Layout(width="480px"), {"description_width": "170px"}
+        self.spans = [
+            w.IntRangeSlider(
+                value=(0, side), min=0, max=side, description=f"{axis}, from to", layout=wide, style=style
+            )
+            for axis, side in zip("zyx", self.source.shape)
+        ]
+        shared = {"layout": wide, "style": style}
+        self.cube = w.IntSlider(
+            value=0, min=0, max=256, step=8, description="cubes of (voxels; 0: one piece)", **shared
+        )
+        self.isotropic = w.FloatText(value=0.0, description="voxels of (µm; 0: as they are)", **shared)
+        self.folder = w.Text(value=str(folder), description="into the folder", **shared)
+        acts = {"Write": self.write, "Export": self.export} | (
+            {"Box of the views": self.take} if tool else {}
+        )
+        buttons = [w.Button(description=words) for words in acts]
+        for button, act in zip(buttons, acts.values()):
+            button.on_click(lambda _, act=act: act())
+        self.said = w.HTML()
+        fields = [*self.spans, self.cube, self.isotropic, self.folder]
+        self.widget = w.VBox([*fields, w.HBox(buttons), self.said])
+
+    @property
+    def box(self):
+        return [tuple(span.value) for span in self.spans]
+
+    def take(self):
+        """Set the sliders to the box that was dragged out on the views."""
+        for span, value in zip(self.spans, self.tool.view.box):
+            span.value = value
+
+    def write(self):
+        """Write the files; says where, or what is wrong. Returns the paths."""
+        try:
+            options = {"cube": self.cube.value, "isotropic": self.isotropic.value}
+            written = crops.crop(self.source, self.box, self.folder.value, self.labels, **options)
+        except UserError as error:
+            self.said.value = f"<b>Look out:</b> {error}"
+            return []
+        self.said.value = f"{len(written)} volumes in {written[0].parent}"
+        return written
+
+    def code(self):
+        """The call for a script."""
+        given = (self.box, self.folder.value, self.cube.value, self.isotropic.value, self.source.size)
+        return crops.call(*given)
+
+    def export(self):
+        self.said.value = f"<pre>{self.code()}</pre>"
+
+
+def crop(volume, labels=None, voxel_size=None, folder="crops", tool=None):
+    """The form, shown; in batch runs its call is printed instead. Returns it. See `CropForm` and
+    `crops.crop`."""
+    made = CropForm(volume, labels, voxel_size, folder, tool)
+    if runtime.in_batch():
+        print(made.code())
+    else:
+        from IPython.display import display
+
+        display(made.widget)
+    return made

@@ -1,0 +1,211 @@
+"""A session of labelling: labels, what was decided on each cell, and the time it took, in one folder.
+
+``labels.tif`` opens in Fiji and napari as it is, ``times.csv`` in a spreadsheet, ``session.json`` says whose
+volume it is. Each is written beside and renamed, labels first, so that a kernel may die at any moment. A lock
+keeps a second notebook out.
+"""
+
+import json
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes
+from cellseg_nb.io.files import as_path, writable_folder, write_json, write_table
+from cellseg_nb.viewer.canvas import Canvas
+
+EVERY = 45.0  # seconds between saves: never older than a minute
+IDLE = 30.0  # a longer pause is no work
+STATES = ("accepted", "fixed", "wrong")
+_OPEN = {}  # sessions of this kernel by folder: a cell that is run again takes over its own
+
+
+def fingerprint(source):
+    """What tells a volume from another: shape, voxel size, and a sum over its middle slice."""
+    middle = np.ascontiguousarray(source.plane(0, source.shape[0] // 2))
+    size = None if source.size is None else [round(s, 6) for s in source.size]
+    return {"shape": list(source.shape), "voxel_size_um": size, "middle": zlib.crc32(middle.tobytes())}
+
+
+class Session:
+    """Opens a folder: a new session, or the one that is there, as it was saved last.
+
+    Parameters
+    ----------
+    folder : path
+    source : `source.Source`, the volume
+    labels : (Z, Y, X) or None, to start from; a session that is there wins, unless ``start_over``
+    every : seconds between saves
+    clock : function of no argument, seconds
+
+    Raises UserError for labels of another shape, a folder of another volume's session, a folder that cannot
+    be written, and one that another notebook has open.
+    """
+
+    def __init__(self, folder, source, labels=None, start_over=False, every=EVERY, clock=time.monotonic):
+        self.folder, self.source, self.every, self.clock = as_path(folder).absolute(), source, every, clock
+        if labels is not None and np.shape(labels) != source.shape:
+            raise UserError(
+                f"the labels have shape {np.shape(labels)}, the volume {source.shape}: give the labels of "
+                "this volume"
+            )
+        writable_folder(self.folder)
+        previous = _OPEN.pop(self.folder, None)
+        if previous is not None:
+            previous.close()
+        self._lock = _locked(self.folder)
+        self.guard, self._writing = threading.RLock(), threading.Lock()
+        try:
+            found = None if start_over else self._found()
+            start = found if found is not None else labels
+            self.resumed = found is not None
+            self.canvas = Canvas(np.zeros(source.shape, np.int32) if start is None else start, source.size)
+        except BaseException:
+            self._lock.release()
+            raise
+        if not self.resumed:
+            self.states, self.spent = {}, {}
+        self._saved, self._changed, self._last, self._at = 0.0, True, None, None
+        self.trouble, self._ended, self.tool = "", threading.Event(), None
+        _OPEN[self.folder] = self
+        self.save()
+
+    # ------------------------------------------------------------ what is there
+
+    def _found(self):
+        """Labels of the session that is in the folder, or None; sets what was decided and spent."""
+        file, table = self.folder / "session.json", self.folder / "times.csv"
+        if not file.exists():
+            return None
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+            labels, _ = volumes.read_labels(self.folder / "labels.tif", own=True)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"the session in {self.folder} cannot be read ({str(error).splitlines()[0][:120]}): choose "
+                "another folder, or set start_over"
+            ) from error
+        if known.get("volume") != fingerprint(self.source) or labels.shape != self.source.shape:
+            raise UserError(
+                f"{self.folder} holds a session of another volume (of shape {known['volume']['shape']}): "
+                "choose another folder for this one"
+            )
+        self.states = {int(number): state for number, state in known.get("states", {}).items()}
+        rows = pandas.read_csv(table).to_dict("records") if table.exists() else []
+        self.spent = {(row["kind"], int(row["number"])): [row["seconds"], int(row["edits"])] for row in rows}
+        return labels
+
+    # ------------------------------------------------------------ time
+
+    def working(self, plane=None, cell=None, edits=0):
+        """The person does something, at this slice and this cell: the time since the last sign of life
+        belongs to where they were; a pause of more than `IDLE` seconds counts as that."""
+        now = self.clock()
+        with self.guard:
+            if self._last is not None:
+                seconds = min(now - self._last, IDLE)
+                for place in self._at or ():
+                    self.spent.setdefault(place, [0.0, 0])[0] += seconds
+            self._last = now
+            pairs = (("slice", plane), ("cell", cell))
+            self._at = [(kind, int(number)) for kind, number in pairs if number is not None]
+            for place in self._at if edits else ():
+                self.spent.setdefault(place, [0.0, 0])[1] += edits
+            self._changed = True
+
+    def times(self):
+        """A table: kind (slice or cell), number, seconds, edits, state of the cell."""
+        with self.guard:
+            rows = [
+                [
+                    kind,
+                    number,
+                    round(seconds, 2),
+                    count,
+                    self.states.get(number, "") if kind == "cell" else "",
+                ]
+                for (kind, number), (seconds, count) in sorted(self.spent.items(), reverse=True)
+            ]
+        return pandas.DataFrame(rows, columns=["kind", "number", "seconds", "edits", "state"])
+
+    def decide(self, number, state):
+        """Note that a cell is accepted, fixed or wrong. Raises UserError for another word."""
+        if state not in STATES:
+            raise UserError(f"a cell is one of {', '.join(STATES)}, not {state!r}")
+        with self.guard:
+            self.states[int(number)] = state
+            self._changed = True
+
+    # ------------------------------------------------------------ files
+
+    def save(self):
+        """Write all, each file whole or not at all. Raises UserError where that fails; nothing is lost."""
+        with self._writing:  # one at a time: what is older must not be written last
+            self._save()
+
+    def _save(self):
+        with self.guard:
+            labels = self.canvas.labels.astype(np.uint16)  # a copy, so that drawing goes on
+            volume, states, table = fingerprint(self.source), dict(self.states), self.times()
+            self._changed, version = False, self.canvas.version
+        try:
+            volumes.write(self.folder / "labels.tif", labels, self.source.size, compress=True)
+            write_table(self.folder / "times.csv", table)
+            write_json(
+                self.folder / "session.json", {"volume": volume, "states": states, "saved": time.time()}
+            )
+        except UserError as error:
+            self.trouble, self._changed = str(error), True
+            raise
+        self._saved, self._version, self.trouble = self.clock(), version, ""
+
+    def due(self):
+        """Whether something is unsaved for so long that it must be saved now."""
+        changed = self._changed or self.canvas.version != self._version
+        return changed and self.clock() - self._saved >= self.every
+
+    def autosave(self):
+        """From now on, save by a thread of its own whenever it is due. Returns the session."""
+
+        def run():
+            while not self._ended.wait(min(5.0, self.every / 2)):
+                if self.due():
+                    try:
+                        self.save()
+                    except UserError:
+                        self._saved = self.clock()  # it stands in `trouble`; try again later
+                    except Exception as error:
+                        self.trouble, self._saved = f"saving failed: {error}", self.clock()
+
+        threading.Thread(target=run, daemon=True, name="autosave").start()
+        return self
+
+    def close(self):
+        """Save, and let others open the folder."""
+        self._ended.set()
+        try:
+            self.save()
+        finally:
+            self._lock.release()
+            if _OPEN.get(self.folder) is self:
+                del _OPEN[self.folder]
+
+
+def _locked(folder):
+    """The lock of a session's folder; it goes with the process that holds it. Raises UserError when held."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(Path(folder) / ".session.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"the session in {folder} is open in another notebook or tab: close it there (shut its kernel "
+            "down), or choose another folder"
+        ) from None
+    return lock

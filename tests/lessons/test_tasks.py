@@ -1,0 +1,98 @@
+"""The panels and their tasks: what the buttons do, and the same as a call in a script."""
+
+import time
+
+import numpy as np
+import pandas
+import pytest
+
+from cellseg_nb.data import simulate
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes
+from cellseg_nb.lessons import tasks, tasks_panels as panels
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=16,steps=1,epochs=2")
+    for number in range(2):
+        image, labels = simulate.volume((16, 32, 32), 10, seed=number)
+        volumes.write(tmp_path / "images" / f"v{number}.tif", image, (2, 1, 1))
+        volumes.write(tmp_path / "labels" / f"v{number}.tif", labels, (2, 1, 1))
+    return tmp_path
+
+
+def press(panel, words):
+    next(button for button in panel.widget.children[-2].children if button.description == words).click()
+
+
+def test_train_segment_evaluate_by_panels(files):
+    train = panels.Panel("train", images=str(files / "images"), out=str(files / "net"), epochs=2)
+    train.start(wait=True)
+    assert train.lines[-1] == "done" and len(train.result) == 2, train.lines
+    assert any(line.startswith("epoch 2: ") for line in train.lines)
+    assert len(pandas.read_csv(files / "net" / "history.csv")) == 2
+    segment = panels.Panel(
+        "segment", images=str(files / "images"), trained=str(files / "net"), out=str(files / "cells")
+    )
+    segment.start(wait=True)
+    assert [path.name for path in segment.result] == ["v0_labels.tif", "v1_labels.tif"], segment.lines
+    assert (files / "cells" / "v0_cells.csv").exists()
+    evaluate = panels.Panel(
+        "evaluate", labels=str(files / "cells"), truth=str(files / "labels"), out=str(files / "scores")
+    )
+    evaluate.start(wait=True)
+    assert list(evaluate.result.columns) == ["file", "cells", "true", "F1", "precision", "recall", "Dice"]
+    same = tasks.evaluate(files / "labels", files / "labels", files / "scores")
+    assert (same.F1 == 1).all() and (same.Dice == 1).all()
+
+
+def test_the_call_as_code_does_the_same(files):
+    given = dict(labels=str(files / "labels"), truth=str(files / "labels"), out=str(files / "a"), iou=0.7)
+    panel = panels.Panel("evaluate", **given)
+    press(panel, "Export")
+    assert "tasks.evaluate(" in panel.shown.value and "iou=0.7" in panel.code()
+    exec(panel.code(), {})
+    assert (files / "a" / "scores.csv").exists()
+    assert "epochs" not in panels.Panel("train", images="x").code()  # defaults are left out
+
+
+def test_stop_ends_after_an_epoch_and_keeps_what_was_learned(files, monkeypatch):
+    monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=16,steps=1")
+    panel = panels.Panel(
+        "train", images=str(files / "images"), out=str(files / "net"), epochs=200, method="wnet3d"
+    )
+    press(panel, "Start")
+    for _ in range(600):
+        if any(line.startswith("epoch 1") for line in panel.lines):
+            break
+        time.sleep(0.1)
+    press(panel, "Start")  # once is enough
+    assert "it is running" in panel.lines[-1] or any("it is running" in line for line in panel.lines)
+    press(panel, "Stop")
+    panel.thread.join(60)
+    assert panel.lines[-1] == "stopped" and 1 <= len(panel.result) < 200
+    assert (files / "net" / "wnet3d.pt").exists()
+
+
+def test_what_is_wrong_is_a_line_in_the_panel(files):
+    panel = panels.Panel("train", images=str(files / "nothing"), out=str(files / "net"))
+    panel.start(wait=True)
+    assert panel.lines[-1].startswith("Look out: ") and "nothing" in panel.lines[-1]
+    panel.fields["voxel_size"].value = "1,2"
+    press(panel, "Export")
+    assert "three positive numbers" in panel.lines[-1]
+    panel = panels.Panel("train", images=str(files / "images"), out=str(files / "net"), method="segresnet")
+    panel.start(wait=True)
+    assert "learns from labels" in panel.lines[-1]
+    with pytest.raises(UserError, match="no field 'epoch'"):
+        panels.Panel("train", epoch=3)
+    with pytest.raises(UserError, match="task must be one of"):
+        panels.Panel("dream")
+
+
+def test_in_batch_runs_the_call_is_printed(monkeypatch, capsys):
+    monkeypatch.setenv("CELLSEG_NB_BATCH", "1")
+    panels.panel("segment", images="a.tif", trained="net")
+    assert "tasks.segment(" in capsys.readouterr().out
+    assert np.all([name in panels.FIELDS for name in panels.Panel("segment").names])

@@ -1,0 +1,93 @@
+"""Crop, cut and resample, by a call and by the form; the handover to napari; the widgets of the notebooks."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from cellseg_nb import runtime
+from cellseg_nb.data import simulate
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes
+from cellseg_nb.plots import widgets
+from cellseg_nb.viewer import crops, forms, handover
+from cellseg_nb.viewer.widget import label, viewer
+
+SIZE = (2.0, 1.0, 1.0)
+
+
+@pytest.fixture
+def volume():
+    return simulate.volume((16, 40, 48), 20, seed=4)
+
+
+def test_crop_cut_and_resample(tmp_path, volume):
+    image, labels = volume
+    (path,) = crops.crop(image, [(2, 10), (0, 40), (8, 48)], tmp_path / "a", labels, SIZE)
+    found, size = volumes.read(path, minimum=1)
+    assert np.array_equal(found, image[2:10, :, 8:]) and size == SIZE
+    assert np.array_equal(volumes.read_labels(tmp_path / "a" / "labels" / "crop.tif")[0], labels[2:10, :, 8:])
+    written = crops.crop(
+        image, [(0, 16), (0, 40), (0, 48)], tmp_path / "b", labels, SIZE, cube=16, isotropic=1.0
+    )
+    assert len(written) == 2 * 3 * 3
+    cube, size = volumes.read(written[0])
+    assert cube.shape == (16, 16, 16) and size == (1, 1, 1)
+    kept = [volumes.read_labels(path)[0] for path in (tmp_path / "b" / "labels").iterdir()]
+    assert set(np.unique(np.concatenate([one.ravel() for one in kept]))) <= set(range(labels.max() + 1))
+    for words, given in {
+        "does not fit": ([(0, 17), (0, 40), (0, 48)], {}),
+        "does not fit ": ([(3, 3), (0, 40), (0, 48)], {}),
+        "voxel size must be known": ([(0, 16), (0, 40), (0, 48)], {"isotropic": 1.0}),
+        "both must agree": ([(0, 16), (0, 40), (0, 48)], {"labels": labels[1:]}),
+    }.items():
+        with pytest.raises(UserError, match=words.strip()):
+            crops.crop(image, given[0], tmp_path / "c", **given[1])
+
+
+def test_the_form_takes_the_box_of_the_views(tmp_path, volume, monkeypatch):
+    tool = label(volume[0], tmp_path / "session", volume[1], voxel_size=SIZE)
+    tool.view.handle({"do": "box", "box": [[3, 9], [30, 5], [-4, 99]]})
+    form = forms.CropForm(volume[0], volume[1], SIZE, tmp_path / "out", tool)
+    buttons = {button.description: button for button in form.widget.children[-2].children}
+    buttons["Box of the views"].click()
+    assert form.box == [(3, 9), (5, 30), (0, 48)]
+    buttons["Write"].click()
+    assert volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)[0].shape == (6, 25, 48)
+    buttons["Export"].click()
+    assert "crops.crop(volume, [(3, 9), (5, 30), (0, 48)]" in form.said.value
+    exec(form.code(), {"volume": volume[0], "labels": volume[1]})
+    form.isotropic.value = 1e-9
+    form.write()
+    assert "Look out" in form.said.value
+    tool.session.close()
+    monkeypatch.setenv("CELLSEG_NB_BATCH", "1")
+    assert isinstance(forms.crop(volume[0]), forms.CropForm)
+
+
+def test_a_widget_carries_a_still_picture(volume):
+    tool = viewer(volume[0], volume[1], voxel_size=SIZE, still=b"png")
+    data, _ = tool._repr_mimebundle_()
+    assert data["image/png"] == tool.still == "cG5n" and "application/vnd.jupyter.widget-view+json" in data
+    assert "image/png" not in viewer(volume[0])._repr_mimebundle_()[0]
+
+
+def test_slices_and_label_in_and_out_of_batch(tmp_path, volume, monkeypatch, capsys):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr(runtime, "in_batch", lambda: True)
+    session = widgets.label(volume[0], tmp_path / "s", volume[1], None, SIZE)
+    widgets.slices(volume[0], volume[1], SIZE)
+    assert len(plt.get_fignums()) == 2 and session.resumed is False
+    plt.close("all")
+    monkeypatch.setattr(runtime, "in_batch", lambda: False)
+    again = widgets.label(volume[0], tmp_path / "s", None, None, SIZE)
+    widgets.slices(volume[0], volume[1], SIZE, limits=(0, 900))
+    assert again.resumed and again.tool.view.session is again and not plt.get_fignums()
+    again.close()
+
+
+def test_napari(volume, monkeypatch):
+    monkeypatch.setitem(sys.modules, "napari", None)
+    with pytest.raises(UserError, match="pip install"):
+        handover.open_in_napari(*volume, SIZE)
