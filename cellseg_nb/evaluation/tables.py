@@ -7,15 +7,46 @@ import pandas
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import spreadsheets
-from cellseg_nb.io.files import as_path, reason
+from cellseg_nb.io.files import as_path, reason, write_table
+
+
+def convert(path, out):
+    """Write a table as CSV or Parquet, by the ending of ``out``. Returns its path. Raises UserError."""
+    out = as_path(out)
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise UserError(f"{out} must end in .csv or .parquet: as these a table is written")
+    if out.exists():
+        raise UserError(f"{out} is there already: choose another name")
+    write_table(out, read(path))
+    return out
+
+
+def _parquet(path):
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path} needs the library pyarrow: pip install pyarrow, or give a CSV file"
+        ) from error
+    try:
+        return pandas.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no table {path}: check the path") from None
+    except Exception as error:  # pyarrow's own kinds for damaged files
+        raise UserError(f"{path} is no readable Parquet table ({reason(error)}): write it again") from error
 
 
 def read(path):
-    """A table from a CSV file, column names in its first line, as `spreadsheets.parse` understands it.
+    """A table from a Parquet file, or a CSV file with column names in its first line, as
+    `spreadsheets.parse` understands it.
 
     Says what had to be guessed. Raises UserError for a file that is not there or holds no table.
     """
     path = as_path(path)
+    if path.suffix.lower() == ".parquet":
+        table = _parquet(path)
+        table.attrs.update(source=str(path))
+        return table
     try:
         table, lines, words = spreadsheets.parse(path.read_bytes())
     except FileNotFoundError:

@@ -77,9 +77,7 @@ def cube_batches(volumes, size=32, batch=2, steps=10, turns="all"):
         if min(volume.shape) < size:
             raise UserError(
                 f"volume {number + 1} has shape {volume.shape}, smaller than one training cube of {size} "
-                f"voxels a side: choose a smaller cube (a multiple of 8, such as "
-                f"{min(volume.shape) // 8 * 8})"
-                " or a larger volume"
+                f"voxels a side: give volumes of at least {size} voxels a side, or leave this one out"
             )
     weights = np.array([volume.size for volume in volumes], float)
     weights /= weights.sum()

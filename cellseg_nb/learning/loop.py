@@ -206,15 +206,14 @@ def _resume(path, parts, meta):
         )
         raise UserError(
             f"{path} belongs to another run ({changes}): choose another output folder, "
-            "delete this file, or set the parameters back"
+            "or set the parameters back"
         )
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (RuntimeError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} holds another network than this run trains: choose another output folder, "
-            "or delete this file"
+            f"{path} holds another network than this run trains: choose another output folder"
         ) from error
     return state["history"]
 

@@ -73,7 +73,7 @@ def _pair(number, image, label, minimum):
     if any(side < least for side, least in zip(image.shape, np.broadcast_to(minimum, 3))):
         raise UserError(
             f"volume {number} has shape {image.shape}, smaller than one training cube of "
-            f"{minimum} voxels: choose a smaller cube, or a larger volume"
+            f"{minimum} voxels: give volumes of at least that, or leave this one out"
         )
     if not np.isfinite(image).all():
         raise UserError(f"volume {number} holds NaN or infinite voxels: replace them before training")
@@ -177,8 +177,7 @@ class Cubes:
         self.cells = [np.argwhere(target[0] & valid) for target, valid in zip(self.targets, self.valid)]
         if not sum(map(len, self.cells)):
             raise UserError(
-                "all labelled cells lie in the validation cubes: choose another seed, a smaller "
-                "cube or a smaller share for validation"
+                "all labelled cells lie in the validation cubes: choose another seed, or label more cells"
             )
 
     def __call__(self, epoch, rng):

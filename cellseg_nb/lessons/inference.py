@@ -8,7 +8,7 @@ from cellseg_nb import parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import bundled, datasets, simulate
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.io import volumes
+from cellseg_nb.io import convert, folder as folders, volumes
 from cellseg_nb.methods import released
 
 METHODS = ("voronoi_otsu", "watershed", "connected", "published", "auto")
@@ -16,24 +16,26 @@ BY_PROFILE = {"demo": "voronoi_otsu", "paper": "published"}
 ARCHITECTURES = ("auto", "wnet3d", "swinunetr", "segresnet")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
 WHOLE = parameters.rule(parameters.number, 0, whole=True)
-PARAMETERS = parameters.common(
-    "voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out"
-) | {
-    "weights": parameters.text,
-    "architecture": parameters.rule(parameters.one_of, ARCHITECTURES),
-    "images": parameters.text,
-    "threshold": parameters.rule(parameters.number, 0, 0.99),
-    "method": parameters.rule(parameters.one_of, ("by_profile", *METHODS)),
-    "postprocess": parameters.auto(parameters.one_of, released.CHAINS),
-    "spot_sigma": parameters.rule(parameters.number, 0, 50),
-    "first_slice": WHOLE,
-    "last_slice": parameters.rule(parameters.number, -1, whole=True),
-    "closing": WHOLE,
-    "flips": parameters.truth,
-    "other": parameters.text,
-    "folder": parameters.text,
-    "export_onnx": parameters.truth,
-}
+PARAMETERS = (
+    parameters.common("voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out")
+    | convert.PARTS
+    | {
+        "weights": parameters.text,
+        "architecture": parameters.rule(parameters.one_of, ARCHITECTURES),
+        "images": parameters.text,
+        "threshold": parameters.rule(parameters.number, 0, 0.99),
+        "method": parameters.rule(parameters.one_of, ("by_profile", *METHODS)),
+        "postprocess": parameters.auto(parameters.one_of, released.CHAINS),
+        "spot_sigma": parameters.rule(parameters.number, 0, 50),
+        "first_slice": WHOLE,
+        "last_slice": parameters.rule(parameters.number, -1, whole=True),
+        "closing": WHOLE,
+        "flips": parameters.truth,
+        "other": parameters.text,
+        "folder": parameters.text,
+        "export_onnx": parameters.truth,
+    }
+)
 
 
 def resolved(choice):
@@ -54,7 +56,7 @@ def load(choice):
 
     images = widgets.choose(choice["images"])
     if images:
-        volume = read(volumes.find(images)[0], choice["voxel_size"])
+        volume = read(volumes.find(images)[0], choice)
     elif choice["profile"] == "paper":
         every = published(choice)
         volume = next((one for one in every if "c5" in one.name.lower()), every[0])
@@ -68,10 +70,12 @@ def load(choice):
     return volume
 
 
-def read(path, voxel_size=None):
-    """A TIFF as a `datasets.Volume` without labels, named after its file. Raises UserError."""
-    image, size = volumes.read(path, voxel_size=voxel_size)
-    return datasets.Volume(path.stem, image, None, size)
+def read(path, choice):
+    """The part of a file that the choice means, as a `datasets.Volume` without labels, named after the file.
+
+    Raises UserError."""
+    image, size = volumes.read(path, voxel_size=choice["voxel_size"], **convert.part(choice))
+    return datasets.Volume(folders.bare(path), image, None, size)
 
 
 def published(choice):

@@ -47,7 +47,7 @@ def others(choice):
 
 
 def _file(choice, path):
-    return [read(Path(path), choice["voxel_size"])]
+    return [read(Path(path), choice)]
 
 
 def _set(choice, name):

@@ -10,12 +10,12 @@ import numpy as np
 from cellseg_nb import parameters, runtime
 from cellseg_nb.cells import inference, instances
 from cellseg_nb.cells.inference import brightest
-from cellseg_nb.data import datasets, simulate
+from cellseg_nb.data import datasets, pairing, simulate
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.io import files, volumes
+from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.learning import loop, monitor
 from cellseg_nb.methods import settings as table_of_settings, weights
 from cellseg_nb.networks import ncuts
@@ -82,8 +82,8 @@ def _bundled(choice):
 def _read(choice, dataset):
     path = Path(dataset).expanduser()
     if path.is_file():
-        image, size = volumes.read(path, voxel_size=choice["voxel_size"])
-        return [Volume(path.stem, image, None, size)]
+        alone = pairing.Pair(folders.bare(path), path, None)
+        return [Volume(alone.name, *datasets.load(alone, choice["voxel_size"]))]
     collection = datasets.collect(dataset, cache=choice["cache"] or None, seed=choice["seed"])
     size = choice["voxel_size"] or collection.voxel_size
     return [Volume(pair.name, *datasets.load(pair, size)) for pair in collection.pairs]
