@@ -10,6 +10,7 @@ from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.io import volumes
+from cellseg_nb.io.ngff import is_zarr
 from cellseg_nb.lessons.inference import read
 
 EMBEDSEG = ("platynereis_nuclei", "platynereis_ish", "mouse_skull_nuclei")  # scaled down by two in the paper
@@ -42,7 +43,7 @@ def others(choice):
             )
     found = []
     for word in words or UNSEEN:
-        found += _file(choice, word) if Path(word).is_file() else _set(choice, word)
+        found += _file(choice, word) if Path(word).is_file() or is_zarr(Path(word)) else _set(choice, word)
     return found
 
 
@@ -92,12 +93,12 @@ def halved(volume):
 # ---------------------------------------------------------------- what is made of them
 
 
-def cells_of(volume, probability, separate, profile="demo"):
-    """Labels of an unseen `datasets.Volume`: by ``separate(probability, image, voxel_size)``; in the profile
-    paper, of the mouse skull by `borders.skull`."""
-    if profile == "paper" and volume.name.startswith("mouse_skull_nuclei"):
+def cells_of(volume, probability, separate, choice):
+    """Labels of an unseen `datasets.Volume`: by ``separate(method, probability, image, voxel_size)`` with the
+    method of the choice; in the profile paper, of the mouse skull by `borders.skull`."""
+    if choice["profile"] == "paper" and volume.name.startswith("mouse_skull_nuclei"):
         return borders.skull(probability)
-    return separate(probability, volume.image, volume.voxel_size)
+    return separate(choice["method"], probability, volume.image, volume.voxel_size)
 
 
 def by_centres(volume, labels):

@@ -143,6 +143,40 @@ def test_whatever_bytes_there_are_a_table_or_one_line(tmp_path):
             assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize(
+    "text, numbers",
+    [
+        ("group;value\na;1\u00a0234,5\nb;2\u202f345,25\n", [1234.5, 2345.25]),
+        ("group;value\na;1'234.5\nb;2\u2019345.25\n", [1234.5, 2345.25]),
+        ('group,value\na,"1,234.5"\nb,"2,345.25"\n', [1234.5, 2345.25]),
+        ("group;value\na;\u22121,5\nb;2,5\n", [-1.5, 2.5]),
+    ],
+)
+def test_thousands_and_minus_of_any_country(tmp_path, text, numbers):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    assert tables.read(tmp_path / "t.csv").value.tolist() == numbers
+
+
+@pytest.mark.parametrize("word", ["\u221e", "50%", "(1.5)", "1.Feb", "<0.5", "1\u00a023"])
+def test_what_is_no_number_is_named_with_its_row(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"group;value\na;1\nb;{word}\nc;3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="row 2, line 3 of the file.*correct this cell"):
+        tables.clean(tables.read(tmp_path / "t.csv"), "value", "group")
+
+
+def test_parquet_round_trip(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "t.csv").write_text("group,value\nNA,1.5\nb,2\n")
+    tables.convert(tmp_path / "t.csv", tmp_path / "t.parquet")
+    found = tables.read(tmp_path / "t.parquet")
+    assert found.value.tolist() == [1.5, 2.0] and found.group.tolist() == ["NA", "b"]
+    with pytest.raises(UserError, match="there already"):
+        tables.convert(tmp_path / "t.csv", tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
+    with pytest.raises(UserError, match="no readable Parquet"):
+        tables.read(tmp_path / "t.parquet")
+
+
 def with_seeds():
     rng = np.random.default_rng(0)
     return pandas.DataFrame(
@@ -185,37 +219,3 @@ def test_a_table_three_times_is_the_table():
     whole = statistics.compare(table, "dice", "model", resamples=10).kruskal
     assert statistics.compare(tripled, "dice", "model", resamples=10, unit="auto").kruskal.p == whole.p
     assert statistics.compare(tripled, "dice", "model", resamples=10).kruskal.p < whole.p
-
-
-@pytest.mark.parametrize(
-    "text, numbers",
-    [
-        ("group;value\na;1\u00a0234,5\nb;2\u202f345,25\n", [1234.5, 2345.25]),
-        ("group;value\na;1'234.5\nb;2\u2019345.25\n", [1234.5, 2345.25]),
-        ('group,value\na,"1,234.5"\nb,"2,345.25"\n', [1234.5, 2345.25]),
-        ("group;value\na;\u22121,5\nb;2,5\n", [-1.5, 2.5]),
-    ],
-)
-def test_thousands_and_minus_of_any_country(tmp_path, text, numbers):
-    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
-    assert tables.read(tmp_path / "t.csv").value.tolist() == numbers
-
-
-@pytest.mark.parametrize("word", ["\u221e", "50%", "(1.5)", "1.Feb", "<0.5", "1\u00a023"])
-def test_what_is_no_number_is_named_with_its_row(tmp_path, word):
-    (tmp_path / "t.csv").write_text(f"group;value\na;1\nb;{word}\nc;3\n", encoding="utf-8")
-    with pytest.raises(UserError, match="row 2, line 3 of the file.*correct this cell"):
-        tables.clean(tables.read(tmp_path / "t.csv"), "value", "group")
-
-
-def test_parquet_round_trip(tmp_path):
-    pytest.importorskip("pyarrow")
-    (tmp_path / "t.csv").write_text("group,value\nNA,1.5\nb,2\n")
-    tables.convert(tmp_path / "t.csv", tmp_path / "t.parquet")
-    found = tables.read(tmp_path / "t.parquet")
-    assert found.value.tolist() == [1.5, 2.0] and found.group.tolist() == ["NA", "b"]
-    with pytest.raises(UserError, match="there already"):
-        tables.convert(tmp_path / "t.csv", tmp_path / "t.parquet")
-    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
-    with pytest.raises(UserError, match="no readable Parquet"):
-        tables.read(tmp_path / "t.parquet")
