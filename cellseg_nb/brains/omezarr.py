@@ -83,7 +83,10 @@ def levels(path):
         if steps and None not in micrometres:
             size = tuple(float(steps[0][i]) * m for i, m in zip(at, micrometres))
         shape, chunks = (tuple(int(values[i]) for i in at) for values in (array.shape, array.chunks))
-        factor = tuple(round(a / b) for a, b in zip(found[0].shape if found else shape, shape))
+        own = np.array([steps[0][i] for i in at] if steps else [1.0] * 3)
+        first = own if not found else first
+        whole = np.array(found[0].shape if found else shape) / shape
+        factor = tuple(int(f) for f in np.rint(own / first if steps else 2 ** np.rint(np.log2(whole))))
         found.append(Level(dataset["path"], shape, chunks, size, factor))
     return found, axes
 
