@@ -109,7 +109,8 @@ def factors(shape, voxel_size=None):
 
 
 def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK, fill=0):
-    """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same.
+    """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same. ``chunk``: side
+    of a stored chunk, or three.
 
     Returns its list of `Level`. Raises UserError for another version, a store of another kind in its place,
     and where nothing can be written.
@@ -132,10 +133,10 @@ def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chu
         group.create_array(
             str(number),
             shape=sides,
-            chunks=tuple(min(chunk, s) for s in sides),
+            chunks=tuple(min(c, s) for c, s in zip(np.broadcast_to(chunk, 3).tolist(), sides)),
             dtype=dtype,
             fill_value=fill,
-            compressors=_compressor(version),
+            compressors=compressor(version),
             **({"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == "0.4" else {}),
         )
     scales = {
@@ -153,7 +154,8 @@ def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chu
     return levels(path)[0]
 
 
-def _compressor(version):
+def compressor(version):
+    """Blosc with Zstandard, lossless: quick, and every viewer reads it."""
     if version == "0.4":
         from numcodecs import Blosc
 

@@ -10,6 +10,7 @@ from scipy import ndimage as ndi
 from cellseg_nb.errors import UserError
 
 LARGEST = 4e7  # voxels of a coarse level that is read whole
+MASK = 2**18  # voxels of the level in which tissue is sought: about 64 a side
 APART = 0.8  # share of the variance that Otsu's two classes explain, from which there is an empty part
 NEAR = 0.2  # of the way from empty to tissue: what is brighter counts as tissue
 
@@ -42,7 +43,7 @@ def tissue(source, value=None, diameter=0.0):
 
     Returns (mask (Z, Y, X) bool on the level's grid, number of the level, limit).
     """
-    number = coarse(source, 2**21)
+    number = coarse(source, MASK)
     level = ndi.gaussian_filter(whole(source, number), 0.7, mode="nearest")
     limit = _limit(level) if value is None else float(value)
     mask = level > limit
@@ -61,6 +62,7 @@ def _limit(level):
 
     if level.min() == level.max():
         return -np.inf
+    level = np.minimum(level, np.percentile(level, 95))  # a few bright vessels are no class of their own
     cut = threshold_otsu(level)
     dark, bright = level[level <= cut], level[level > cut]
     between = len(dark) * len(bright) / level.size**2 * (bright.mean() - dark.mean()) ** 2

@@ -145,7 +145,7 @@ def _array(job, name, chunks, dtype):
             dtype=dtype,
             fill_value=0,
             zarr_format=2,
-            compressors=omezarr._compressor("0.4"),
+            compressors=omezarr.compressor("0.4"),
         )
 
 
@@ -174,7 +174,8 @@ def write_labels(client, job, version="0.4", chunk=omezarr.CHUNK):
     stamp = hashlib.sha256(content).hexdigest()[:12]
     if not (job.work / f"labels-{stamp}-0").exists():  # numbered anew: an earlier numbering is of no use
         shutil.rmtree(place, ignore_errors=True)
-    stored = min(chunk, *job.chunk)
+    # every stored chunk belongs to one block, so that no two workers write it
+    stored = tuple(chunk if c % chunk == 0 else c for c in job.chunk)
     levels = omezarr.create(
         place, job.source.shape, np.dtype("uint32"), job.source.voxel_size, version, "cells", stored
     )

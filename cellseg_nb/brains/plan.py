@@ -1,0 +1,79 @@
+"""What a run will take, before it is begun: from one chunk that is really computed."""
+
+import time
+
+import numpy as np
+
+from cellseg_nb.brains import disk, engine, run, segment, stages
+
+BESIDE = 0.35  # of a chunk's time: numbering, writing labels and their levels, as measured (benchmarks/)
+
+
+def measured(job, block):
+    """Compute one block and throw it away: seconds, this process's memory before and at most, bytes that its
+    labels take compressed, cells."""
+    import numcodecs
+
+    before = engine.peak_memory()
+    began = time.perf_counter()
+    image = job.source.read(block.outer)
+    probability = None
+    if job.how["kind"] == "network":
+        from cellseg_nb.brains import network
+
+        network.probability(job, block, stages._coarse(job))
+        probability = np.zeros([s.stop - s.start for s in block.outer], np.float32)
+    labels, names = segment.cells(
+        image, block, stages._coarse(job), job.how, job.source.shape, probability
+    )
+    seconds = time.perf_counter() - began
+    stored = len(numcodecs.Blosc("zstd", 1).encode(np.ascontiguousarray(labels)))
+    return {
+        "seconds": seconds,
+        "before": before,
+        "memory": engine.peak_memory(),
+        "stored": stored,
+        "cells": len(names),
+    }
+
+
+def plan(client, job, workers=None):
+    """Memory, disk and time of a run: a dict, for `words`. The measured chunk is the middle one of those with
+    tissue. Raises UserError when the disk has no room for it."""
+    every = run.with_tissue(job)
+    block = max(every[len(every) // 3 : len(every) * 2 // 3 + 1], key=lambda b: np.prod(b.shape))
+    found = measured(job, block) if client is None else client.submit(measured, job, block, pure=False).result()
+    if workers is None:
+        workers = 1 if client is None else len(client.scheduler_info()["workers"])
+    share = sum(float(np.prod(b.shape)) for b in every) / np.prod(block.shape)
+    # pieces, labels and their levels; markers
+    stored = share * (found["stored"] * (1 + 8 / 7) + 200 * found["cells"]) + 1e6
+    seconds = share * found["seconds"] * (1 + BESIDE)
+    disk.check(job.folder, stored, "the run")
+    return {
+        "chunks": len(every),
+        "of": len(job.grid()),
+        "memory_per_worker": found["memory"],
+        "disk": stored,
+        "core_seconds": seconds,
+        "workers": workers,
+        "seconds": seconds / workers,
+        "voxels": float(np.prod(job.source.shape, dtype=float)),
+    }
+
+
+def words(found):
+    """A plan in one line."""
+    memory = "" if found["memory_per_worker"] is None else f"{found['memory_per_worker'] / 1e9:.2f} GB of memory a worker, "
+    return (
+        f"{found['chunks']} of {found['of']} chunks hold tissue: {memory}{found['disk'] / 1e9:.2f} GB on the disk, "
+        f"about {spoken(found['seconds'])} with {found['workers']} workers ({spoken(found['core_seconds'])} of one "
+        "core)"
+    )
+
+
+def spoken(seconds):
+    """Seconds in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
