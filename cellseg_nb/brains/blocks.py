@@ -52,12 +52,18 @@ def grid_shape(shape, chunk):
 
 def block(shape, chunk, index, halo=0):
     """The `Block` at a place of the grid."""
-    chunk, halo = three(chunk), three(halo, "halo", 0)
+    chunk = three(chunk)
     core = tuple(slice(i * c, min((i + 1) * c, side)) for i, c, side in zip(index, chunk, shape))
+    number = int(np.ravel_multi_index(index, grid_shape(shape, chunk)))
+    return around(core, shape, halo, tuple(index), number)
+
+
+def around(core, shape, halo=0, index=(0, 0, 0), number=0):
+    """A `Block` with any box of the volume, three slices, as its core."""
+    halo = three(halo, "halo", 0)
     outer = tuple(slice(max(0, s.start - h), min(side, s.stop + h)) for s, h, side in zip(core, halo, shape))
     inner = tuple(slice(s.start - o.start, s.stop - o.start) for s, o in zip(core, outer))
-    number = int(np.ravel_multi_index(index, grid_shape(shape, chunk)))
-    return Block(tuple(index), number, core, outer, inner)
+    return Block(index, number, tuple(core), outer, inner)
 
 
 def grid(shape, chunk, halo=0):

@@ -184,7 +184,9 @@ def _on_workers(client, function, job, left, folder):
 
     running = {}
     first = max(1, len(client.scheduler_info()["workers"])) * AHEAD
-    queue = distributed.as_completed([submit(block) for _, block in zip(range(first), waiting)], loop=client.loop)
+    queue = distributed.as_completed(
+        [submit(block) for _, block in zip(range(first), waiting)], loop=client.loop
+    )
     for future in queue:
         block = running.pop(future)
         if future.status == "finished":

@@ -141,7 +141,9 @@ def run(network, architecture, foreground, image):
     network can halve."""
     multiple = 32 if architecture == "swinunetr" else 8
     device = next(network.parameters()).device
-    x = inference.pad(torch.from_numpy(image)[None, None], [-(-s // multiple) * multiple for s in image.shape])
+    x = inference.pad(
+        torch.from_numpy(image)[None, None], [-(-s // multiple) * multiple for s in image.shape]
+    )
     with torch.inference_mode():
         if architecture == "wnet3d":
             found = network(x.to(device))[0, foreground]

@@ -42,9 +42,7 @@ def join(folder, every, names, starts):
             if not (low.is_file() and high.is_file()):
                 continue
             with np.load(low) as one, np.load(high) as two:
-                found = joins.shared(
-                    one[f"face_{axis}_1"], two[f"face_{axis}_0"], block.number, other.number
-                )
+                found = joins.shared(one[f"face_{axis}_1"], two[f"face_{axis}_0"], block.number, other.number)
             pairs.append(starts[found >> 32] + (found & 0xFFFFFFFF) - 1)
     return joins.union(np.concatenate(pairs), names)
 

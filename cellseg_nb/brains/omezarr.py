@@ -75,7 +75,7 @@ def levels(path):
         raise UserError(
             f"{path}: its axes {axes} are not those of a volume: z, y and x are needed"
         ) from error
-    found = []
+    found, first = [], None
     for dataset in scales["datasets"]:
         array = opened(path, dataset["path"])
         steps = [t["scale"] for t in dataset.get("coordinateTransformations", []) if t["type"] == "scale"]
@@ -84,7 +84,7 @@ def levels(path):
             size = tuple(float(steps[0][i]) * m for i, m in zip(at, micrometres))
         shape, chunks = (tuple(int(values[i]) for i in at) for values in (array.shape, array.chunks))
         own = np.array([steps[0][i] for i in at] if steps else [1.0] * 3)
-        first = own if not found else first
+        first = own if first is None else first
         whole = np.array(found[0].shape if found else shape) / shape
         factor = tuple(int(f) for f in np.rint(own / first if steps else 2 ** np.rint(np.log2(whole))))
         found.append(Level(dataset["path"], shape, chunks, size, factor))

@@ -70,10 +70,14 @@ def points(folder, cells, name="volume"):
     at = np.rint(cells[["z", "y", "x"]].to_numpy()).astype(int)
     with atomic(Path(folder) / "points.xml") as beside, open(beside, "w", encoding="utf-8") as file:
         file.write('<?xml version="1.0" encoding="UTF-8"?>\n<CellCounter_Marker_File>\n <Image_Properties>\n')
-        file.write(f"  <Image_Filename>{escape(name)}</Image_Filename>\n </Image_Properties>\n <Marker_Data>\n")
+        file.write(
+            f"  <Image_Filename>{escape(name)}</Image_Filename>\n </Image_Properties>\n <Marker_Data>\n"
+        )
         file.write(f"  <Current_Type>1</Current_Type>\n  <Marker_Type>\n   <Type>{CELL}</Type>\n")
         for z, y, x in at.tolist():
-            file.write(f"   <Marker><MarkerX>{x}</MarkerX><MarkerY>{y}</MarkerY><MarkerZ>{z}</MarkerZ></Marker>\n")
+            file.write(
+                f"   <Marker><MarkerX>{x}</MarkerX><MarkerY>{y}</MarkerY><MarkerZ>{z}</MarkerZ></Marker>\n"
+            )
         file.write("  </Marker_Type>\n </Marker_Data>\n</CellCounter_Marker_File>\n")
     with atomic(Path(folder) / "points.csv") as beside, open(beside, "w", encoding="utf-8") as file:
         file.write("x,y,z,type\n")

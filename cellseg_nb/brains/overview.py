@@ -39,7 +39,7 @@ def tissue(source, value=None, diameter=0.0):
     value : grey value above which a place is tissue. None: Otsu's two classes over the lightly blurred level;
     when they explain `APART` of its variance, and the dark one is the even one, the dark one is empty, and the
     limit lies `NEAR` of the way up. Else all is tissue. -inf: all is tissue.
-    diameter : the tissue is widened by this, in µm.
+    diameter : the tissue is widened by half of this, in µm, and by a voxel of the level.
 
     Returns (mask (Z, Y, X) bool on the level's grid, number of the level, limit).
     """
@@ -53,7 +53,7 @@ def tissue(source, value=None, diameter=0.0):
             f"(the coarse level goes up to {level.max():g})"
         )
     size = np.ones(3) if source.voxel_size is None else np.array(source.voxel_size)
-    steps = np.ceil(diameter / (size * source.levels[number].factor)).astype(int) + 1
+    steps = np.ceil(diameter / 2 / (size * source.levels[number].factor)).astype(int) + 1
     return ndi.maximum_filter(mask, 2 * steps + 1, mode="nearest"), number, limit
 
 

@@ -23,9 +23,7 @@ def measured(job, block):
 
         network.probability(job, block, stages._coarse(job))
         probability = np.zeros([s.stop - s.start for s in block.outer], np.float32)
-    labels, names = segment.cells(
-        image, block, stages._coarse(job), job.how, job.source.shape, probability
-    )
+    labels, names = segment.cells(image, block, stages._coarse(job), job.how, job.source.shape, probability)
     seconds = time.perf_counter() - began
     stored = len(numcodecs.Blosc("zstd", 1).encode(np.ascontiguousarray(labels)))
     return {
@@ -42,7 +40,9 @@ def plan(client, job, workers=None):
     tissue. Raises UserError when the disk has no room for it."""
     every = run.with_tissue(job)
     block = max(every[len(every) // 3 : len(every) * 2 // 3 + 1], key=lambda b: np.prod(b.shape))
-    found = measured(job, block) if client is None else client.submit(measured, job, block, pure=False).result()
+    found = (
+        measured(job, block) if client is None else client.submit(measured, job, block, pure=False).result()
+    )
     if workers is None:
         workers = 1 if client is None else len(client.scheduler_info()["workers"])
     share = sum(float(np.prod(b.shape)) for b in every) / np.prod(block.shape)
@@ -64,7 +64,11 @@ def plan(client, job, workers=None):
 
 def words(found):
     """A plan in one line."""
-    memory = "" if found["memory_per_worker"] is None else f"{found['memory_per_worker'] / 1e9:.2f} GB of memory a worker, "
+    memory = (
+        ""
+        if found["memory_per_worker"] is None
+        else f"{found['memory_per_worker'] / 1e9:.2f} GB of memory a worker, "
+    )
     return (
         f"{found['chunks']} of {found['of']} chunks hold tissue: {memory}{found['disk'] / 1e9:.2f} GB on the disk, "
         f"about {spoken(found['seconds'])} with {found['workers']} workers ({spoken(found['core_seconds'])} of one "

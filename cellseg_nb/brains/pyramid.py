@@ -26,9 +26,7 @@ def write(path, levels, number, block, labels=False):
     """Write one block of level ``number`` (1 or more) from the level before."""
     fine, coarse = levels[number - 1], levels[number]
     step = tuple(a // b for a, b in zip(coarse.factor, fine.factor))
-    box = tuple(
-        slice(s.start * f, min(s.stop * f, side)) for s, f, side in zip(block.core, step, fine.shape)
-    )
+    box = tuple(slice(s.start * f, min(s.stop * f, side)) for s, f, side in zip(block.core, step, fine.shape))
     array = omezarr.opened(path, fine.key)[box]
     if array.any():  # an empty chunk need not be stored
         omezarr.writing(path, coarse.key)[block.core] = shrunk(array, step, labels)

@@ -17,7 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_nb.brains import blocks, convert, engine, numbering, omezarr, overview, segment, stages, statistics
+from cellseg_nb.brains import (
+    blocks,
+    convert,
+    engine,
+    numbering,
+    omezarr,
+    overview,
+    segment,
+    stages,
+    statistics,
+)
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import atomic, writable_folder, write_json
 

@@ -106,7 +106,9 @@ def _zarr(path, voxel_size, channel):
         elif side == 1:
             found.append(0)
         else:
-            words = f"channels: choose one from 0 to {side - 1}" if name == "c" else f"steps of {name}: save one"
+            words = (
+                f"channels: choose one from 0 to {side - 1}" if name == "c" else f"steps of {name}: save one"
+            )
             raise UserError(f"{path} has {side} {words}")
     left = [name for name in names if name in "zyx"]
     index = tuple(found), tuple(left.index(name) for name in "zyx")
@@ -129,7 +131,8 @@ def _tiff(path, voxel_size, channel):
             declared = file.series[0].nbytes
             held = max(page.dataoffsets[0] for page in (file.pages[0], file.pages[len(file.pages) - 1]))
             if held > path.stat().st_size or (
-                file.pages[0].compression == 1 and file.series[0].dataoffset is not None
+                file.pages[0].compression == 1
+                and file.series[0].dataoffset is not None
                 and file.series[0].dataoffset + declared > path.stat().st_size
             ):
                 raise UserError(
@@ -142,9 +145,7 @@ def _tiff(path, voxel_size, channel):
     if len(sides) != 3:
         raise UserError(f"{path} has shape {series.shape}: a volume (Z, Y, X) is needed")
     index = tuple(None if isinstance(one, slice) else int(one) for one in index), tuple(order)
-    return Source(
-        str(path), "tiff", tuple(sides[i] for i in order), series.dtype, stored, (), (), index
-    )
+    return Source(str(path), "tiff", tuple(sides[i] for i in order), series.dtype, stored, (), (), index)
 
 
 def _planes(path, voxel_size):

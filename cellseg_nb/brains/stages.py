@@ -93,9 +93,7 @@ def _connected(job, block, image, probability):
     mask = segment.mask(outline, tissue, job.how)
     # one voxel of the neighbours is what joins need; the rest of the halo was for the blurs
     near = blocks.block(job.source.shape, job.chunk, block.index, 1)
-    part = tuple(
-        slice(n.start - o.start, n.stop - o.start) for n, o in zip(near.outer, block.outer)
-    )
+    part = tuple(slice(n.start - o.start, n.stop - o.start) for n, o in zip(near.outer, block.outer))
     labels, first, faces = joins.label_block(mask[part], near)
     named = {f"face_{axis}_{end}": planes for (axis, end), planes in faces.items()}
     return labels, {"names": joins.place(first, near, job.source.shape) + (first < joins.FAR), **named}

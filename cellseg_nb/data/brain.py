@@ -37,7 +37,11 @@ DENSITY = np.array([0.0, 0.0, 0.5, 0.75, 0.95])  # share of the lattice's places
 def _uniform(number, channel, seed):
     """Numbers in 0..1 that follow from a place of the lattice: splitmix64 (Steele et al. 2014)."""
     with np.errstate(over="ignore"):
-        x = number.astype(np.uint64) * np.uint64(16) + np.uint64(channel) + np.uint64(seed) * np.uint64(1 << 40)
+        x = (
+            number.astype(np.uint64) * np.uint64(16)
+            + np.uint64(channel)
+            + np.uint64(seed) * np.uint64(1 << 40)
+        )
         x = (x + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         x = (x ^ (x >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -84,7 +88,9 @@ def render(box, shape, seed=0):
             continue
         part = tuple(slice(a, b) for a, b in zip(low, high))
         grid = np.ogrid[part]
-        squared = sum(((g + s - c) / r) ** 2 for g, s, c, r in zip(grid, start, centre, radii)).astype(np.float32)
+        squared = sum(((g + s - c) / r) ** 2 for g, s, c, r in zip(grid, start, centre, radii)).astype(
+            np.float32
+        )
         closer = squared < nearest[part]
         nearest[part][closer] = squared[closer]
         signal[part][closer] = (bright * (1 - squared[closer] / WIDER**2)).astype(np.float32)

@@ -26,9 +26,7 @@ def by_blocks(spots, mask, chunk, apart, reach, size, share=None):
     for block in blocks.grid(mask.shape, chunk, nearest.halo(reach, apart, size)):
         own = spots[block.outer].copy()
         least = share and (own, share)
-        labels, places = nearest.assign(
-            own, mask[block.outer].copy(), block.inner, apart, reach, size, least
-        )
+        labels, places = nearest.assign(own, mask[block.outer].copy(), block.inner, apart, reach, size, least)
         found[block.core] = np.append(0, nearest.names(places, block.outer, mask.shape))[labels]
     return found
 
@@ -88,9 +86,7 @@ def joined(mask, chunk):
             beside = tuple(i + (a == axis) for a, i in enumerate(block.index))
             if beside in done:
                 other = done[beside]
-                pairs.append(
-                    joins.shared(faces[axis, 1], other[3][axis, 0], block.number, other[0].number)
-                )
+                pairs.append(joins.shared(faces[axis, 1], other[3][axis, 0], block.number, other[0].number))
     pairs = np.concatenate(pairs)
     where = np.vectorize(lambda name: start[name >> 32] + (name & 0xFFFFFFFF) - 1, otypes=[np.int64])
     smallest = joins.union(where(pairs) if len(pairs) else pairs, firsts)
