@@ -1,4 +1,4 @@
-"""Whole brains: memory and time as they grow, workers, chunk sizes, a network, and joining against dask-image.
+"""Whole brains: memory and time as they grow, workers, chunk sizes, a network, joining against dask-image.
 
     python benchmarks/whole_brain.py size --sides 256 512 1024
     python benchmarks/whole_brain.py size --sides 256 512 --method wnet3d
@@ -6,8 +6,8 @@
     python benchmarks/whole_brain.py chunks --side 256
     python benchmarks/whole_brain.py join --side 512
 
-Needs ``pip install "cellseg-nb[brains]"``, for ``join`` dask-image too. Prints rows of a table; --out holds the
-volumes meanwhile (2 GB at 1024). The processor's seconds are those of all workers and of the client.
+Needs ``pip install "cellseg-nb[brains]"``, for ``join`` dask-image too. Prints rows of a table; --out holds
+the volumes meanwhile (2 GB at 1024). The processor's seconds are those of all workers and of the client.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def whole(source, folder, client, chunk=128, method="otsu"):
     memory = max(client.run(engine.peak_memory).values())
     row = {"seconds": round(seconds, 1), "processor": round(_processor(client) - before, 1)}
     row |= {"worker_mb": round(memory / 1e6), "client_mb": round(engine.peak_memory() / 1e6)}
-    row |= {"cells": len(cells), "failed": len(failed), **spent}
+    row |= {"found": len(cells), "failed": len(failed), **spent}
     return row, cells, place
 
 
@@ -168,8 +168,11 @@ def chunks(args):
             f1 = metrics.match(truth, labels.astype(np.int32), (0.5,)).f1.iloc[0]
             found = cells[["z", "y", "x"]].to_numpy() * 2.0
             near = centres.match_centres(known, found, tolerance=DIAMETER / 2)["f1"]
-            print(json.dumps({"chunk": chunk, "method": args.method, "same": bool(np.array_equal(first, labels)),
-                              "f1_at_0.5": round(float(f1), 4), "f1_centres": round(near, 4), **row}), flush=True)
+            score = {"f1_at_0.5": round(float(f1), 4), "f1_centres": round(near, 4)}
+            same = bool(np.array_equal(first, labels))
+            print(
+                json.dumps({"chunk": chunk, "method": args.method, "same": same, **score, **row}), flush=True
+            )
 
 
 def join(args):
@@ -241,9 +244,18 @@ def theirs(args):
 
 def _said(name, count, began):
     seconds = time.perf_counter() - began
-    print(json.dumps({"name": name, "pieces": count, "seconds": round(seconds, 2),
-                      "processor": round(time.process_time(), 2),
-                      "memory_mb": round(engine.peak_memory() / 1e6)}), flush=True)
+    print(
+        json.dumps(
+            {
+                "name": name,
+                "pieces": count,
+                "seconds": round(seconds, 2),
+                "processor": round(time.process_time(), 2),
+                "memory_mb": round(engine.peak_memory() / 1e6),
+            }
+        ),
+        flush=True,
+    )
 
 
 def main():

@@ -54,7 +54,7 @@ def refuse(failed, every):
         block = next(block for block in every if block.name in failed)
         raise UserError(
             f"{len(failed)} of {len(every)} parts failed {engine.TRIES} times, the first at (z, y, x) = "
-            f"{block.corner}: {failed[block.name]}; the rest is finished, start the run again after mending it"
+            f"{block.corner}: {failed[block.name]}; the rest is finished: mend it and start the run again"
         )
 
 
@@ -75,12 +75,12 @@ def complete(source, tissue, factor):
             block.index[order.index(next(left))] if one is None else one // c
             for one, c in zip(fixed, array.chunks)
         )
-        if not (base / array.metadata.encode_chunk_key(key)).is_file():
+        name = array.metadata.encode_chunk_key(key)
+        if not (base / name).is_file():
             if overview.nearest(tissue, factor, block.core).any() and _bright(source, block, tissue, factor):
                 raise UserError(
-                    f"{source.path}: the chunk at (z, y, x) = {block.corner} is missing though its coarse level "
-                    f"shows tissue there ({base.name}/{array.metadata.encode_chunk_key(key)}): copy the store "
-                    "again"
+                    f"{source.path}: the chunk at (z, y, x) = {block.corner} is missing, though a coarse "
+                    f"level shows tissue there ({level.key}/{name}): copy the store again"
                 )
 
 

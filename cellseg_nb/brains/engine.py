@@ -87,8 +87,8 @@ def _check_versions(client):
         other = next((name for name in own if found.get(name) != own[name]), None)
         if other:
             raise UserError(
-                f"the worker {worker} has {other} {found.get(other)}, here it is {own[other]}: install the same "
-                "versions on both, so that all blocks are computed alike"
+                f"the worker {worker} has {other} {found.get(other)}, here it is {own[other]}: "
+                "install the same versions on both, so that all blocks are computed alike"
             )
 
 
@@ -115,7 +115,7 @@ def peak_memory():
 
 def once(function, job, block, marker):
     """Compute a block and leave its marker, an .npz of what ``function(job, block)`` returns (a dict of
-    arrays). Returns what it took: seconds of the clock and of the processor, and the process's peak memory."""
+    arrays). Returns what it took: seconds of the clock and of the processor, the process's peak memory."""
     began, processor = time.perf_counter(), time.process_time()
     found = function(job, block) or {}
     with atomic(marker) as beside, open(beside, "wb") as file:

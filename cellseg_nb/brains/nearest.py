@@ -3,9 +3,10 @@
 A centre is a maximum of the brightness (lightly blurred) inside the mask, with no stronger one within
 ``apart``. Each voxel of the mask goes to the nearest centre, not farther than ``reach``; of two at the same
 distance to the first in reading order. So a voxel's cell depends on what lies within ``reach + apart + 1``
-of it (and the reach of the blurs), and on nothing else: given a halo as wide, a block gives each of its voxels
-the cell that one pass over the whole volume gives it. Unlike `cellseg_nb.cells.instances.voronoi_otsu`, whose
-flood follows a piece of mask however far it goes, what is farther than ``reach`` from every centre is no cell.
+of it (and the reach of the blurs), and on nothing else: given a halo as wide, a block gives each of its
+voxels the cell that one pass over the whole volume gives it. Unlike
+`cellseg_nb.cells.instances.voronoi_otsu`, whose flood follows a piece of mask however far it goes, what is
+farther than ``reach`` from every centre is no cell.
 
 A cell's name is the place of its centre in the volume, counted in reading order, whatever block found it.
 """

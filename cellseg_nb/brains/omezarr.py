@@ -109,8 +109,9 @@ def factors(shape, voxel_size=None):
 
 
 def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK, fill=0):
-    """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same. ``chunk``: side
-    of a stored chunk, or three.
+    """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same.
+
+    ``chunk``: side of a stored chunk, or three.
 
     Returns its list of `Level`. Raises UserError for another version, a store of another kind in its place,
     and where nothing can be written.

@@ -65,7 +65,7 @@ def write_density(folder, values, width=BIN):
 
 
 def points(folder, cells, name="volume"):
-    """The centres, in voxels, as brainglobe's tools read them: ``points.xml`` (cellfinder, napari's plugin) and
+    """The centres, in voxels, as brainglobe's tools read them: ``points.xml`` (cellfinder, napari) and
     ``points.csv`` (columns x, y, z, type)."""
     at = np.rint(cells[["z", "y", "x"]].to_numpy()).astype(int)
     with atomic(Path(folder) / "points.xml") as beside, open(beside, "w", encoding="utf-8") as file:

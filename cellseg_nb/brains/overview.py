@@ -37,8 +37,8 @@ def tissue(source, value=None, diameter=0.0):
     """Where tissue is, from a coarse level.
 
     value : grey value above which a place is tissue. None: Otsu's two classes over the lightly blurred level;
-    when they explain `APART` of its variance, and the dark one is the even one, the dark one is empty, and the
-    limit lies `NEAR` of the way up. Else all is tissue. -inf: all is tissue.
+    when they explain `APART` of its variance, and the dark one is the even one, the dark one is empty, and
+    the limit lies `NEAR` of the way up. Else all is tissue, as with any value below the darkest.
     diameter : the tissue is widened by half of this, in µm, and by a voxel of the level.
 
     Returns (mask (Z, Y, X) bool on the level's grid, number of the level, limit).

@@ -70,9 +70,9 @@ def words(found):
         else f"{found['memory_per_worker'] / 1e9:.2f} GB of memory a worker, "
     )
     return (
-        f"{found['chunks']} of {found['of']} chunks hold tissue: {memory}{found['disk'] / 1e9:.2f} GB on the disk, "
-        f"about {spoken(found['seconds'])} with {found['workers']} workers ({spoken(found['core_seconds'])} of one "
-        "core)"
+        f"{found['chunks']} of {found['of']} chunks hold tissue: {memory}{found['disk'] / 1e9:.2f} GB on "
+        f"the disk, about {spoken(found['seconds'])} with {found['workers']} workers "
+        f"({spoken(found['core_seconds'])} of one core)"
     )
 
 

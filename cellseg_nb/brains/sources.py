@@ -183,7 +183,7 @@ def _numbers(files):
         if len(set(numbers)) == len(files):
             return numbers if numbers == sorted(numbers) else list(range(len(files)))
     raise UserError(
-        f"{files[0].parent}: two planes have one number ({folder.names(files, 3)}): leave one volume in the folder"
+        f"{files[0].parent}: two planes have one number ({folder.names(files, 3)}): leave one volume in it"
     )
 
 

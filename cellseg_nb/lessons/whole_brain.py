@@ -127,7 +127,7 @@ def trained(choice, job, cubes):
     if not place:
         if choice["method"] != "wnet3d":
             raise UserError(
-                f"method {choice['method']!r} learns from labels: give weights, the folder that notebook 03 left"
+                f"method {choice['method']!r} learns from labels: give weights, such as notebook 03's folder"
             )
         place = str(Path(choice["out"]) / "training")
         method = methods.get("wnet3d", **settings.of("wnet3d", "demo", "04"), seed=choice["seed"])

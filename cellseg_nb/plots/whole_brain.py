@@ -17,7 +17,7 @@ def three_sides(level, mask=None, boxes=(), factor=(1, 1, 1), title=""):
         figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.4))
         low, high = np.percentile(level, [0.5, 99.8])
         for axis, (ax, (words, down, right)) in enumerate(zip(panels, SIDES)):
-            plane = level.max(axis) if boxes else level.take(level.shape[axis] // 2, axis)
+            plane = level.mean(axis) if boxes else level.take(level.shape[axis] // 2, axis)
             ax.imshow(plane, cmap="gray", vmin=low, vmax=high, aspect="auto")
             if mask is not None:
                 there = mask.take(mask.shape[axis] // 2, axis)
@@ -36,15 +36,29 @@ def three_sides(level, mask=None, boxes=(), factor=(1, 1, 1), title=""):
     return figure
 
 
+def cubes(images, boxes):
+    """The middle slice of each cube, with where it begins."""
+    with plt.rc_context(basic.STYLE):
+        figure, panels = plt.subplots(1, len(images), figsize=(3.1 * len(images), 3.4), squeeze=False)
+        low, high = np.percentile(np.concatenate([image.ravel() for image in images]), [1, 99.8])
+        for number, (ax, image, box) in enumerate(zip(panels[0], images, boxes), 1):
+            ax.imshow(image[len(image) // 2], cmap="gray", vmin=low, vmax=high)
+            ax.set(title=f"{number}: from {', '.join(str(s.start) for s in box)}", xticks=[], yticks=[])
+        figure.suptitle("the cubes; from z, y, x (voxels)", fontsize=12)
+    return figure
+
+
 def threshold(values, counts, cut, words="brightness above the ground"):
     """A streamed histogram with the threshold that follows from it."""
     there = np.flatnonzero(counts)
-    last = values[there[np.searchsorted(np.cumsum(counts[there]), 0.9995 * counts.sum())]]
+    last = there[np.searchsorted(np.cumsum(counts[there]), 0.9995 * counts.sum())]
+    last = max(last, np.searchsorted(values, 1.3 * cut))
+    together = max(1, (last - there[0]) // 120)  # whole bins, or bars would differ where bins do not
     with plt.rc_context(basic.STYLE):
         figure, ax = plt.subplots(figsize=(8, 3.6))
-        edges = np.linspace(values[there[0]], max(last, cut * 1.3), 120)
-        held, _ = np.histogram(values, edges, weights=counts)
-        ax.stairs(np.maximum(held, 0.5), edges, fill=True, color=basic.SKY)
+        starts = np.arange(there[0], last, together)
+        held = np.add.reduceat(counts, starts)[:-1]
+        ax.stairs(np.maximum(held, 0.5), values[starts], fill=True, color=basic.SKY)
         ax.axvline(cut, color=basic.ORANGE, linewidth=2.5, linestyle="--")
         ax.text(cut, held.max(), f" threshold {cut:.3g}", color=basic.ORANGE, va="top")
         ax.set(yscale="log", xlabel=words, ylabel="voxels", title=f"{counts.sum():,} voxels of tissue")
@@ -62,8 +76,10 @@ def halo(image, inner, labels, title=""):
             ax.imshow(image[z], cmap="gray", vmin=low, vmax=high)
             ax.add_patch(Rectangle(corner, *size, fill=False, color=basic.ORANGE, linewidth=2.5))
             ax.set(xlabel="x (voxels)")
+        sides = image.shape[2] - 0.5, image.shape[1] - 0.5
         extent = (corner[0], corner[0] + size[0], corner[1] + size[1], corner[1])
         _coloured(panels[1], labels[labels.shape[0] // 2], extent)
+        panels[0].set(xlim=(-0.5, sides[0]), ylim=(sides[1], -0.5))
         panels[0].set(ylabel="y (voxels)", title="what it reads: the core (framed) and a halo")
         panels[1].set(title="what it gives: cells of the core")
         figure.suptitle(title, fontsize=12)

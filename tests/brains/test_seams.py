@@ -14,7 +14,7 @@ SIZES = [(1.0, 1.0, 1.0), (2.5, 1.0, 1.0)]
 
 
 def made(shape, seed, sigma, share):
-    """Random blobs, brightest in their middle, and a mask of about ``share`` of the voxels; ties on purpose."""
+    """Random blobs, brightest in their middle, and a mask of ``share`` of the voxels; ties on purpose."""
     rough = ndi.gaussian_filter(np.random.default_rng(seed).normal(size=shape), sigma)
     spots = np.round(rough / max(np.abs(rough).max(), 1e-9) * 20).astype(np.float32)
     return spots, rough > np.quantile(rough, 1 - share)
