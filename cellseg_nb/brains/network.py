@@ -23,7 +23,7 @@ from cellseg_nb.networks import losses
 
 WINDOW = 64  # voxels a window is for
 OVERLAP = 16  # voxels it sees beyond, unless more is asked for
-REACH = 48  # how far WNet3D's encoder sees: 46 voxels, and its pooling wants a multiple of 8
+REACH = 56  # how far WNet3D's encoder sees: 51 voxels, and its pooling wants a multiple of 8
 FROZEN = "network.pt"
 
 
