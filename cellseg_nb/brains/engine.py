@@ -6,6 +6,7 @@ whenever, the next run computes only what has no marker.
 """
 
 import contextlib
+import importlib.util
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ from cellseg_nb.io.files import atomic, reason
 
 TRIES = 3
 AHEAD = 3  # blocks given to each worker in advance
+NEEDED = ("dask", "distributed", "zarr", "pyarrow")
 PACKAGES = ("numpy", "scipy", "scikit-image", "zarr", "connected-components-3d", "cellseg-nb")
 
 
@@ -30,6 +32,12 @@ def connected(scheduler="", workers=0):
 
     Raises UserError for a scheduler that does not answer, and for workers with other versions.
     """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"whole brains need {' and '.join(missing)}, not installed here: pip install "
+            '"cellseg-nb[brains]", and restart the kernel'
+        )
     import distributed
 
     if scheduler:
@@ -61,13 +69,13 @@ def versions():
     """Versions that must agree between here and the workers: {package: version}."""
     from importlib.metadata import PackageNotFoundError, version
 
-    import cellseg_nb
+    from cellseg_nb import __version__
 
     found = {"python": "{}.{}".format(*sys.version_info)}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-    return found | {"cellseg-nb": cellseg_nb.__version__}
+    return found | {"cellseg-nb": __version__}
 
 
 def _check_versions(client):
@@ -94,8 +102,6 @@ def _check_versions(client):
 
 def dashboard(client):
     """Where Dask shows what it does, in words."""
-    import importlib.util
-
     if importlib.util.find_spec("bokeh") is None:
         return "Dask's dashboard needs bokeh: pip install bokeh"
     return f"Dask's dashboard: {client.dashboard_link}"
