@@ -16,7 +16,7 @@ import functools
 import numpy as np
 from scipy import ndimage as ndi
 
-BATCH = 1 << 21  # pairs of centre and voxel at a time
+BATCH = 1 << 18  # pairs of centre and voxel at a time
 
 
 @functools.lru_cache(maxsize=8)
@@ -89,16 +89,16 @@ def assign(spots, mask, inner, apart, reach, size, least=None):
         worth = worth[good]
         on = inside[flat]
         np.minimum.at(best, flat[on], worth[on])
-    found = best < np.iinfo(np.int64).max
-    own = (best & 0xFFFFFFFF).astype(np.int64)
+    found = np.flatnonzero(best < np.iinfo(np.int64).max)
+    own = best[found] & 0xFFFFFFFF
     if least is not None and len(places):
         image, share = least
-        found &= image[inner].ravel() >= share * image[tuple(places.T)][np.where(found, own, 0)]
+        high = image[inner].ravel()[found] >= share * image[tuple(places.T)][own]
+        found, own = found[high], own[high]
     used = np.zeros(len(places), bool)
-    used[own[found]] = True
-    number = np.cumsum(used)
+    used[own] = True
     labels = np.zeros(best.size, np.int32)
-    labels[found] = number[own[found]]
+    labels[found] = np.cumsum(used)[own]
     return labels.reshape(shape), places[used]
 
 

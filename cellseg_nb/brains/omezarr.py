@@ -15,7 +15,7 @@ from cellseg_nb.io.files import as_path, reason, writable_folder
 
 VERSIONS = ("0.4", "0.5")
 SMALLEST = 32  # voxels: a level whose longest side is no longer than this is the coarsest
-CHUNK = 128  # side of a stored chunk: few files, and viewers still load quickly
+CHUNK = 64  # side of a stored chunk: a block and its halo touch few voxels beyond what they need
 
 
 @dataclass(frozen=True)

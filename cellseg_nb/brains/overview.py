@@ -72,9 +72,9 @@ def _limit(level):
 
 
 def ground(source, diameter):
-    """What cells stand on: the 20th percentile over three cell diameters of a level whose voxels are about
-    half a cell wide, made smooth. Returns ((Z, Y, X) float32 on the level's grid, number of the level)."""
-    number = coarse(source, least=diameter / 2)
+    """What cells stand on: the 20th percentile over three cell diameters of a level whose voxels are about as
+    wide as a cell, made smooth. Returns ((Z, Y, X) float32 on the level's grid, number of the level)."""
+    number = coarse(source, least=diameter)
     level = whole(source, number)
     size = np.ones(3) if source.voxel_size is None else np.array(source.voxel_size)
     step = size * source.levels[number].factor
@@ -97,13 +97,31 @@ def nearest(mask, factor, box):
 def linear(field, factor, box):
     """A coarse field at the voxels of a box of the finest level, between its voxels linear: float32.
 
-    Each value follows from its own place alone, to the last bit.
+    Each value follows from its own place alone, to the last bit. Of a memory map only the part is read.
     """
-    for axis, (side, f) in enumerate(zip(box, factor)):
-        last = field.shape[axis] - 1
-        at = np.clip((np.arange(side.start, side.stop) + 0.5) / f - 0.5, 0, last)
-        low = np.minimum(at.astype(int), max(last - 1, 0))
-        weight = (at - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        a, b = field.take(low, axis), field.take(np.minimum(low + 1, last), axis)
-        field = a + (b - a) * weight
-    return np.ascontiguousarray(field, np.float32)
+    part, steps = _around(field, factor, box)
+    for axis in (0, 1):
+        part = _between(part, *steps[axis], axis)
+    found = np.empty((*part.shape[:2], len(steps[2][0])), np.float32)
+    for plane, out in zip(part, found):  # plane by plane: the whole would be held several times
+        out[...] = _between(plane, *steps[2], 1)
+    return found
+
+
+def _around(field, factor, box):
+    """The part of a coarse field that a box lies in; for each axis, between which of its voxels each voxel of
+    the box lies (the first of two), and how far on from it."""
+    cut, steps = [], []
+    for side, f, n in zip(box, factor, field.shape):
+        at = np.clip((np.arange(side.start, side.stop) + 0.5) / f - 0.5, 0, n - 1)
+        low = np.minimum(at.astype(int), max(n - 2, 0))
+        cut.append(slice(low[0], low[-1] + 2))
+        steps.append((low - low[0], (at - low).astype(np.float32)))
+    return np.asarray(field[tuple(cut)]), steps
+
+
+def _between(field, low, weight, axis):
+    """Values between those at ``low`` and those after them."""
+    weight = weight.reshape([-1 if a == axis else 1 for a in range(field.ndim)])
+    a, b = field.take(low, axis), field.take(np.minimum(low + 1, field.shape[axis] - 1), axis)
+    return a + (b - a) * weight

@@ -21,9 +21,11 @@ def measured(job, block):
     if job.how["kind"] == "network":
         from cellseg_nb.brains import network
 
-        network.probability(job, block, stages._coarse(job))
+        network.probability(job, block, stages.coarse_maps(job))
         probability = np.zeros([s.stop - s.start for s in block.outer], np.float32)
-    labels, names = segment.cells(image, block, stages._coarse(job), job.how, job.source.shape, probability)
+    labels, names = segment.cells(
+        image, block, stages.coarse_maps(job), job.how, job.source.shape, probability
+    )
     seconds = time.perf_counter() - began
     stored = len(numcodecs.Blosc("zstd", 1).encode(np.ascontiguousarray(labels)))
     return {
@@ -36,10 +38,10 @@ def measured(job, block):
 
 
 def plan(client, job, workers=None):
-    """Memory, disk and time of a run: a dict, for `words`. The measured chunk is the middle one of those with
-    tissue. Raises UserError when the disk has no room for it."""
+    """Memory, disk and time of a run: a dict, for `words`. The measured chunk is the first of those
+    with most tissue. Raises UserError when the disk has no room for it."""
     every = run.with_tissue(job)
-    block = max(every[len(every) // 3 : len(every) * 2 // 3 + 1], key=lambda b: np.prod(b.shape))
+    block = max(every, key=lambda one: _tissue(job, one))
     found = (
         measured(job, block) if client is None else client.submit(measured, job, block, pure=False).result()
     )
@@ -60,6 +62,13 @@ def plan(client, job, workers=None):
         "seconds": seconds / workers,
         "voxels": float(np.prod(job.source.shape, dtype=float)),
     }
+
+
+def _tissue(job, block):
+    """Voxels of tissue in a block, about."""
+    _, _, tissue, factor = stages.coarse_maps(job)
+    part = tuple(slice(s.start // f, -(-s.stop // f)) for s, f in zip(block.core, factor))
+    return tissue[part].mean() * np.prod(block.shape)
 
 
 def words(found):

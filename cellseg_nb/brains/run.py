@@ -57,22 +57,36 @@ def begin(source, folder, maps, how, chunk=omezarr.CHUNK, start_over=False):
     folder = writable_folder(folder)
     work = folder / "work"
     chunk = blocks.three(chunk)
-    settings = {"source": [source.path, source.shape, str(source.dtype)], "how": how, "chunk": chunk}
-    settings = json.loads(json.dumps(settings | {"versions": engine.versions()}, default=str))
-    place = work / "settings.json"
-    known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else settings
-    if known != settings or start_over:
-        if not start_over:
-            other = next(key for key in settings if known.get(key) != settings[key])
-            raise UserError(
-                f"{folder} holds a run with another {other}: give another out, or start_over=True to throw "
-                "its chunks away"
-            )
+    if start_over:
         _forget(folder)
-    write_json(place, settings)
-    _save(work / "coarse.npz", {name: value for name, value in maps.items() if name != "limit"})
+    settings = {"source": [source.path, source.shape, str(source.dtype)], "how": how, "chunk": chunk}
+    settings |= {"versions": engine.versions(), "tissue": _digest(maps)}
+    _belongs(folder, "settings.json", settings)
+    _save(work / "ground.npy", maps["ground"])
+    _save(work / "coarse.npz", {name: v for name, v in maps.items() if name not in ("limit", "ground")})
     bins = statistics.scale(source, overview.coarse(source))
     return stages.Job(source, str(folder), how, chunk, bins)
+
+
+def _belongs(folder, name, settings):
+    """Raises UserError when the folder holds a run with other settings; else they are kept under a name."""
+    settings = json.loads(json.dumps(settings, default=str))
+    place = folder / "work" / name
+    known = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else settings
+    if known != settings:
+        other = next(key for key in {**settings, **known} if known.get(key) != settings.get(key))
+        raise UserError(
+            f"{folder} holds a run with another {other}: give another out, or start_over=True to throw its "
+            "chunks away"
+        )
+    write_json(place, settings)
+
+
+def _digest(maps):
+    found = hashlib.sha256()
+    for name in sorted(maps):
+        found.update(np.ascontiguousarray(maps[name]).tobytes())
+    return found.hexdigest()[:16]
 
 
 def _forget(folder):
@@ -84,13 +98,17 @@ def _forget(folder):
 
 
 def _save(path, arrays):
-    """Unless the same is there: workers know by the file's time whether it is new."""
+    """An array, or a dict of them; unless the same is there: workers know by the file's time what is new."""
     if path.is_file():
-        with np.load(path) as found:
-            if found.files == list(arrays) and all(np.array_equal(found[k], v) for k, v in arrays.items()):
+        found = np.load(path)
+        known = dict(found) if isinstance(arrays, dict) else found
+        if isinstance(arrays, dict) and known.keys() == arrays.keys():
+            if all(np.array_equal(known[name], value) for name, value in arrays.items()):
                 return
+        if not isinstance(arrays, dict) and np.array_equal(known, arrays):
+            return
     with atomic(path) as beside, open(beside, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays) if isinstance(arrays, dict) else np.save(file, arrays)
 
 
 def measure(client, job, noises=NOISES):
@@ -131,6 +149,7 @@ def segment_all(client, job):
 
     With a network, its probability comes first. What fails is left out; the rest is finished.
     """
+    _belongs(Path(job.folder), "numbers.json", job.how)  # threshold, weights: known since `measure`
     every, failed, took = with_tissue(job), {}, []
     stored = tuple(min(c, s) for c, s in zip(job.chunk, job.source.shape))
     if job.how["kind"] == "network":

@@ -52,32 +52,36 @@ def halo(how):
     return tuple(a + b for a, b in zip(blur_reach(how), beyond))
 
 
-def _blurred(volume, sigma, how):
+def _blurred(volume, sigma, how, output=None):
     sigmas = [sigma / s for s in how["voxel_size"]]
-    return ndi.gaussian_filter(volume, sigmas, mode="nearest", truncate=TRUNCATE)
+    return ndi.gaussian_filter(volume, sigmas, mode="nearest", truncate=TRUNCATE, output=output)
 
 
-def maps(image, ground, how, probability=None):
+def above_ground(image, coarse, box):
+    """How far each voxel of a box rises above the ground, (Z, Y, X) float32, and whether it is tissue, bool.
+
+    ``coarse``: ground and its factor, tissue and its factor (`cellseg_nb.brains.overview`).
+    """
+    field, field_factor, tissue, tissue_factor = coarse
+    rising = overview.linear(field, field_factor, box)
+    np.subtract(image, rising, out=rising, casting="unsafe")
+    return rising, overview.nearest(tissue, tissue_factor, box)
+
+
+def maps(rising, how, probability=None):
     """Where cells may be, and where their centres are brightest: two (Z, Y, X) float32, one and the same for
-    otsu and spots."""
-    rising = image.astype(np.float32) - ground
+    otsu and spots. ``rising`` is used up."""
     if how["kind"] == "spots":
         spots = _blurred(rising, FINE * how["diameter"], how)
-        spots -= _blurred(rising, COARSE * how["diameter"], how)
+        spots -= _blurred(rising, COARSE * how["diameter"], how, rising)
         return spots, spots
-    spots = _blurred(rising, how["blur"], how)
-    return (spots if probability is None else probability.astype(np.float32)), spots
+    spots = _blurred(rising, how["blur"], how, rising)
+    return (spots if probability is None else probability.astype(np.float32, copy=False)), spots
 
 
 def mask(outline, tissue, how):
     """Voxels that are cell, (Z, Y, X) bool."""
     return (outline > how["threshold"]) & tissue
-
-
-def ground_and_tissue(coarse, box):
-    """The coarse maps at a box. ``coarse``: ground and its factor, tissue and its factor."""
-    field, field_factor, tissue, tissue_factor = coarse
-    return overview.linear(field, field_factor, box), overview.nearest(tissue, tissue_factor, box)
 
 
 def cells(image, block, coarse, how, shape, probability=None):
@@ -87,10 +91,8 @@ def cells(image, block, coarse, how, shape, probability=None):
 
     Returns labels of the core, int32 from 1; and the names of these cells, (n,) int64.
     """
-    ground, tissue = ground_and_tissue(coarse, block.outer)
-    if not tissue.any():
-        return np.zeros(block.shape, np.int32), np.zeros(0, np.int64)
-    outline, spots = maps(image, ground, how, probability)
+    rising, tissue = above_ground(image, coarse, block.outer)
+    outline, spots = maps(rising, how, probability)
     least = (outline, how["share"]) if how["share"] else None
     labels, places = nearest.assign(
         spots, mask(outline, tissue, how), block.inner, how["apart"], how["reach"], how["voxel_size"], least

@@ -38,12 +38,14 @@ class Job:
 
 @functools.lru_cache(maxsize=2)
 def coarse(work, stamp):
-    """Ground, its factor, tissue, its factor."""
+    """Ground, its factor, tissue, its factor. The ground of a large brain stays on the disk."""
+    ground = np.load(Path(work) / "ground.npy", mmap_mode="r")
     with np.load(Path(work) / "coarse.npz") as found:
-        return found["ground"], tuple(found["ground_factor"]), found["tissue"], tuple(found["tissue_factor"])
+        return ground, tuple(found["ground_factor"]), found["tissue"], tuple(found["tissue_factor"])
 
 
-def _coarse(job):
+def coarse_maps(job):
+    """What `coarse` gives, of this job."""
     return coarse(str(job.work), (job.work / "coarse.npz").stat().st_mtime_ns)
 
 
@@ -56,14 +58,14 @@ def copy(job, block):
 
 def count(job, tile):
     """Histograms of a tile."""
-    return statistics.counted(job.source, tile, _coarse(job), job.how, job.bins)
+    return statistics.counted(job.source, tile, coarse_maps(job), job.how, job.bins)
 
 
 def probability(job, block):
     """How probable cell is in a block, 0 to 255, into ``probability.zarr``."""
     from cellseg_nb.brains import network
 
-    found = network.probability(job, block, _coarse(job))
+    found = network.probability(job, block, coarse_maps(job))
     if found.any():
         omezarr.writing(job.work, PROBABILITY)[block.core] = found
 
@@ -80,7 +82,7 @@ def cells(job, block):
         labels, found = _connected(job, block, image, probability)
     else:
         shape = job.source.shape
-        labels, names = segment.cells(image, block, _coarse(job), job.how, shape, probability)
+        labels, names = segment.cells(image, block, coarse_maps(job), job.how, shape, probability)
         found = {"names": names}
     if labels.any():
         omezarr.writing(job.work, PIECES)[block.core] = labels
@@ -88,8 +90,8 @@ def cells(job, block):
 
 
 def _connected(job, block, image, probability):
-    ground, tissue = segment.ground_and_tissue(_coarse(job), block.outer)
-    outline, _ = segment.maps(image, ground, job.how, probability)
+    rising, tissue = segment.above_ground(image, coarse_maps(job), block.outer)
+    outline, _ = segment.maps(rising, job.how, probability)
     mask = segment.mask(outline, tissue, job.how)
     # one voxel of the neighbours is what joins need; the rest of the halo was for the blurs
     near = blocks.block(job.source.shape, job.chunk, block.index, 1)

@@ -40,9 +40,9 @@ def counted(source, tile, coarse, how, bins):
     """Histograms of a tile: of the voxels as they are (``raw``) and of the map in which cells are sought
     (``map``), in tissue only: two (BINS,) int64."""
     image = source.read(tile.outer)
-    ground, tissue = segment.ground_and_tissue(coarse, tile.outer)
+    rising, tissue = segment.above_ground(image, coarse, tile.outer)
     found, inside = {}, tissue[tile.inner]
-    outline, _ = segment.maps(image, ground, how)
+    outline, _ = segment.maps(rising, how)
     for name, values in (("raw", image), ("map", outline)):
         start, width = bins
         at = np.clip((values[tile.inner][inside].astype(np.float32) - start) / width, 0, BINS - 1)

@@ -138,7 +138,8 @@ def trained(choice, job, cubes):
         raise UserError(f"{place} holds a {predictor.architecture}, the method chosen is {choice['method']}")
     if predictor.architecture != "wnet3d":
         low, high = choose.ends(cubes, 1, 99)
-    how = job.how | {"weights": place, "scale": [low, high, predictor.top], "threshold": predictor.threshold}
+    how = job.how | {"fingerprint": predictor.fingerprint}
+    how |= {"weights": place, "scale": [low, high, predictor.top], "threshold": predictor.threshold}
     parts = network.prepare(job.work, place, cubes, how["scale"])
     return dataclasses.replace(job, how=how), parts
 
