@@ -8,7 +8,8 @@ FULL = 0.9  # share of a cube that should be tissue
 
 
 def cubes(source, coarse, side=96, most=4):
-    """Boxes (three slices) of at most ``most`` cubes of ``side`` voxels, the brightest first.
+    """Boxes (three slices) of at most ``most`` cubes of ``side`` voxels, the brightest first; along an axis
+    that is shorter, all of it.
 
     The volume is cut into eight parts; in each, the cube that rises most above the ground on a coarse level
     is taken, of those that are full of tissue where there are such. ``coarse``: see `run.look`.
@@ -18,10 +19,10 @@ def cubes(source, coarse, side=96, most=4):
     rise = overview.whole(source, number)
     finest = tuple(slice(0, s * f) for s, f in zip(rise.shape, factor))
     rise -= _on(coarse["ground"], coarse["ground_factor"], finest, factor)
-    side = min(side, *source.shape)
+    sides = [min(side, s) for s in source.shape]
     found = {}
-    for index in np.ndindex(*[max(1, s // side) for s in source.shape]):
-        box = tuple(slice(i * side, (i + 1) * side) for i in index)
+    for index in np.ndindex(*[whole // s for whole, s in zip(source.shape, sides)]):
+        box = tuple(slice(i * s, (i + 1) * s) for i, s in zip(index, sides))
         tissue = overview.nearest(coarse["tissue"], coarse["tissue_factor"], box)
         small = tuple(slice(s.start // f, max(s.stop // f, s.start // f + 1)) for s, f in zip(box, factor))
         worth = tissue.mean() >= FULL, float(np.clip(rise[small], 0, None).mean()), box

@@ -87,16 +87,23 @@ def prepare(folder, source, cubes, scale):
     Returns the network, its architecture and the class that means cell, as `loaded` does.
     """
     predictor = weights.load(source)
-    batch = np.stack([scaled(cube, scale) for cube in cubes])[:, None]
-    part = freeze(_part(predictor), torch.from_numpy(batch))
+    batch = torch.from_numpy(np.stack([scaled(cube, scale) for cube in cubes])[:, None])
+    batch = inference.pad(batch, _sides(batch.shape[2:], predictor.architecture))
+    part = freeze(_part(predictor), batch)
     chosen = predictor.foreground
     if predictor.architecture == "wnet3d" and chosen is None:
         with torch.inference_mode():
-            classes = part(torch.from_numpy(batch)).numpy()
-        chosen = inference.brightest([(c, b[0]) for c, b in zip(classes, batch)])
+            classes = part(batch).numpy()
+        chosen = inference.brightest([(c, b[0]) for c, b in zip(classes, batch.numpy())])
     with atomic(folder / FROZEN) as beside:
         torch.save({"foreground": chosen, "model": part.state_dict()}, beside)
     return part, predictor.architecture, chosen
+
+
+def _sides(shape, architecture):
+    """Sides that a network can halve as often as it does."""
+    multiple = 32 if architecture == "swinunetr" else 8
+    return [-(-side // multiple) * multiple for side in shape]
 
 
 def _part(predictor):
@@ -139,11 +146,8 @@ def probability(job, block, coarse):
 def run(network, architecture, foreground, image):
     """The probability of cell in a window, (Z, Y, X) float32; its far sides are mirrored up to what the
     network can halve."""
-    multiple = 32 if architecture == "swinunetr" else 8
     device = next(network.parameters()).device
-    x = inference.pad(
-        torch.from_numpy(image)[None, None], [-(-s // multiple) * multiple for s in image.shape]
-    )
+    x = inference.pad(torch.from_numpy(image)[None, None], _sides(image.shape, architecture))
     with torch.inference_mode():
         if architecture == "wnet3d":
             found = network(x.to(device))[0, foreground]

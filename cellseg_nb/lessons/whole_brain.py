@@ -22,6 +22,7 @@ from cellseg_nb.brains import (
     stages,
 )
 from cellseg_nb.cells import scale
+from cellseg_nb.cells.separate import SMALL
 from cellseg_nb.data import brain
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import write_json
@@ -30,11 +31,10 @@ from cellseg_nb.methods import settings, weights
 
 METHODS = ("otsu", "spots", "wnet3d", "segresnet", "swinunetr")
 WHOLE = parameters.rule(parameters.number, 0, whole=True)
-PARAMETERS = parameters.common(
-    "voxel_size", "min_size", "max_size", "seed", "device", "out", "start_over"
-) | {
+PARAMETERS = parameters.common("voxel_size", "max_size", "seed", "device", "out", "start_over") | {
     "images": parameters.text,
     "channel": parameters.rule(parameters.number, -1, whole=True),
+    "min_size": parameters.auto(lambda name, value: _decimal(name, value)),
     "cell_diameter": parameters.auto(lambda name, value: _decimal(name, value)),
     "method": parameters.rule(parameters.one_of, METHODS),
     "weights": parameters.text,
@@ -105,6 +105,14 @@ def diameter(choice, source):
     if not found:
         raise UserError("no cells stand out, so their size cannot be estimated: give cell_diameter (µm)")
     return round(float(np.median(found)), 1)
+
+
+def smallest(choice, source, width):
+    """Voxels below which an object is no cell: as chosen, or those of a ball of half the diameter, as in
+    `cellseg_nb.cells.separate`."""
+    if choice["min_size"] is not None:
+        return int(choice["min_size"])
+    return round(np.pi / 6 * (SMALL * width) ** 3 / np.prod(source.voxel_size or (1.0,) * 3))
 
 
 def recipe(choice, source, width):
