@@ -131,7 +131,7 @@ def measure(client, job, noises=NOISES):
     threshold = job.how["threshold"]
     if threshold is None and job.how["kind"] == "otsu":
         threshold = statistics.otsu(counts["map"], job.bins)
-    elif threshold is None:
+    elif threshold is None and job.how["kind"] == "spots":
         middle = statistics.percentile(counts["map"], job.bins, 50)
         threshold = middle + noises * statistics.noise(counts["map"], job.bins)
     return dataclasses.replace(job, how=job.how | {"threshold": threshold}), counts
