@@ -89,19 +89,26 @@ def test_a_run_of_other_settings_is_refused(small_brain, undisturbed):
         run.begin(source, undisturbed[0], {}, how, slowly.CHUNK)
 
 
-def test_the_same_cells_with_any_chunk(small_brain, undisturbed, tmp_path):
+KINDS = [("otsu", "nearest"), ("spots", "nearest"), ("otsu", "connected")]
+
+
+@pytest.mark.parametrize("kind, separate", KINDS)
+def test_the_same_cells_with_any_chunk(small_brain, undisturbed, tmp_path, kind, separate):
+    """The same table and the same array of labels; the first chunk is the whole volume, one pass."""
     source, first = sources.find(small_brain), None
-    assert len(undisturbed[1]) > 60
+    maps = run.look(source, slowly.DIAMETER)
     for chunk in (96, 50, (32, 96, 17)):
-        how = segment.recipe("otsu", slowly.DIAMETER, source.voxel_size)
+        how = segment.recipe(kind, slowly.DIAMETER, source.voxel_size, separate)
         out = tmp_path / str(chunk)
-        job, _ = run.measure(None, run.begin(source, out, run.look(source, slowly.DIAMETER), how, chunk))
+        job, _ = run.measure(None, run.begin(source, out, maps, how, chunk))
         assert run.segment_all(None, job)[0] == {}
         table = run.number(job, 20)
         labels = sources.find(run.write_labels(None, job)).read((slice(None),) * 3)
-        assert table.equals(undisturbed[1])
-        assert first is None or np.array_equal(labels, first)
-        first = labels
+        assert first is None or (table.equals(first[0]) and np.array_equal(labels, first[1]))
+        assert (np.bincount(labels.ravel())[1:] == table.volume_voxels).all()  # none lost on the way
+        first = table, labels
+    assert len(table) > 60 if separate == "nearest" else len(table) > 20
+    assert kind == "spots" or separate == "connected" or table.equals(undisturbed[1])
 
 
 def failing(job, block):

@@ -62,6 +62,17 @@ def test_centres_are_apart_and_the_stronger_stays():
     assert found.tolist() == [[4, 4, 6], [4, 4, 15]]
 
 
+def test_one_cell_in_eight_blocks_beside_empty_ones():
+    grid = np.ogrid[:17, :17, :17]
+    distance = sum((g - 8) ** 2 for g in grid)
+    spots = (100 - distance).astype(np.float32)
+    mask = distance <= 25
+    for chunk in (8, 3, (17, 4, 1)):
+        found = by_blocks(spots, mask, chunk, 2.0, 6.0, (1, 1, 1))
+        assert np.array_equal(found, mask * (8 * 17 * 17 + 8 * 17 + 8 + 1))  # its centre's place
+    assert not by_blocks(spots, np.zeros_like(mask), 8, 2.0, 6.0, (1, 1, 1)).any()
+
+
 def test_a_cell_ends_at_a_share_of_its_height():
     spots = np.zeros((5, 5, 9), np.float32)
     spots[2, 2] = [0, 2, 4, 8, 10, 8, 4, 2, 0]
