@@ -16,13 +16,27 @@ ABOVE = 8.0  # the scale ends this many times as far up as the coarse level's br
 
 
 def tiles(shape, tissue, factor, halo, most=MOST):
-    """At most ``most`` blocks of `TILE` voxels with tissue, evenly spread in reading order."""
-    every = [
-        tile for tile in blocks.grid(shape, TILE, halo) if overview.nearest(tissue, factor, tile.core).any()
+    """At most ``most`` blocks of `TILE` voxels with tissue, evenly spread in reading order.
+
+    The halo is taken from the tile itself, so that no voxel beyond it is read; where the blurs look too far
+    for that, around it.
+    """
+    every = [tile for tile in blocks.grid(shape, TILE) if overview.nearest(tissue, factor, tile.core).any()]
+    if len(every) > most:
+        every = [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+    return [
+        blocks.around(_within(tile.core, shape, halo), shape, halo, tile.index, tile.number) for tile in every
     ]
-    if len(every) <= most:
-        return every
-    return [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+
+
+def _within(box, shape, halo):
+    """A box without a halo on the sides where it does not end with the volume."""
+    return tuple(
+        s
+        if 4 * h > TILE or s.stop - s.start <= 2 * h
+        else slice(s.start + h * (s.start > 0), s.stop - h * (s.stop < side))
+        for s, h, side in zip(box, halo, shape)
+    )
 
 
 def scale(source, number):
