@@ -22,8 +22,9 @@ def label_block(mask, block, connectivity=26):
     """
     import cc3d
 
-    labels = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=connectivity)
-    labels = labels.astype(np.int32)
+    thin = min(mask.shape) < 4  # cc3d 4.1 counts too few labels in advance there
+    labels = cc3d.connected_components(np.pad(mask, int(thin)), connectivity=connectivity).astype(np.int32)
+    labels = labels[1:-1, 1:-1, 1:-1] if thin else labels
     faces = {}
     for axis in range(3):
         inner = block.inner[axis]

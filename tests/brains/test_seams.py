@@ -117,6 +117,7 @@ def firsts_of(one, shape):
 @given(sides, chunks, st.integers(0, 10**6), st.floats(0.05, 0.7))
 @example((16, 16, 16), (8, 8, 8), 3, 0.6)
 @example((17, 19, 13), (1, 2, 3), 3, 0.3)
+@example((1, 1, 12), (1, 1, 1), 0, 0.5)
 def test_pieces_do_not_depend_on_the_cut(shape, chunk, seed, share):
     _, mask = made(shape, seed, 0.7, share)
     found = joined(mask, chunk)
