@@ -17,7 +17,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 SLAB = 32  # planes at a time
-BATCH = 1 << 18  # pairs of centre and voxel at a time
+BATCH = 1 << 17  # pairs of centre and voxel at a time
 
 
 @functools.lru_cache(maxsize=8)
@@ -86,8 +86,9 @@ def assign(spots, mask, inner, apart, reach, size, least=None):
     at = places - first
     near = ((at >= -reaches) & (at < np.array(shape) + reaches)).all(1)
     places, at = places[near], at[near]
-    best = np.full(int(np.prod(shape)), np.iinfo(np.int64).max)
     inside = mask[inner].ravel()
+    voxel = np.flatnonzero(inside)  # few are: only of these the best centre is kept
+    best = np.full(len(voxel), np.iinfo(np.int64).max)
     for start in range(0, len(at), max(1, BATCH // len(offsets))):
         part = at[start : start + max(1, BATCH // len(offsets))]
         voxels = part[:, None] + offsets
@@ -96,16 +97,16 @@ def assign(spots, mask, inner, apart, reach, size, least=None):
         worth = (rank << 32) + start + np.arange(len(part))[:, None]
         worth = worth[good]
         on = inside[flat]
-        np.minimum.at(best, flat[on], worth[on])
-    found = np.flatnonzero(best < np.iinfo(np.int64).max)
-    own = best[found] & 0xFFFFFFFF
+        np.minimum.at(best, np.searchsorted(voxel, flat[on]), worth[on])
+    reached = best < np.iinfo(np.int64).max
+    found, own = voxel[reached], best[reached] & 0xFFFFFFFF
     if least is not None and len(places):
         image, share = least
         high = image[inner].ravel()[found] >= share * image[tuple(places.T)][own]
         found, own = found[high], own[high]
     used = np.zeros(len(places), bool)
     used[own] = True
-    labels = np.zeros(best.size, np.int32)
+    labels = np.zeros(inside.size, np.int32)
     labels[found] = np.cumsum(used)[own]
     return labels.reshape(shape), places[used]
 
