@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHON
 
 .NOTPARALLEL:
-.PHONY: demo test quick setup setup-rivals lab colab clean
+.PHONY: demo test quick setup setup-rivals lab colab bench clean
 
 demo: setup
 	$(BIN)/cellseg-nb run 00_quickstart -o results/00_quickstart
@@ -23,6 +23,10 @@ lab: setup
 # What a user of Colab meets: its Python, its versions, the notebooks' own first cells (tools/colab.py).
 colab: setup
 	$(BIN)/python tools/colab.py
+
+# Ours and its peers side by side (benchmarks/speed.py), on a machine that does nothing else.
+bench: setup-rivals
+	$(BIN)/python benchmarks/speed.py
 
 setup: $(VENV)/.ready
 

@@ -10,6 +10,8 @@ from scipy import ndimage as ndi
 from cellseg_nb.errors import UserError
 
 MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
+CLEAR = 8.0  # times what noise rises: a clear spot
+SKEWED = 1.4  # cells rise so many times further than the volume falls between them; texture: 0.9 to 1.2
 
 
 def spacing(voxel_size):
@@ -100,10 +102,57 @@ def step(shape, diameter):
     return [float(np.clip(side / 5, 1.5 * d, 3 * d)) for side, d in zip(shape, diameter)]
 
 
+def white(sigmas, size):
+    """Standard deviation that white noise of 1 has in the difference of two Gaussian blurs.
+
+    ``sigmas``: two, in the unit of ``size``, which is the voxels' along Z, Y, X.
+    """
+
+    def shared(a, b):
+        reach = [np.arange(-np.ceil(5 * max(a, b) / s), np.ceil(5 * max(a, b) / s) + 1) * s for s in size]
+        kernels = [[np.exp(-(r**2) / 2 / sigma**2) for sigma in (a, b)] for r in reach]
+        return np.prod([(one / one.sum()) @ (two / two.sum()) for one, two in kernels])
+
+    a, b = sigmas
+    return np.sqrt(max(shared(a, a) + shared(b, b) - 2 * shared(a, b), 1e-12))
+
+
 def rise(volume, diameter, valid=None):
     """How far each place rises above its surroundings: a blur by a quarter of a cell minus one by a cell."""
     diameter = np.asarray(diameter, float)
     return blur(volume, diameter / 4, valid) - blur(volume, diameter, valid)
+
+
+def rise_noise(rising, volume, diameter, valid=None, quiet=None):
+    """Standard deviation of what rises without being a cell: from the median absolute deviation of ``rising``
+    where it is ``quiet`` (None: everywhere), which a texture of the tissue takes part in.
+
+    Where cells fill the volume, that is theirs: even its ten highest spots rise less than `CLEAR` times as
+    far, and yet it rises further than it falls, as no texture does. Then only the noise from voxel to voxel
+    counts, as `rise` leaves it.
+    """
+    valid = np.ones(rising.shape, bool) if valid is None else valid
+    usual = spread(rising[valid] if quiet is None or not quiet.any() else rising[quiet])
+    _, heights = peaks(rising, diameter, valid)
+    if not len(heights) or heights[:10].mean() > CLEAR * spread(rising[valid]):
+        return usual
+    low, high = np.percentile(rising[valid], [1, 99])
+    if high < -SKEWED * low:
+        return usual
+    return min(usual, noise(volume, valid) * white((0.25, 1.0), 1 / np.asarray(diameter, float)))
+
+
+def maxima(volume, mask):
+    """Voxels of the mask that no neighbour of the 26 exceeds: flat indices, in order."""
+    flat = np.pad(volume, 1, constant_values=-np.inf)
+    inside = np.pad(mask, 1)
+    steps = np.array([flat.shape[1] * flat.shape[2], flat.shape[2], 1])
+    flat, at = flat.ravel(), np.flatnonzero(inside)
+    around = [np.array(o) - 1 for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)]
+    for offset in sorted(around, key=lambda o: np.abs(o).sum()):  # most are ruled out by the first few
+        at = at[flat[at] >= flat[at + int(offset @ steps)]]
+    z, y, x = np.unravel_index(at, inside.shape)
+    return np.ravel_multi_index((z - 1, y - 1, x - 1), volume.shape)
 
 
 def peaks(rising, diameter, valid=None, least=0.0):

@@ -37,12 +37,13 @@ class Hills:
     def _climb(self, flat, number, steps):
         best = np.zeros(len(self.voxels), np.float32)
         way = np.arange(len(self.voxels), dtype=np.int32)
+        ground = np.full(flat.shape, -np.inf, np.float32)  # no way leads out of the mask
+        ground[self.voxels] = self.height
         for step, distance in steps:
             for there in (step, -step):
-                other = number[self.voxels + there]
-                slope = (flat[self.voxels + there] - self.height) / np.float32(distance)
-                better = (slope > best) & (other >= 0)
-                best[better], way[better] = slope[better], other[better]
+                slope = (ground[self.voxels + there] - self.height) / np.float32(distance)
+                better = np.flatnonzero(slope > best)
+                best[better], way[better] = slope[better], number[self.voxels[better] + there]
         while True:
             further = way[way]
             if np.array_equal(further, way):

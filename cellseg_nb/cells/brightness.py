@@ -4,7 +4,7 @@ known."""
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells.background import spread
+from cellseg_nb.cells.background import maxima, spread
 from cellseg_nb.errors import UserError
 
 
@@ -35,9 +35,7 @@ def clean(volume):
     base = float(np.median(values)) if values.size else 0.0
     volume[~real] = base
     noise = spread(values[:: max(1, values.size // 10**6)], base)
-    spots = np.argwhere(
-        (volume == ndi.maximum_filter(volume, 3, mode="nearest")) & (volume > base + 6 * noise)
-    )
+    spots = np.stack(np.unravel_index(maxima(volume, volume > base + 6 * noise), volume.shape), 1)
     around = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)]) - 1
     for part in np.array_split(spots, max(1, len(spots) // 10**5)):
         places = np.clip(part[:, None] + around, 0, np.array(volume.shape) - 1)

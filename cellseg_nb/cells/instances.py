@@ -8,7 +8,9 @@ voxels along y and x, and 0.4 along z.
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells.background import spacing, spread
+from cellseg_nb.cells import background
+from cellseg_nb.cells.background import spacing
+from cellseg_nb.cells.surfaces import surfaces
 from cellseg_nb.errors import UserError
 
 COLUMNS = [
@@ -84,26 +86,70 @@ def voronoi_otsu(image, spot_sigma=0.65, outline_sigma=0.65, voxel_size=None, th
 
     Returns (Z, Y, X) int32 labels, 0 is background.
     """
-    from skimage.filters import threshold_otsu
-    from skimage.segmentation import watershed as flood
-
     image = _three(image, "image").astype(np.float32)
     size = relative(voxel_size)
     outline = ndi.gaussian_filter(image, outline_sigma / size)
     if threshold is None:
-        threshold = threshold_otsu(outline) if outline.min() < outline.max() else np.inf
+        threshold = _otsu(outline) if outline.min() < outline.max() else np.inf
     mask = outline > threshold
-    source = image if spots is None else _three(spots, "spots").astype(np.float32)
-    seeds = _maxima(ndi.gaussian_filter(source, spot_sigma / size), mask)
-    nearest = ndi.distance_transform_edt(seeds == 0, sampling=size) if seeds.any() else np.zeros(image.shape)
-    return flood(nearest, seeds, mask=mask).astype(np.int32)
+    if spots is None and spot_sigma == outline_sigma:
+        smooth = outline
+    else:
+        source = image if spots is None else _three(spots, "spots").astype(np.float32)
+        smooth = ndi.gaussian_filter(source, spot_sigma / size)
+    return _nearest(_maxima(smooth, mask), mask, size)
+
+
+def _otsu(image):
+    from skimage.filters import threshold_otsu
+
+    counts, edges = np.histogram(image, 256)
+    return threshold_otsu(hist=(counts, (edges[:-1] + edges[1:]) / 2))
+
+
+def _nearest(seeds, mask, size):
+    """Each voxel of the mask takes the number of the nearest seed in its own piece of the mask, none where
+    there is none: (Z, Y, X) int32."""
+    import cc3d
+    from scipy.spatial import cKDTree
+
+    pieces = cc3d.connected_components(mask, connectivity=6)
+    places = np.flatnonzero(seeds)
+    number, piece = seeds.ravel()[places], pieces.ravel()[places]
+    only = np.zeros(pieces.max(initial=0) + 1, np.int32)
+    only[piece] = number
+    several = np.zeros(len(only), bool)
+    several[piece[only[piece] != number]] = True
+    only[0] = 0
+    labels = only[pieces]
+    crowd = np.flatnonzero(several[pieces])
+    if len(crowd):
+        points = [np.stack(np.unravel_index(each, mask.shape), 1) * size for each in (places, crowd)]
+        # a fourth axis keeps pieces further apart than any two voxels of the volume
+        far = 2 * np.linalg.norm(np.array(mask.shape) * size)
+        own = piece * far, pieces.ravel()[crowd] * far
+        seeded, sought = (np.column_stack([p, o]) for p, o in zip(points, own))
+        labels.ravel()[crowd] = number[cKDTree(seeded).query(sought)[1]]
+    return labels
+
+
+def published(prediction, threshold=0.0, min_size=5, sigma=0.65):
+    """Cells as the paper's Methods have them: Voronoi-Otsu on the *prediction*, spots and outlines blurred by
+    ``sigma``, objects under ``min_size`` voxels removed.
+
+    What lies at or under ``threshold`` is set to 0 before, as the plugin does. Distances are in voxels.
+    """
+    prediction = _three(prediction, "prediction")
+    kept = np.where(prediction > threshold, prediction, 0)
+    return filter_size(voronoi_otsu(kept, sigma, sigma), min_size)
 
 
 def _maxima(smooth, mask):
     """One seed for each local maximum in the mask; equal neighbours are one maximum."""
     import cc3d
 
-    peaks = (ndi.maximum_filter(smooth, 3) == smooth) & mask
+    peaks = np.zeros(smooth.shape, bool)
+    peaks.ravel()[background.maxima(smooth, mask)] = True
     return cc3d.connected_components(peaks, connectivity=26).astype(np.int32)
 
 
@@ -136,13 +182,12 @@ def filter_contrast(labels, image, least=6.0, spot_sigma=1.0, voxel_size=None):
     """Keep objects with a spot that rises above its surroundings ``least`` times as far as noise does.
 
     What rises is the difference of two blurs of ``image``, by ``spot_sigma`` and by four times as much; its
-    noise is the median absolute deviation over the whole volume, times 1.4826 (the standard deviation, were
-    it all noise).
+    noise is that of `background.rise_noise`.
     """
-    size, labels = relative(voxel_size), np.asarray(labels)
+    diameter, labels = 4 * spot_sigma / relative(voxel_size), np.asarray(labels)
     image = _three(image, "image").astype(np.float32)
-    rise = ndi.gaussian_filter(image, spot_sigma / size) - ndi.gaussian_filter(image, 4 * spot_sigma / size)
-    noise = spread(rise)
+    rise = background.rise(image, diameter)
+    noise = background.rise_noise(rise, image, diameter)
     highest = ndi.maximum(rise, labels, np.arange(labels.max(initial=0) + 1))
     return consecutive(labels, np.asarray(highest) > least * noise)
 
@@ -197,7 +242,6 @@ def table(labels, intensity=None, voxel_size=None):
     ``intensity``). Without a voxel size, µm are voxels.
     """
     import pandas
-    from skimage.measure import regionprops
 
     labels = _three(labels, "labels")
     size = spacing(voxel_size)
@@ -205,28 +249,24 @@ def table(labels, intensity=None, voxel_size=None):
         raise UserError(
             f"the volume has shape {np.shape(intensity)}, its labels {labels.shape}: they must be the same"
         )
-    rows = []
-    for cell in regionprops(labels, intensity):
-        volume = cell.area * size.prod()
-        rows.append(
-            [
-                cell.label,
-                *cell.centroid,
-                int(cell.area),
-                volume,
-                np.cbrt(6 * volume / np.pi),
-                _sphericity(cell.image, size),
-                np.nan if intensity is None else float(cell.intensity_mean),
-            ]
-        )
-    return pandas.DataFrame(rows, columns=COLUMNS).astype({"label": int, "volume_voxels": int})
-
-
-def _sphericity(mask, size):
-    from skimage.measure import marching_cubes, mesh_surface_area
-
-    points, faces, *_ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=tuple(size))
-    area = mesh_surface_area(points, faces)
-    a, b, c = (points[faces[:, i]] for i in range(3))
-    volume = abs(np.einsum("ij,ij->i", a, np.cross(b, c)).sum()) / 6
-    return float(min(1.0, np.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area)) if area > 0 else np.nan
+    if labels.dtype != np.int32:
+        labels = labels.astype(np.int32)
+    inside = np.flatnonzero(labels)
+    own = labels.ravel()[inside]
+    voxels = np.bincount(own)
+    numbers = np.flatnonzero(voxels)
+    voxels = voxels[numbers]
+    area, enclosed = (each[numbers] for each in surfaces(labels, size))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sphericity = np.minimum(np.pi ** (1 / 3) * (6 * enclosed) ** (2 / 3) / area, 1)
+    volume = voxels * size.prod()
+    columns = [
+        numbers,
+        *(np.bincount(own, place)[numbers] / voxels for place in np.unravel_index(inside, labels.shape)),
+        voxels,
+        volume,
+        np.cbrt(6 * volume / np.pi),
+        np.where(area > 0, sphericity, np.nan),
+        np.nan if intensity is None else np.bincount(own, np.ravel(intensity)[inside])[numbers] / voxels,
+    ]
+    return pandas.DataFrame(dict(zip(COLUMNS, columns))).astype({"label": int, "volume_voxels": int})

@@ -150,8 +150,8 @@ def find_top(volume, valid, diameter):
 def find_rare(volume, valid, diameter):
     """So few cells that most training cubes would hold none; or nothing at all that rises above the noise."""
     rising = background.rise(volume, diameter, valid)
-    spread = background.spread(rising[valid])
-    where, _ = background.peaks(rising, diameter, valid, 8 * spread)
+    noise = background.rise_noise(rising, volume, diameter, valid)
+    where, _ = background.peaks(rising, diameter, valid, background.CLEAR * noise)
     if len(where) == 0:
         return Finding(
             "empty", "nothing rises clearly above the noise: there may be no cells in this volume", None

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import background
 from cellseg_nb.cells.background import spacing
 from cellseg_nb.cells.brightness import clean, three
 from cellseg_nb.errors import UserError
@@ -78,24 +79,12 @@ def _answers(volume, size):
             base = base[tuple(slice(None, None, 2 if c else 1) for c in coarser)]
             step = step * np.where(coarser, 2, 1)
         fine, coarse = (_blur(base, sigma, done, size * step) for sigma in sigmas)
-        yield scale, fine - coarse, step, _unit(sigmas, size)
+        yield scale, fine - coarse, step, background.white(sigmas, size)
         scale *= STEP
 
 
 def _blur(volume, sigma, done, size):
     return ndi.gaussian_filter(volume, np.sqrt(sigma**2 - done**2) / size, mode="nearest")
-
-
-def _unit(sigmas, size):
-    """Standard deviation of the difference of two Gaussians of white noise of 1."""
-
-    def shared(a, b):
-        reach = [np.arange(-np.ceil(5 * max(a, b) / s), np.ceil(5 * max(a, b) / s) + 1) * s for s in size]
-        kernels = [[np.exp(-(r**2) / 2 / sigma**2) for sigma in (a, b)] for r in reach]
-        return np.prod([(one / one.sum()) @ (two / two.sum()) for one, two in kernels])
-
-    a, b = sigmas
-    return np.sqrt(max(shared(a, a) + shared(b, b) - 2 * shared(a, b), 1e-12))
 
 
 def _peaks(below, here, above):

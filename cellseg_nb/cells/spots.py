@@ -61,18 +61,26 @@ def find(volume, diameter, valid=None):
     Volume (Z, Y, X) float32; ``diameter``: a cell's width in voxels along Z, Y, X; ``valid`` (Z, Y, X) bool
     or None.
     """
+    places, strength = bright(volume, diameter, valid)
+    least = threshold(strength, dark(volume, diameter, valid))
+    return places[strength > least], strength[strength > least], least
+
+
+def bright(volume, diameter, valid=None):
+    """Places (n, 3) of the bright spots and their evidence (n,), highest first."""
     noise = max(background.noise(volume, valid), 1e-6)
-    places, strength = background.peaks(
-        evidence(volume, diameter, valid, noise), 1.2 * np.asarray(diameter), valid, 1.0
-    )
+    rising = evidence(volume, diameter, valid, noise)
+    return background.peaks(rising, 1.2 * np.asarray(diameter), valid, 1.0)
+
+
+def dark(volume, diameter, valid=None):
+    """Evidence (n,) of the dark spots, highest first: what texture alone gives."""
+    noise = max(background.noise(volume, valid), 1e-6)
     everywhere = np.ones(volume.shape, bool) if valid is None else valid
     level = background.level(volume, everywhere, 2.4 * np.asarray(diameter))
-    dark = -np.minimum(volume, level + 3 * noise)  # gaps between bright cells are no dark spots
-    _, mirrored = background.peaks(
-        evidence(dark, diameter, valid, noise), 1.2 * np.asarray(diameter), valid, 1.0
-    )
-    least = threshold(strength, mirrored)
-    return places[strength > least], strength[strength > least], least
+    negative = -np.minimum(volume, level + 3 * noise)  # gaps between bright cells are no dark spots
+    rising = evidence(negative, diameter, valid, noise)
+    return background.peaks(rising, 1.2 * np.asarray(diameter), valid, 1.0)[1]
 
 
 def threshold(strength, mirrored):

@@ -1,6 +1,6 @@
 """Did it work? Said without labels, from the volume, the probability and the cells found in it.
 
-Eight questions, each with a number between them and a bad result:
+Nine questions, each with a number between them and a bad result:
 
 * are the cells bright where they are outlined (`lit`)? Broad regions and halos are not;
 * is the edge of a cell above the background (`rim`)? That of a halo is not;
@@ -11,6 +11,7 @@ Eight questions, each with a number between them and a bad result:
   Fragments are neither;
 * is a share of the volume called cell that cells can fill (`share`)?
 * are the classes clear (SoftNCuts, where there is the history of a training)?
+* of small cells: are there far fewer dark spots, which texture makes, than bright ones (`texture`)?
 """
 
 from dataclasses import dataclass, field
@@ -18,16 +19,17 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells import background, instances
+from cellseg_nb.cells import background, instances, spots
 
 BROAD = 0.35  # share of the volume
 LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the background and its noise
 RIM, WIDE = 0.15, 0.10  # brightness of the outermost voxels of a cell, as a share of its own height
 RISEN, FLAT = 0.8, 0.5  # share of the cells that rise above their surroundings
-COVERED, MISSED = 0.75, 0.5  # share of the clear spots that lie in a cell
+COVERED, MISSED = 0.8, 0.5  # share of the clear spots that lie in a cell
 ALONE, GLUED = 0.7, 0.4  # share of the clear spots in cells that are the only one of their cell
 MANY, CRUMBS = 1.8, 4  # cells for each clear spot, where the median cell is `SMALL`
 SMALL = 0.25  # volume of a cell, as a share of a ball of the cell diameter
+GRAINY = 0.2  # clear dark spots for each clear bright one
 UNCLEAR = 0.06  # SoftNCuts of the last epochs; that of clear classes is near 0
 
 
@@ -112,6 +114,11 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
             f"{numbers['cells']} cells, most of them far smaller than a cell, for {numbers['spots']} clear "
             "spots: fragments; give the cell diameter, or another way to separate"
         )
+    if numbers.get("texture", 0) > GRAINY:
+        doubtful.append(
+            f"the tissue has dark spots as clear as its bright ones, {100 * numbers['texture']:.0f} for 100 "
+            "of them: some of the cells are texture; give the cell diameter, and look at the dim ones"
+        )
     if history:
         cut = float(np.mean([row["n_cuts"] for row in history[-3:]]))
         if cut > UNCLEAR:
@@ -147,22 +154,21 @@ def _none(numbers):
 
 def measure(volume, labels, probability, valid, diameter):
     """The numbers of the verdict: cells, spots, share; with cells lit, rim, risen, size; with spots in
-    addition covered, alone."""
+    addition covered, alone; for cells under three voxels, texture."""
     labels = np.asarray(labels)
     diameter = np.asarray(diameter, float)
     inside = valid.sum() or 1
     called = labels > 0 if probability is None else np.asarray(probability) > 0.5
     numbers = {"cells": instances.count(labels), "share": float((called & valid).sum() / inside)}
     filled = background.filled(volume, valid)
-    rising = background.rise(filled, diameter, valid)
-    quiet = rising[valid & (labels == 0)] if (valid & (labels == 0)).any() else rising
-    spread = background.spread(quiet)
-    places, _ = background.peaks(rising, diameter, valid, 8 * spread)
+    rising, least, places = _spots(filled, labels, valid, diameter)
     numbers["spots"] = len(places)
+    if spots.small(diameter) and len(places):
+        numbers["texture"] = float((spots.dark(filled, diameter, valid) > spots.CLEAR).sum() / len(places))
     if numbers["cells"]:
         numbers |= _outlines(filled, labels, valid, diameter)
         highest = ndi.maximum(rising, labels, np.unique(labels[labels > 0]))
-        numbers["risen"] = float(np.mean(np.asarray(highest) > 5 * spread))
+        numbers["risen"] = float(np.mean(np.asarray(highest) > least))
         sizes = np.bincount(labels[labels > 0])
         numbers["size"] = float(np.median(sizes[sizes > 0]) / (np.pi / 6 * diameter.prod()))
         if len(places):
@@ -171,6 +177,22 @@ def measure(volume, labels, probability, valid, diameter):
             counts = np.bincount(at[at > 0], minlength=1)
             numbers["alone"] = float((counts == 1).sum() / max(1, counts.sum()))
     return numbers
+
+
+def _spots(volume, labels, valid, diameter):
+    """How far each place rises, how far a cell must, and the clear spots (n, 3).
+
+    For cells under three voxels the evidence of `spots.evidence`: fibres and edges, which rise as far, are no
+    cells.
+    """
+    if spots.small(diameter):
+        rising = spots.evidence(volume, diameter, valid, max(background.noise(volume, valid), 1e-6))
+        places, _ = background.peaks(rising, 1.2 * diameter, valid, spots.CLEAR)
+        return rising, spots.ROSE, places
+    rising = background.rise(volume, diameter, valid)
+    noise = background.rise_noise(rising, volume, diameter, valid, valid & (labels == 0))
+    places, _ = background.peaks(rising, diameter, valid, background.CLEAR * noise)
+    return rising, spots.ROSE * noise, places
 
 
 def _outlines(volume, labels, valid, diameter):

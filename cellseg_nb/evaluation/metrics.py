@@ -12,6 +12,7 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 
+SPARSE = 8  # so many times more numbers than voxels: a table of all numbers would be mostly empty
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 Quality = namedtuple("Quality", "matched_true matched_predicted missed invented")
 
@@ -101,20 +102,48 @@ def _overlaps(truth, prediction):
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    foreground_true, foreground_predicted = truth > 0, prediction > 0
-    true, size_true = np.unique(truth[foreground_true], return_counts=True)
-    predicted, size_predicted = np.unique(prediction[foreground_predicted], return_counts=True)
-    both = foreground_true & foreground_predicted
-    row, column = np.searchsorted(true, truth[both]), np.searchsorted(predicted, prediction[both])
+    truth, prediction, length = _runs(np.ravel(truth), np.ravel(prediction))
+    true, truth, size_true = _numbered(truth, length)
+    predicted, prediction, size_predicted = _numbered(prediction, length)
     shape = (len(true), len(predicted))
+    both = (truth >= 0) & (prediction >= 0)
     # tocsr adds equal pairs up
-    shared = coo_matrix((np.ones(len(row), np.int64), (row, column)), shape).tocsr().tocoo()
+    shared = coo_matrix((length[both], (truth[both], prediction[both])), shape).tocsr().tocoo()
     row, column, count = shared.row, shared.col, shared.data
     iou = count / (size_true[row] + size_predicted[column] - count)
     nodes = sum(shape)
     graph = coo_matrix((np.ones(len(row)), (row, column + shape[0])), (nodes, nodes))
     group = connected_components(graph, directed=False)[1][row] if nodes else row
     return Overlaps(true, predicted, row, column, iou, group)
+
+
+def _runs(truth, prediction):
+    """Voxels side by side with the same two labels, taken as one: their labels, and how many they are."""
+    new = truth[1:] != truth[:-1]
+    new |= prediction[1:] != prediction[:-1]
+    starts = np.concatenate([np.zeros(min(1, truth.size), np.int64), np.flatnonzero(new) + 1])
+    length = np.diff(starts, append=truth.size)
+    truth, prediction = truth[starts], prediction[starts]
+    keep = np.flatnonzero((truth > 0) | (prediction > 0))
+    return truth[keep], prediction[keep], length[keep]
+
+
+def _numbered(labels, length):
+    """Ids of the cells (n,), the place of each label among them (-1: background), and their sizes in voxels
+    (n,)."""
+    labels = labels.astype(np.int64, copy=False)  # unsigned ones of 64 bits are not counted as they are
+    highest = int(labels.max(initial=0))
+    if highest > SPARSE * labels.size:
+        ids, place = np.unique(labels, return_inverse=True)
+        first = int(len(ids) > 0 and ids[0] == 0)
+        ids, place = ids[first:], place - first
+    else:
+        ids = np.flatnonzero(np.bincount(labels, minlength=1)[1:]) + 1
+        places = np.full(highest + 1, -1)
+        places[ids] = np.arange(len(ids))
+        place = places[labels]
+    inside = place >= 0
+    return ids, place, np.bincount(place[inside], length[inside], len(ids)).astype(np.int64)
 
 
 def _matched(overlap, threshold):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cellseg_nb import runtime
 from cellseg_nb.cells import background, instances, verdict
-from cellseg_nb.io import files as io_files, volumes as io_volumes
+from cellseg_nb.io import files as io_files, folder, volumes as io_volumes
 
 
 def plain(volumes, images, diameter):
@@ -38,12 +38,12 @@ def judged(volumes, seen, probabilities, found, diameter, history):
     ]
 
 
-def headline(verdicts, found):
-    """The first line of the report: the worst verdict, and how many cells."""
+def headline(verdicts, found, remedy=""):
+    """The first line of the report: the worst verdict, what helped to it, and how many cells."""
     worst = min(verdicts, key=lambda one: ("failed", "doubtful", "ok").index(one.level))
     words = {"ok": "It looks right", "doubtful": "Doubtful", "failed": "It did not work"}[worst.level]
     cells = sum(instances.count(labels) for labels in found)
-    return f"{words}: {cells} cells; {worst.text}."
+    return f"{words}{f' (with {remedy})' if remedy else ''}: {cells} cells; {worst.text}."
 
 
 def table(volumes, found):
@@ -88,12 +88,15 @@ def _score(volumes, found):
     }
 
 
-def save(choice, volumes, method, history, probabilities, found, table, scores, started, seen, verdicts):
+def save(choice, volumes, best, table, scores, started, seen, tried):
     """Write volumes, table, weights, summary and parameters into the output folder, each beside and
-    renamed."""
-    out = Path(choice["out"])
+    renamed.
+
+    ``best`` and ``tried``: what `cellseg_nb.lessons.quickstart_remedies.best` returned.
+    """
+    out, (remedy, method, history, probabilities, found, verdicts) = Path(choice["out"]), best
     for volume, probability, labels in zip(volumes, probabilities, found):
-        prefix = f"{Path(volume.name).stem}_" if len(volumes) > 1 else ""
+        prefix = f"{folder.bare(Path(volume.name))}_" if len(volumes) > 1 else ""
         io_volumes.write(out / f"{prefix}probability.tif", probability, volume.voxel_size)
         io_volumes.write(out / f"{prefix}labels.tif", labels, volume.voxel_size)
     io_files.write_table(out / "cells.csv", table)
@@ -103,7 +106,8 @@ def save(choice, volumes, method, history, probabilities, found, table, scores, 
         {**choice, "training": method.training, "network": method.network, "loss": method.loss},
     )
     summary = {
-        "headline": headline(verdicts, found),
+        "headline": headline(verdicts, found, remedy),
+        "remedies": tried,
         "cells": len(table),
         "files": [volume.name for volume in volumes],
         "voxel_size_um": volumes[0].voxel_size,
@@ -118,5 +122,5 @@ def save(choice, volumes, method, history, probabilities, found, table, scores, 
         "history": history,
     }
     if "F1" in scores:
-        summary["f1_at_0.5"] = float(scores.loc["WNet3D", "F1"])
+        summary["f1_at_0.5"] = float(scores["F1"].iloc[0])
     io_files.write_json(out / "summary.json", summary)

@@ -17,14 +17,18 @@ assoc(k, k) adds the edge weights inside class k, assoc(k, all) those from class
 g(d) = exp(-|d|^2 / (2 s_X^2)), over a cube of side 2 r + 1 (class_mean) or a ball of radius r (pairwise).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
+
+UNLIKE = -80.0  # exp of less is no ordinary float32 any more, takes ten times as long, and counts for nothing
 
 
 def gaussian_line(radius, sigma, like):
     """One axis of g: it is a product over the axes, so three short sums do the work of one (2r+1)^3
     convolution."""
-    d = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    d = torch.arange(-radius, radius + 1, dtype=like.dtype, device="cpu")  # a GPU need not be asked for it
     return torch.exp(-(d**2) / (2 * sigma**2))
 
 
@@ -46,13 +50,13 @@ class _Blur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, line):
-        ctx.save_for_backward(line)
+        ctx.line = line
         return _blur(x, line)
 
     @staticmethod
     def backward(ctx, gradient):
         # Through apply, not _blur, so that second derivatives (gradgradcheck) work too.
-        return _Blur.apply(gradient, ctx.saved_tensors[0]), None
+        return _Blur.apply(gradient, ctx.line), None
 
 
 def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
@@ -72,7 +76,7 @@ def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, ra
     p = probabilities
     sides = (2, 3, 4)
     mean = (volume * p).mean(sides, keepdim=True) / (p.mean(sides, keepdim=True) + 1e-5)
-    weight = torch.exp(-(((volume - mean) ** 2) ** 2) / intensity_sigma**2)
+    weight = torch.exp((-(((volume - mean) ** 2) ** 2) / intensity_sigma**2).clamp(min=UNLIKE))
     # sum(p * blur(w)) = sum(blur(p) * w), since blurring is self-adjoint: one blur a class serves both sums.
     near = _Blur.apply(p, gaussian_line(radius, spatial_sigma, p)) * weight
     inside = (near * p).sum(sides)
@@ -105,7 +109,7 @@ def edge_weight(volume, offset, intensity_sigma=1.0, spatial_sigma=4.0):
     towards 0."""
     a, b = shifted(volume, offset)
     distance = sum(d * d for d in offset)
-    factor = float(torch.exp(torch.tensor(-distance / (2 * spatial_sigma**2), dtype=torch.float64)))
+    factor = math.exp(-distance / (2 * spatial_sigma**2))
     return torch.exp(-((a - b) ** 2) / intensity_sigma**2) * factor
 
 
@@ -114,18 +118,60 @@ def pairwise(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, radi
 
     Parameters and return value as in `class_mean`. Offsets that leave the volume are left out.
     """
-    p = probabilities
-    sides = (2, 3, 4)
-    inside = (p * p).sum(sides)  # each voxel with itself: weight 1
-    everything = p.sum(sides)
-    for offset in offsets(radius):
-        if any(abs(d) >= side for d, side in zip(offset, p.shape[2:])):
-            continue
-        weight = edge_weight(volume, offset, intensity_sigma, spatial_sigma)
-        a, b = shifted(p, offset)
-        inside = inside + 2 * (weight * a * b).sum(sides)  # u -> v and v -> u
-        everything = everything + (weight * (a + b)).sum(sides)
-    return p.shape[1] - (inside / (everything + 1e-6)).sum(1).mean()
+    inside, everything = _Pairs.apply(probabilities, volume, intensity_sigma, spatial_sigma, radius)
+    return probabilities.shape[1] - (inside / (everything + 1e-6)).sum(1).mean()
+
+
+class _Pairs(torch.autograd.Function):
+    """assoc(k, k) and assoc(k, all), two (N, K) tensors.
+
+    With W the matrix of all weights they are p' W p and p' W 1, and W is symmetric: the gradients are 2 W p
+    and W 1, which the forward pass has computed. Autograd would keep every shifted product instead.
+    """
+
+    @staticmethod
+    def forward(ctx, p, volume, *scales):
+        near, degree = _weighted(p.detach(), volume.detach(), *scales)
+        ctx.save_for_backward(near, degree)
+        return (near * p).sum((2, 3, 4)), (degree * p).sum((2, 3, 4))
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, inside, everything):
+        near, degree = ctx.saved_tensors
+        gradient = near * (2 * inside[:, :, None, None, None])
+        return gradient.addcmul_(everything[:, :, None, None, None], degree), None, None, None, None
+
+
+OUTSIDE = 1e18  # so unlike any voxel that its weight is 0; its square is still a float32
+
+
+def _weighted(p, volume, intensity_sigma, spatial_sigma, radius):
+    """W p, (N, K, Z, Y, X), and W 1, (N, 1, Z, Y, X).
+
+    With a rim of ``radius`` voxels after each row, column, and slice, a neighbour is one shift along memory,
+    and what leaves the volume comes to lie in a rim.
+    """
+    radius = int(radius)
+    rim = (0, radius) * 3
+    shape = [side + radius for side in p.shape[2:]]
+    bright = F.pad(volume / intensity_sigma, rim, value=OUTSIDE).flatten(2)
+    classes = F.pad(p, rim).flatten(2)
+    near, degree = classes.clone(), torch.ones_like(bright)  # each voxel with itself: weight 1
+    for z, y, x in offsets(radius):
+        shift = (z * shape[1] + y) * shape[2] + x
+        end = bright.shape[-1] - shift
+        first, second = slice(0, end), slice(shift, None)
+        weight = bright[..., first] - bright[..., second]
+        close = torch.full((1,), -(z * z + y * y + x * x) / (2 * spatial_sigma**2)).to(bright)
+        weight = torch.addcmul(close, weight, weight, value=-1, out=weight).clamp_(min=UNLIKE).exp_()
+        near[..., first].addcmul_(weight, classes[..., second])
+        near[..., second].addcmul_(weight, classes[..., first])
+        degree[..., first].add_(weight)
+        degree[..., second].add_(weight)
+    near, degree = (each.unflatten(2, shape) for each in (near, degree))
+    inner = tuple(slice(0, side) for side in p.shape[2:])
+    return near[(..., *inner)], degree[(..., *inner)]
 
 
 FORMS = {"class_mean": class_mean, "pairwise": pairwise}

@@ -63,3 +63,29 @@ def test_spots_are_the_cells(sample):
 def test_more_dark_spots_than_bright_ones_raise_the_threshold():
     bright, dark = np.linspace(40, 5, 50), np.linspace(20, 5, 30)
     assert spots.threshold(bright, dark[:0]) < spots.threshold(bright, dark) <= 20.1
+
+
+def test_cells_that_fill_the_volume_are_no_noise():
+    """Between cells packed side by side the median deviation is theirs: spots are seen all the same."""
+    grid = np.stack(np.meshgrid(*[np.arange(48)] * 3, indexing="ij"))
+    packed = np.prod(np.cos(grid * np.pi / 8) ** 2, 0) * 100 + np.random.default_rng(0).normal(
+        0, 0.1, (48,) * 3
+    )
+    packed = packed.astype(np.float32)
+    cells = instances.connected(packed, 10)
+    assert instances.count(instances.filter_contrast(cells, packed, 6, 2.0)) == instances.count(cells)
+    assert verdict.judge(packed, np.where(cells < 9, cells, 0)).level == "failed"
+    assert verdict.judge(packed, cells).level == "ok"
+
+
+def test_fibres_are_no_missed_cells_where_cells_are_small():
+    rng = np.random.default_rng(0)
+    volume = rng.normal(100, 1, (24, 64, 64)).astype(np.float32)
+    labels = np.zeros(volume.shape, int)
+    for number, at in enumerate(rng.integers((2, 6, 6), (22, 58, 58), (30, 3)), 1):
+        box = tuple(slice(a - r, a + r + 1) for a, r in zip(at, (0, 2, 2)))
+        volume[box], labels[box] = 160, number
+    volume[:, 20:24] += 60  # a sheet through the volume
+    found = verdict.judge(volume, labels, diameter=(1.5, 5.0, 5.0))
+    assert found.numbers["covered"] > 0.9 and found.level != "failed"
+    assert verdict.judge(volume, np.roll(labels, 9, 2), diameter=(1.5, 5.0, 5.0)).level == "failed"

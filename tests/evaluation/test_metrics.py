@@ -175,3 +175,11 @@ def test_best_threshold():
 def test_wrong_labels(wrong, word):
     with pytest.raises(UserError, match=word):
         metrics.match(np.zeros((2, 2, 2), int), wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+def test_ids_of_any_type_and_far_apart(dtype):
+    truth = np.zeros((4, 6, 6), dtype)
+    truth[:2, :3], truth[2:, 3:] = 3, np.iinfo(dtype).max // 2
+    assert metrics.match(truth, truth, (0.5,)).tp[0] == 2
+    assert metrics.quality(truth, np.roll(truth, 3, 1)).missed.tolist() == [3, np.iinfo(dtype).max // 2]

@@ -137,7 +137,7 @@ def test_what_the_network_sees():
 def test_paper_means_as_published():
     given = dict(runs.parameters(runs.find("00_quickstart")), profile="paper")
     choice = quickstart.resolved(parameters.check(quickstart.PARAMETERS, given))
-    assert (choice["preprocess"], choice["separate"], choice["cell_diameter"]) == ("paper", "voronoi_otsu", 0)
+    assert (choice["preprocess"], choice["separate"], choice["cell_diameter"]) == ("paper", "published", 0)
     given["profile"] = "demo"
     choice = quickstart.resolved(parameters.check(quickstart.PARAMETERS, given))
     assert (choice["preprocess"], choice["separate"], choice["cell_diameter"]) == ("auto", "auto", None)
@@ -155,3 +155,22 @@ def test_a_disturbed_volume(tmp_path, kind, cells):
     summary, _ = results(runs.run("00_quickstart", given, tmp_path / "out"))
     assert summary["f1_at_0.5"] >= 0.9
     assert bool(summary["prepared"][0]["seen"]) and summary["headline"].startswith("It looks right")
+
+
+def test_what_fails_is_tried_in_other_ways(tmp_path):
+    image, labels = simulate.volume((32, 48, 48), 20, seed=4)
+    given = {"images": tmp_path / "a.tif", "labels": tmp_path / "b" / "a.tif"}
+    given["labels"].parent.mkdir()
+    for path, volume in zip(given.values(), (image, labels)):
+        volumes.write(path, volume, None)
+    out = runs.run(
+        "00_quickstart",
+        {name: str(path) for name, path in given.items()}
+        | {"epochs": 1, "separate": "voronoi_otsu", "minutes": 0.01},
+        out=tmp_path / "out",
+    )
+    summary, cells = results(out)
+    assert summary["remedies"] == [{"tried": "brightness alone", "verdict": "ok", "cells": len(cells)}]
+    assert summary["headline"].startswith("It looks right (with brightness alone): ")
+    assert summary["comparison"][0]["method"] == "WNet3D, then brightness alone"
+    assert summary["f1_at_0.5"] > 0.9

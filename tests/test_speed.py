@@ -1,0 +1,49 @@
+"""Ours is as fast as its peers, and gives the same answer: the short form of benchmarks/speed.py.
+
+Only the rows whose ratio leaves room for a machine that does other things, too; each fails under two thirds
+of its bar. The others are run with ``make bench``.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("speed", ROOT / "benchmarks" / "speed.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_rows_with_room(script, tmp_path):
+    out = tmp_path / "speed"
+    assert script.main(["--short", "--only", "pairwise", "voronoi_otsu", "table", "--out", str(out)]) == 0
+    kept = json.loads((out / "speed.json").read_text())
+    assert (
+        kept["short"]
+        and kept["machine"]["cores"]
+        and list(kept["rows"]) == ["pairwise", "voronoi_otsu", "table"]
+    )
+    assert (out / "speed.md").read_text().count("\n") == 2 + 3 and (out / "speed.png").stat().st_size > 5000
+
+
+def test_results_that_differ_are_no_row(script, monkeypatch):
+    wrong = (lambda: 1, lambda: 2, lambda a, b: a == b)
+    monkeypatch.setitem(script.ROWS, "table", script.ROWS["table"] | {"make": lambda short: wrong})
+    with pytest.raises(AssertionError, match="do not agree"):
+        script.pairs("table", True, 1)
+
+
+def test_a_ratio_under_two_thirds_of_its_bar_fails(script, monkeypatch, tmp_path, capsys):
+    slow = {"work": "a", "peer": "b", "peer_seconds": 1.0, "our_seconds": 1.0, "ratio": 1.0, "bar": 3}
+    monkeypatch.setattr(script, "measured", lambda name, short, count: (name, slow))
+    assert script.main(["--short", "--only", "table", "--out", str(tmp_path)]) == 1
+    assert "under two thirds of its bar: table" in capsys.readouterr().out
+    assert script.main(["--only", "table", "--out", str(tmp_path)]) == 0
