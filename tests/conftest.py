@@ -16,6 +16,7 @@ LONG = [
     "test_exercises.py",
     "test_notebooks.py",
     "test_bars.py",
+    "test_notebook_09.py",
     "test_wheel.py",
     "test_rivals.py",
     "test_cli.py",

@@ -174,7 +174,19 @@ def test_short_names_in_code_exist(path):
     """``metrics.match`` in a text is something in a module called metrics."""
     for code in CODE.findall(FENCE.sub("", markdown(path))):
         found = re.match(r"([a-z_]\w*)\.([A-Za-z_]\w*)(?=$|[(.\s])", code)
-        if found and found[2] not in ("pt", "json", "csv", "tif", "png", "py", "md", "toml"):
+        if found and found[2] not in (
+            "pt",
+            "json",
+            "csv",
+            "tif",
+            "png",
+            "py",
+            "md",
+            "toml",
+            "ome",
+            "xml",
+            "parquet",
+        ):
             modules = by_last_name().get(found[1], [])
             there = [resolves(f"{module}.{found[2]}") for module in modules]
             assert any(there) or not modules, f"{name(path)} names {code}"

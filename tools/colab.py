@@ -31,6 +31,7 @@ RUNS = {
     "04_inference": {"images": "/content/drive/MyDrive/cells/sample_image.tif"},
     "05_cellpose_stardist": {},
     "08_statistics": {},
+    "09_whole_brain": {"side": 96},
     "10_label_and_correct": {"epochs": 3},
 }
 CALLS = {"00_quickstart": ["upload", "download"], "04_inference": ["mount", "download"]}

@@ -121,7 +121,7 @@ def install(rivals):
     found = "{}.{}".format(*version(PYTHON_IN_VENV))
     print("Installing into .venv with Python {}: a few minutes the first time".format(found), flush=True)
     pip(["torch"], "1. PyTorch")
-    pip(["-e", ROOT + ("[test,rivals]" if rivals else "[test]")],
+    pip(["-e", ROOT + ("[test,brains,rivals]" if rivals else "[test,brains]")],
         "2. The package and what it needs" + (", StarDist and TensorFlow" if rivals else ""))
     if rivals:
         pip(["--no-deps", CELLPOSE], "3. Cellpose")

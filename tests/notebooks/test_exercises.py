@@ -16,6 +16,7 @@ SHRINK = "cube=16,steps=1,epochs=1"  # of every training, see `cellseg_nb.method
 GIVEN = {  # {notebook: parameters that make it short}
     "05_cellpose_stardist": {"methods": "otsu"},
     "06_label_efficiency": {"methods": "otsu", "processes": "1"},
+    "09_whole_brain": {"side": "96", "chunk": "48", "workers": "1"},
 }
 
 

@@ -1,0 +1,182 @@
+"""OME-Zarr, versions 0.4 (on Zarr 2) and 0.5 (on Zarr 3): what a store holds, and new ones with their levels.
+
+Axes are (Z, Y, X), voxel sizes in µm. Chunks are written beside and renamed by zarr, so none is ever half
+written. https://ngff.openmicroscopy.org
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import units
+from cellseg_nb.io.files import as_path, reason, writable_folder
+
+VERSIONS = ("0.4", "0.5")
+SMALLEST = 32  # voxels: a level whose longest side is no longer than this is the coarsest
+CHUNK = 64  # side of a stored chunk: a block and its halo touch few voxels beyond what they need
+
+
+@dataclass(frozen=True)
+class Level:
+    """``key``: its array in the store; ``shape`` and ``chunks`` of (Z, Y, X); ``voxel_size`` in µm or None;
+    ``factor``: voxels of level 0 in one of its own, (z, y, x)."""
+
+    key: str
+    shape: tuple
+    chunks: tuple
+    voxel_size: tuple | None
+    factor: tuple
+
+
+def opened(path, key):
+    """An array of a store, for reading. Raises UserError."""
+    import zarr
+
+    try:
+        return zarr.open_array(str(Path(path) / key), mode="r")
+    except Exception as error:  # of many kinds: a missing file, broken JSON, a codec that is not there
+        raise UserError(
+            f"{path}: its array {key!r} cannot be opened ({reason(error)}): copy the store again"
+        ) from error
+
+
+def described(path):
+    """The image's own words in a store: the first entry of ``multiscales``. Raises UserError."""
+    import zarr
+
+    try:
+        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+    except Exception as error:
+        raise UserError(
+            f"{path} is no OME-Zarr ({reason(error)}): give the folder that holds .zattrs or zarr.json"
+        ) from error
+    scales = attributes.get("ome", attributes).get("multiscales")
+    if not scales:
+        raise UserError(
+            f"{path} is a Zarr without OME's description (multiscales): give the folder of one image, or "
+            "convert the image to OME-Zarr"
+        )
+    return scales[0]
+
+
+def levels(path):
+    """The levels of a store, the finest first, and the place of Z, Y, X among its axes: (list of `Level`,
+    names of the axes). Raises UserError for a store that is none, or whose axes are not known."""
+    path = as_path(path)
+    scales = described(path)
+    axes = [axis if isinstance(axis, str) else axis.get("name") for axis in scales.get("axes", "tczyx")]
+    try:
+        at = [axes.index(name) for name in "zyx"]
+        unit = [scales["axes"][i].get("unit", "micrometer") for i in at] if scales.get("axes") else []
+        micrometres = [units.micrometres(name) for name in unit] or [None] * 3
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UserError(
+            f"{path}: its axes {axes} are not those of a volume: z, y and x are needed"
+        ) from error
+    found, first = [], None
+    for dataset in scales["datasets"]:
+        array = opened(path, dataset["path"])
+        steps = [t["scale"] for t in dataset.get("coordinateTransformations", []) if t["type"] == "scale"]
+        size = None
+        if steps and None not in micrometres:
+            size = tuple(float(steps[0][i]) * m for i, m in zip(at, micrometres))
+        shape, chunks = (tuple(int(values[i]) for i in at) for values in (array.shape, array.chunks))
+        own = np.array([steps[0][i] for i in at] if steps else [1.0] * 3)
+        first = own if first is None else first
+        whole = np.array(found[0].shape if found else shape) / shape
+        factor = tuple(int(f) for f in np.rint(own / first if steps else 2 ** np.rint(np.log2(whole))))
+        found.append(Level(dataset["path"], shape, chunks, size, factor))
+    return found, axes
+
+
+def factors(shape, voxel_size=None):
+    """How much coarser each level is than the finest, (z, y, x), the finest first.
+
+    A level has half the voxels of the one before along those axes where they are finest (within a factor of
+    1.5), until no side is longer than `SMALLEST`.
+    """
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    found = [(1, 1, 1)]
+    while max(-(-s // f) for s, f in zip(shape, found[-1])) > SMALLEST:
+        now = size * found[-1]
+        halve = (now < 1.5 * now.min()) & (np.array(shape) // found[-1] > 1)
+        if not halve.any():
+            halve = np.array(shape) // found[-1] > SMALLEST
+        found.append(tuple(int(f * (2 if h else 1)) for f, h in zip(found[-1], halve)))
+    return found
+
+
+def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK, fill=0):
+    """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same.
+
+    ``chunk``: side of a stored chunk, or three.
+
+    Returns its list of `Level`. Raises UserError for another version, a store of another kind in its place,
+    and where nothing can be written.
+    """
+    import zarr
+
+    if version not in VERSIONS:
+        raise UserError(f"OME-Zarr {version!r} cannot be written: choose one of {', '.join(VERSIONS)}")
+    path = writable_folder(path)
+    group = zarr.open_group(str(path), mode="a", zarr_format=2 if version == "0.4" else 3)
+    steps = factors(shape, voxel_size)
+    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    unit = {} if voxel_size is None else {"unit": "micrometer"}
+    for number, factor in enumerate(steps):
+        sides = tuple(-(-s // f) for s, f in zip(shape, factor))
+        if str(number) in group:
+            if group[str(number)].shape != sides or group[str(number)].dtype != dtype:
+                raise UserError(f"{path} holds another image: give another output folder")
+            continue
+        group.create_array(
+            str(number),
+            shape=sides,
+            chunks=tuple(min(c, s) for c, s in zip(np.broadcast_to(chunk, 3).tolist(), sides)),
+            dtype=dtype,
+            fill_value=fill,
+            compressors=compressor(version),
+            **({"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == "0.4" else {}),
+        )
+    scales = {
+        "name": name,
+        "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
+        "datasets": [
+            {"path": str(n), "coordinateTransformations": _transformations(size, factor)}
+            for n, factor in enumerate(steps)
+        ],
+    }
+    described_as = {"version": version, "multiscales": [scales]}
+    if version == "0.4":
+        described_as = {"multiscales": [{"version": version, **scales}]}
+    group.attrs.update(described_as if version == "0.4" else {"ome": described_as})
+    return levels(path)[0]
+
+
+def compressor(version):
+    """Blosc with Zstandard, lossless: quick, and every viewer reads it."""
+    if version == "0.4":
+        from numcodecs import Blosc
+
+        return Blosc(cname="zstd", clevel=1, shuffle=Blosc.SHUFFLE)
+    from zarr.codecs import BloscCodec
+
+    return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
+
+
+def _transformations(size, factor):
+    """A coarse voxel's middle is the middle of the voxels that it stands for."""
+    scale = {"type": "scale", "scale": [float(s * f) for s, f in zip(size, factor)]}
+    if factor == (1, 1, 1):
+        return [scale]
+    shift = [float(s * (f - 1) / 2) for s, f in zip(size, factor)]
+    return [scale, {"type": "translation", "translation": shift}]
+
+
+def writing(path, key):
+    """An array of a store, to write chunks into."""
+    import zarr
+
+    return zarr.open_array(str(Path(path) / key), mode="r+")
