@@ -1,5 +1,5 @@
 """The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``,
-``doctor``."""
+``look FILE``, ``convert FILE OUT``, ``doctor``."""
 
 import argparse
 import sys
@@ -70,11 +70,36 @@ def _parser():
     copy.add_argument("folder", nargs="?", default="notebooks", help="default: notebooks")
     copy.set_defaults(command=_copy)
 
+    look = commands.add_parser(
+        "look", help="say what a file holds: images, axes, voxel size, channels, levels"
+    )
+    look.add_argument("file", help="a file of any format that is read, or an OME-Zarr folder")
+    look.set_defaults(command=_look)
+
+    convert = commands.add_parser(
+        "convert",
+        help="write one volume of a file as TIFF or OME-Zarr, or a table as CSV or Parquet",
+        description="Write one volume of a file as TIFF (.tif) or OME-Zarr (.zarr), with its voxel size, or "
+        "a table (.csv, .parquet) as the other kind; the ending of OUT says which.",
+    )
+    convert.add_argument("file")
+    convert.add_argument("out")
+    convert.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="which volume: channel, timepoint, series, level; axes, voxel_size where the file is wrong",
+    )
+    convert.set_defaults(command=_convert)
+
     doctor = commands.add_parser(
         "doctor", help="say what is installed, what is missing, and which device is used"
     )
     doctor.set_defaults(command=_doctor)
-    for command in (listing, run, copy, doctor):
+    for command in (listing, run, copy, look, convert, doctor):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -100,6 +125,23 @@ def _copy(options):
 
     for path in runs.copy(options.folder):
         print(path)
+
+
+def _look(options):
+    from cellseg_nb.io import convert
+
+    print(*convert.look(options.file), sep="\n")
+
+
+def _convert(options):
+    if options.file.lower().endswith((".csv", ".tsv", ".txt", ".parquet")):
+        from cellseg_nb.evaluation import tables
+
+        print(tables.convert(options.file, options.out))
+    else:
+        from cellseg_nb.io import convert
+
+        print(convert.convert(options.file, options.out, dict(options.parameter)))
 
 
 def _doctor(options):
