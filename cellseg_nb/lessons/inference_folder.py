@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import convert, instances
+from cellseg_nb.cells import classes, instances
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import grid
@@ -89,6 +89,6 @@ def _one(choice, segment, path, settings):
     table = instances.table(labels, volume.image, volume.voxel_size)
     volumes.write(place / f"{name}_labels.tif", labels, volume.voxel_size)
     files.write_table(place / f"{name}_cells.csv", table)
-    found = convert.summary(table, labels.shape, volume.voxel_size)
+    found = classes.summary(table, labels.shape, volume.voxel_size)
     grid.keep(note, settings, found=found)
     return found

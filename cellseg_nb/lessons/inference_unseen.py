@@ -93,12 +93,12 @@ def halved(volume):
 # ---------------------------------------------------------------- what is made of them
 
 
-def cells_of(volume, probability, separate, profile="demo"):
-    """Labels of an unseen `datasets.Volume`: by ``separate(probability, image, voxel_size)``; in the profile
-    paper, of the mouse skull by `borders.skull`."""
-    if profile == "paper" and volume.name.startswith("mouse_skull_nuclei"):
+def cells_of(volume, probability, separate, choice):
+    """Labels of an unseen `datasets.Volume`: by ``separate(method, probability, image, voxel_size)`` with the
+    method of the choice; in the profile paper, of the mouse skull by `borders.skull`."""
+    if choice["profile"] == "paper" and volume.name.startswith("mouse_skull_nuclei"):
         return borders.skull(probability)
-    return separate(probability, volume.image, volume.voxel_size)
+    return separate(choice["method"], probability, volume.image, volume.voxel_size)
 
 
 def by_centres(volume, labels):

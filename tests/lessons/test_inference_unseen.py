@@ -61,12 +61,12 @@ def test_scores(tmp_path):
 def test_the_skull_has_steps_of_its_own_in_paper():
     prediction = np.random.default_rng(0).random((16, 16, 16), np.float32)
     skull = datasets.Volume("mouse_skull_nuclei: a", prediction, None, None)
-    asked = []
+    asked, paper = [], choose(profile="paper")
     separate = lambda *given: asked.append(given)  # noqa: E731
-    assert inference_unseen.cells_of(skull, prediction, separate, "paper").dtype == np.int32 and not asked
-    inference_unseen.cells_of(skull, prediction, separate, "demo")
-    inference_unseen.cells_of(skull._replace(name="delivr_cfos: a"), prediction, separate, "paper")
-    assert len(asked) == 2
+    assert inference_unseen.cells_of(skull, prediction, separate, paper).dtype == np.int32 and not asked
+    inference_unseen.cells_of(skull, prediction, separate, choose())
+    inference_unseen.cells_of(skull._replace(name="delivr_cfos: a"), prediction, separate, paper)
+    assert [given[0] for given in asked] == ["voronoi_otsu", "published"]
 
 
 def test_which_chain_and_threshold():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cellseg_nb.cells import convert, instances
+from cellseg_nb.cells import classes as convert, instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 
