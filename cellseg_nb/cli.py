@@ -1,5 +1,5 @@
 """The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``, ``doctor``,
-``serve BUNDLE``."""
+``serve BUNDLE``, ``reproduce paper``."""
 
 import argparse
 import sys
@@ -91,7 +91,18 @@ def _parser():
     serve.add_argument("--port", type=int, default=8000)
     serve.set_defaults(command=_serve)
 
-    for command in (listing, run, copy, doctor, serve):
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="run the paper's experiments in order; one report beside the published numbers",
+        description="Run notebooks 01 to 08 in profile paper, one after another; what is finished is not "
+        "done again. Ends in report.md, report.html and report.csv, each number beside the published one.",
+    )
+    reproduce.add_argument("what", choices=["paper"])
+    reproduce.add_argument("-c", "--config", help="your own JSON file (default: data/reproduce_paper.json)")
+    reproduce.add_argument("-o", "--out", default="results/paper", help="default: results/paper")
+    reproduce.add_argument("--dry-run", action="store_true", help="say hours, memory and disk; run nothing")
+    reproduce.set_defaults(command=_reproduce)
+    for command in (listing, run, copy, doctor, serve, reproduce):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -133,3 +144,9 @@ def _serve(options):
     with server.start(options.folder, options.host, options.port) as serving:
         print(*server.words(serving), sep="\n", flush=True)
         serving.serve_forever()
+
+
+def _reproduce(options):
+    from cellseg_nb.kit import reproduce
+
+    return reproduce.paper(options.config, options.out, options.dry_run)
