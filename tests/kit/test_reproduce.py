@@ -104,7 +104,8 @@ def test_one_that_fails_stops_no_other(tmp_path, capsys):
 
 @pytest.fixture
 def shrunk(tmp_path, monkeypatch):
-    """The shipped configuration, all eight notebooks in ``paper``, on volumes named like the real ones."""
+    """The shipped configuration in ``paper``, on volumes named like the real ones; without the second network
+    of notebook 03, which notebook 07 trains as well."""
     monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=32,steps=1,epochs=1")
     folder = tmp_path / "cache" / "cellseg3d" / "DATASET_WITH_GT"
     for number, name in enumerate(("c1", "c3", "c5", "visual")):
@@ -124,6 +125,7 @@ def shrunk(tmp_path, monkeypatch):
             "cube": 32,
         },
     }
+    content["runs"] = [one for one in content["runs"] if one["run"] != "03_swinunetr"]
     for one in content["runs"]:
         one["parameters"] = one.get("parameters", {}) | smaller.get(one["run"], {})
     (tmp_path / "mine.json").write_text(json.dumps(content))
