@@ -1,5 +1,5 @@
-"""The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``, ``doctor``,
-``serve BUNDLE``, ``reproduce paper``."""
+"""The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``,
+``look FILE``, ``convert FILE OUT``, ``doctor``, ``serve BUNDLE``, ``reproduce paper``."""
 
 import argparse
 import sys
@@ -71,6 +71,31 @@ def _parser():
     copy.add_argument("--students", action="store_true", help="leave the solutions of the exercises out")
     copy.set_defaults(command=_copy)
 
+    look = commands.add_parser(
+        "look", help="say what a file holds: images, axes, voxel size, channels, levels"
+    )
+    look.add_argument("file", help="a file of any format that is read, or an OME-Zarr folder")
+    look.set_defaults(command=_look)
+
+    convert = commands.add_parser(
+        "convert",
+        help="write one volume of a file as TIFF or OME-Zarr, or a table as CSV or Parquet",
+        description="Write one volume of a file as TIFF (.tif) or OME-Zarr (.zarr), with its voxel size, or "
+        "a table (.csv, .parquet) as the other kind; the ending of OUT says which.",
+    )
+    convert.add_argument("file")
+    convert.add_argument("out")
+    convert.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="which volume: channel, timepoint, series, level; axes, voxel_size where the file is wrong",
+    )
+    convert.set_defaults(command=_convert)
+
     doctor = commands.add_parser(
         "doctor", help="say what is installed, what is missing, and which device is used"
     )
@@ -102,7 +127,7 @@ def _parser():
     reproduce.add_argument("-o", "--out", default="results/paper", help="default: results/paper")
     reproduce.add_argument("--dry-run", action="store_true", help="say hours, memory and disk; run nothing")
     reproduce.set_defaults(command=_reproduce)
-    for command in (listing, run, copy, doctor, serve, reproduce):
+    for command in (listing, run, copy, look, convert, doctor, serve, reproduce):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -129,6 +154,23 @@ def _copy(options):
 
     for path in (copies.student_copies if options.students else runs.copy)(options.folder):
         print(path)
+
+
+def _look(options):
+    from cellseg_nb.io import convert
+
+    print(*convert.look(options.file), sep="\n")
+
+
+def _convert(options):
+    if options.file.lower().endswith((".csv", ".tsv", ".txt", ".parquet")):
+        from cellseg_nb.evaluation import tables
+
+        print(tables.convert(options.file, options.out))
+    else:
+        from cellseg_nb.io import convert
+
+        print(convert.convert(options.file, options.out, dict(options.parameter)))
 
 
 def _doctor(options):

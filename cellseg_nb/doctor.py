@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from cellseg_nb import __version__, methods
+from cellseg_nb.io import formats
 
 CORE = (
     "torch",
@@ -19,6 +20,10 @@ CORE = (
     "connected-components-3d",
     "tifffile",
     "imagecodecs",
+    "zarr",
+    "h5py",
+    "nibabel",
+    "pynrrd",
     "matplotlib",
     "pooch",
     "huggingface_hub",
@@ -40,6 +45,8 @@ def report():
     missing = [name for name in CORE if not _line(name, "pip install cellseg-nb")]
     for name in RIVALS:
         _line(name, f"{methods.install_words(name)}  (in a clone: make setup-rivals)", optional=True)
+    for name, what in formats.EXTRAS.items():
+        _line(name, f"pip install {name}  ({what})", optional=True)
     _line(_tensorflow(), methods.install_words("tensorflow") + "  (StarDist needs it)", optional=True)
     print()
     print(f"{'cellseg-nb':26s}{__version__} in {Path(__file__).parent}")

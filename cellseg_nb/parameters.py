@@ -2,9 +2,13 @@
 be."""
 
 import math
+import os
+from pathlib import Path
 
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
+
+INPUTS = ("images", "labels", "dataset", "folder", "other", "table")  # parameters that are paths of inputs
 
 
 def check(spec, given):
@@ -16,7 +20,24 @@ def check(spec, given):
     missing = [name for name in spec if name not in given]
     if missing:
         raise UserError(f"the parameter {missing[0]} is missing: run the cell of parameters first")
-    return {name: rule(name, given[name]) for name, rule in spec.items()}
+    checked = {name: rule(name, given[name]) for name, rule in spec.items()}
+    _apart(checked)
+    return checked
+
+
+def _apart(checked):
+    """UserError where results would land among the files that they are made of."""
+    for name in INPUTS if checked.get("out") else ():
+        value = checked.get(name)
+        place = Path(value).expanduser() if value and isinstance(value, str) else None
+        if place is None or not os.path.exists(place):
+            continue
+        folder = place if place.is_dir() else place.parent
+        if folder.resolve() == Path(checked["out"]).expanduser().resolve():
+            raise UserError(
+                f"out is {folder}, where {name} lies, so results would land among the inputs: choose another "
+                "folder as out (on the command line: -o FOLDER)"
+            )
 
 
 def rule(function, *limits, **more):

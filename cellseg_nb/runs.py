@@ -171,6 +171,7 @@ def _execute(path, out, values, kernel):
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from cellseg_nb.io.axes import Colour, Several
     from cellseg_nb.io.files import atomic
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -191,7 +192,7 @@ def _execute(path, out, values, kernel):
                 **_encrypted(),
             )
         except PapermillExecutionError as error:
-            if error.ename == "UserError":
+            if error.ename in ("UserError", Several.__name__, Colour.__name__):
                 raise UserError(" ".join(error.evalue.split())) from error
             with atomic(out / f"{path.stem}.failed.ipynb") as beside:
                 shutil.copy(executed, beside)

@@ -1,8 +1,10 @@
 """Notebooks executed by papermill as users do, and what every run must leave."""
 
 import ast
+import contextlib
 import json
 import re
+import tarfile
 from pathlib import Path
 
 from cellseg_nb import runs
@@ -20,6 +22,43 @@ def executed(name, out, pictures=3, **given):
     warned = re.search(r"FutureWarning|RuntimeWarning|UserWarning: (?!The given NumPy)", shown)
     assert not warned, "a warning that users would see"
     return out, json.loads((out / "summary.json").read_text())
+
+
+@contextlib.contextmanager
+def released(folder, monkeypatch, name="wnet3d"):
+    """The released WNet3D as the Hub would send it, with other numbers in it, from a server of one's own."""
+    import torch
+    from servers import Server
+
+    from cellseg_nb.methods import weights
+    from cellseg_nb.networks.wnet3d import WNet3D
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    with tarfile.open(folder / "w.tar.gz", "w:gz") as archive:
+        torch.save(WNet3D().state_dict(), folder / "wnet.pth")
+        archive.add(folder / "wnet.pth", "wnet.pth")
+    with Server() as server:
+        server.hub(weights.REPO, {weights.RELEASED[name]: (folder / "w.tar.gz").read_bytes()})
+        monkeypatch.setenv("CELLSEG_NB_HUB_URL", server.url)
+        yield server
+
+
+SHRUNK = {"cube", "patch", "bsize", "window", "steps", "slices", "epochs"}  # and nothing else, in a test
+
+
+def as_published(used, method, notebook):
+    """The settings that a run of the profile paper has used are those of ``data/settings.csv``, but for what
+    was shrunk; returns how many were compared."""
+    import pandas
+
+    table = pandas.read_csv(Path(__file__).parents[1] / "data" / "settings.csv", keep_default_na=False)
+    rows = table[(table.method == method) & table.notebook.isin(["methods", notebook[:2]])]
+    own = {row.setting: json.loads(row.paper) for row in rows.itertuples()}  # a notebook's row comes last
+    compared = [name for name in own if name in used and name not in SHRUNK]
+    for name in compared:
+        assert json.loads(json.dumps(used[name])) == own[name], (method, name)
+    return len(compared)
 
 
 def defined(notebook, name, **given):

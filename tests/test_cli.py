@@ -93,6 +93,10 @@ BAD = {
     "missing": (lambda p: None, "does not exist"),
     "not_a_tiff": (lambda p: p.write_text("hello"), "not a TIFF"),
     "flat": (lambda p: tifffile.imwrite(p, np.eye(40, dtype=np.uint16)), "2"),
+    "channels": (
+        lambda p: tifffile.imwrite(p, np.eye(40, dtype="u2")[None, None].repeat(40, 1).repeat(2, 0)),
+        "choose with channel=0 (on the command line: -p channel 0)",
+    ),
     "constant": (lambda p: tifffile.imwrite(p, np.ones((40, 40, 40), np.uint16)), "same"),
 }
 

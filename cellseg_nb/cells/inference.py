@@ -1,11 +1,22 @@
-"""From a volume to probabilities: one padded pass where memory allows, overlapping windows (MONAI) where
-not."""
+"""From a volume to probabilities: one padded pass of small volumes, overlapping windows (MONAI) of others.
+
+Which one is decided by size alone, never by what memory happens to be free: the same volume gives the same
+result on every machine and every day.
+"""
 
 import numpy as np
 import torch
 
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
+
+ONE_PASS = 2 * 2**30  # bytes that one pass may take
+
+
+def way(shape, bytes_per_voxel=1024, memory=None):
+    """How `predict` goes about a volume of this shape: "one pass" or "windows"."""
+    memory = ONE_PASS if memory is None else memory
+    return "one pass" if np.prod(shape, dtype=float) * bytes_per_voxel <= memory else "windows"
 
 
 def predict(
@@ -30,9 +41,9 @@ def predict(
     volume : (Z, Y, X) array
         Already on the scale the network was trained on.
     memory : int or None
-        Bytes one pass may take; None: half of what is free on the device. A volume that needs more, at
+        Bytes one pass may take; None: `ONE_PASS`; 0: always windows. A volume that needs more, at
         ``bytes_per_voxel``, is computed in windows with Gaussian-weighted overlap
-        (`monai.inferers.sliding_window_inference`).
+        (`monai.inferers.sliding_window_inference`); see `way`.
     window : int or (z, y, x)
         Side of a window in voxels, rounded up to ``multiple``.
     flips : bool
@@ -40,17 +51,16 @@ def predict(
 
     Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional.
     """
-    volume = np.asarray(volume, dtype=np.float32)
+    volume = np.ascontiguousarray(volume, dtype=np.float32)
     if volume.ndim != 3 or 0 in volume.shape:
         raise UserError(f"the volume has shape {volume.shape}: three dimensions (Z, Y, X) are needed")
     device = runtime.device(device)
-    memory = _free(device) // 2 if memory is None else memory
     mirrors = [axes for axes in _subsets((2, 3, 4))] if flips else [()]
     total = None
     with torch.inference_mode(), runtime.deterministic():
         for axes in mirrors:
             x = torch.from_numpy(volume)[None, None].flip(axes)
-            if volume.size * bytes_per_voxel <= memory:
+            if way(volume.shape, bytes_per_voxel, memory) == "one pass":
                 y = _whole(network, x, multiple, device)
             else:
                 y = _windows(network, x, window, overlap, multiple, device, progress)
@@ -61,12 +71,6 @@ def predict(
 
 def _subsets(axes):
     return [[a for i, a in enumerate(axes) if n >> i & 1] for n in range(2 ** len(axes))]
-
-
-def _free(device):
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return runtime.free_memory()
 
 
 def _whole(network, x, multiple, device):
@@ -105,13 +109,33 @@ def pad(x, shape):
 
 
 def brightest(seen):
-    """Index of the class whose voxels are brightest on average, over all volumes together.
+    """Index of the class that means cell: the one whose voxels are brightest on average, over all volumes
+    together; the darkest one where cells are dark on a bright ground.
+
+    Cells are taken for dark where the brightest class covers more than half of all voxels, and brightness
+    has its long tail on the dark side (negative skewness): most voxels are bright, few are dark.
 
     ``seen``: pairs of the class probabilities (K, Z, Y, X) of a volume, and the volume (Z, Y, X), all on one
     scale; of a single volume ``[(classes, volume)]``.
     """
-    light = weight = 0
+    light = weight = tail = 0
     for classes, volume in seen:
         share = classes.reshape(len(classes), -1).astype(np.float64)
-        light, weight = light + share @ np.ravel(volume).astype(np.float64), weight + share.sum(1)
-    return int(np.argmax(light / (weight + 1e-9)))
+        values = np.ravel(volume).astype(np.float64)
+        light, weight = light + share @ values, weight + share.sum(1)
+        centred = values - values.mean()
+        tail += (centred**3).sum() / max(centred.std() ** 3, 1e-12)
+    level = light / (weight + 1e-9)
+    found = int(np.argmax(level))
+    if weight[found] > 0.5 * weight.sum() and tail < 0:
+        return int(np.argmin(np.where(weight > 1e-6 * weight.sum(), level, np.inf)))
+    return found
+
+
+def raised(volume, probability, threshold=0.5):
+    """The volume as spots are looked for in it: turned over where the cells (probability above ``threshold``)
+    are darker than the rest."""
+    cells = probability > threshold
+    if cells.any() and not cells.all() and volume[cells].mean() < volume[~cells].mean():
+        return volume.max() - volume
+    return volume

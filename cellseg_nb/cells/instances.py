@@ -133,6 +133,17 @@ def _nearest(seeds, mask, size):
     return labels
 
 
+def published(prediction, threshold=0.0, min_size=5, sigma=0.65):
+    """Cells as the paper's Methods have them: Voronoi-Otsu on the *prediction*, spots and outlines blurred by
+    ``sigma``, objects under ``min_size`` voxels removed.
+
+    What lies at or under ``threshold`` is set to 0 before, as the plugin does. Distances are in voxels.
+    """
+    prediction = _three(prediction, "prediction")
+    kept = np.where(prediction > threshold, prediction, 0)
+    return filter_size(voronoi_otsu(kept, sigma, sigma), min_size)
+
+
 def _maxima(smooth, mask):
     """One seed for each local maximum in the mask; equal neighbours are one maximum."""
     import cc3d

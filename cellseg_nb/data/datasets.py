@@ -16,7 +16,7 @@ from cellseg_nb import __version__
 from cellseg_nb.data import bundled
 from cellseg_nb.data.pairing import pairs
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import volumes
+from cellseg_nb.io import axes, volumes
 from cellseg_nb.io.files import as_path, writable_folder, write_json
 
 Collection = namedtuple("Collection", "name title folder pairs voxel_size")
@@ -63,7 +63,8 @@ def collect(dataset, folder=None, seed=0, scale=1.0, cache=None, base_url=None):
         about = known[dataset]
         folder = fetch(dataset, cache, base_url)
         found = pairs(folder, in_order=dataset in PAIRED_IN_ORDER)
-        return Collection(dataset, about["title"], folder, found, tuple(about["voxel_size"]))
+        size = about["voxel_size"] and tuple(about["voxel_size"])  # None: not published
+        return Collection(dataset, about["title"], folder, found, size)
     if dataset == "simulated":
         folder = simulated(folder or default_cache(cache) / "simulated", seed, scale)
         return Collection(
@@ -189,7 +190,10 @@ def load(pair, voxel_size=None):
 
     A ``voxel_size`` given counts more than the file's. Raises UserError.
     """
-    image, size = volumes.read(pair.image, voxel_size=voxel_size)
+    try:
+        image, size = volumes.read(pair.image, voxel_size=voxel_size)
+    except axes.Several as error:
+        raise error.alone() from error
     if pair.labels is None:
         return image, None, size
     labels, _ = volumes.read_labels(pair.labels)

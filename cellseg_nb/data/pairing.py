@@ -5,12 +5,15 @@ import re
 from collections import namedtuple
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, folder as folders, tiff, volumes
+from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volumes
 from cellseg_nb.io.files import as_path
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
-IMAGES = {"images", "image", "imgs", "raw", "volumes"}
+IMAGES = {"images", "image", "imgs", "img", "raw", "volumes"}
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
+LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls"}
+TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
+ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
 PARTS = {"train", "test", "val", "validation"}
 
 
@@ -28,19 +31,19 @@ def pairs(folder, in_order=False):
     folder = as_path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give the folder that holds the volumes")
-    where = [
-        folder,
-        *sorted(p for p in folder.rglob("*") if p.is_dir() and not p.name.startswith((".", "__MACOSX"))),
-    ]
+    where = _folders(folder)
     found = []
     for place in where:
-        if place.name.lower() in LABELS and place != folder:
+        if place.name == "SEG" and TRACKED.fullmatch(place.parent.name):
+            found += _tracked(place, folder)
+        elif place.name.lower() in LABELS and place != folder:
             found += _two_folders(_images_beside(place), place, folder, in_order)
     if not found:
         found = [pair for place in where for pair in _side_by_side(place, folder)]
     if not found:
         raise UserError(
-            f"{folder} holds no volume: put TIFFs (.tif) into it, or into {folder / 'images'} "
+            f"{folder} holds no volume: put TIFFs (.tif), or other files that are read, into it, or into "
+            f"{folder / 'images'} "
             f"with their labels in {folder / 'labels'}"
         )
     if len({pair.name for pair in found}) < len(found):
@@ -48,6 +51,35 @@ def pairs(folder, in_order=False):
     for pair in found:
         _check(pair)
     return found
+
+
+def _folders(top):
+    """A folder and those in it at any depth, without hidden ones and OME-Zarr."""
+    found = [top]
+    for place in sorted(p for p in top.iterdir() if p.is_dir()):
+        if not place.name.startswith((".", "__MACOSX")) and not ngff.is_zarr(place):
+            found += _folders(place)
+    return found
+
+
+def _tracked(labels, folder):
+    """Pairs of a Cell Tracking Challenge set: 01/t000.tif, 01_GT/SEG/man_seg000.tif.
+
+    Of most time points there are no labels; files such as man_seg_000_005.tif hold those of one slice. Both
+    are left out, with a word.
+    """
+    images = labels.parent.with_name(TRACKED.fullmatch(labels.parent.name)[1])
+    if not images.is_dir() or not _holds_volumes(images) or not _holds_volumes(labels):
+        return []
+    files = {folders.key(f): f for f in folders.listed(labels) if not ONE_SLICE.search(f.stem)}
+    every = {folders.key(f): f for f in folders.listed(images)}
+    both = [number for number in every if number in files]
+    if len(both) < len(every) or len(files) < len(folders.listed(labels)):
+        print(
+            f"{images}: {len(both)} of {len(every)} time points have labels of the whole volume; the others "
+            "are left out"
+        )
+    return [Pair(f"{images.name}/{number}", every[number], files[number]) for number in both]
 
 
 def matched(images, labels):
@@ -67,7 +99,7 @@ def matched(images, labels):
                 f"{image.parent} holds {len(images)} volumes ({folders.names(images)}), "
                 f"{place} {len(labels)} label files ({folders.names(labels)}), and the names do not match "
                 f"(look at {image.name}): give the labels of each volume its name, such as "
-                f"{folders.bare(image)}_labels.tif, once"
+                f"{folders.bare(image)}_labels.tif, once, or give one volume and its label file"
             )
         found.append(files[0])
         if not exact:
@@ -85,14 +117,17 @@ def _words(name):
 
 
 def label_files(place):
-    """The TIFFs of a folder that may be labels: each OME-TIFF once."""
+    """The files of a folder that may be labels: each OME-TIFF once."""
+    place = as_path(place)
+    if planes.only(place):
+        return [place]
     files = folders.listed(place)
     other = folders.parts(files)
-    return [file for file in files if file not in other]
+    return [file for file in files if file not in other and not ONE_SLICE.search(folders.bare(file))]
 
 
-def _holds_tiffs(place):
-    return any(f.suffix.lower() in (".tif", ".tiff") and f.name[0] != "." for f in place.iterdir())
+def _holds_volumes(place):
+    return any(formats.listed(f) for f in place.iterdir())
 
 
 def _images_beside(labels):
@@ -102,15 +137,16 @@ def _images_beside(labels):
 
 def _name(path, folder):
     """c5_image.tif is c5; test/images/c5.tif is test/c5: the folders count where they tell volumes apart."""
-    stem = folders.IMAGE_ENDING.sub("", path.stem) or path.stem
+    name = folders.bare(path)
+    stem = folders.IMAGE_ENDING.sub("", name) or name
     parts = [p for p in path.parent.relative_to(folder).parts if p.lower() in PARTS]
     return "/".join([*parts, stem])
 
 
 def _two_folders(images, labels, folder, in_order):
-    if not _holds_tiffs(images):
+    if not _holds_volumes(images):
         return []
-    image_files, files = volumes.find(images), label_files(labels) if _holds_tiffs(labels) else []
+    image_files, files = volumes.find(images), label_files(labels) if _holds_volumes(labels) else []
     try:
         found = matched(image_files, files)
     except UserError:
@@ -121,7 +157,7 @@ def _two_folders(images, labels, folder, in_order):
 
 
 def _side_by_side(place, folder):
-    if not _holds_tiffs(place):
+    if not _holds_volumes(place):
         return []
     kinds = folders.sort(folders.listed(place))
     images = [file for file, kind in kinds.items() if kind == folders.VOLUME]
@@ -155,7 +191,10 @@ def _side_by_side(place, folder):
 def _check(pair):
     if pair.labels is None:
         return
-    (image, _), (labels, kind) = _glance(pair.image), _glance(pair.labels)
+    try:
+        (image, _), (labels, kind) = folders.glance(pair.image), folders.glance(pair.labels)
+    except axes.Several as error:
+        raise error.alone() from error
     if image != labels:
         raise UserError(
             f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "
@@ -164,20 +203,3 @@ def _check(pair):
         )
     if kind not in "bui":
         volumes.read_labels(pair.labels)  # whole numbers stored as float are fine: only the values tell
-
-
-def _glance(path):
-    """Shape and kind of number of a TIFF, from its header where that is clear: reading takes seconds."""
-    import tifffile
-
-    try:
-        with tiff.quiet_tifffile(), tifffile.TiffFile(path) as tif:
-            series = tif.series[0]
-            _, order, _ = axes.zyx(path, series.shape, series.axes, None)
-            long = [n for n in series.shape if n != 1]
-            if len(tif.series) == 1 and len(long) == 3:
-                return tuple(long[i] for i in order), series.dtype.kind
-    except Exception:  # what is wrong with the file, tiff.load says best
-        pass
-    array, _ = tiff.load(path, None)
-    return array.shape, array.dtype.kind

@@ -8,6 +8,8 @@ import pandas
 
 NUMBER = re.compile(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)", re.IGNORECASE)
 COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d+)?(,\d*)?(e[+-]?\d+)?", re.IGNORECASE)  # 1.234,5 is 1234.5
+# Thousands as French, Swiss and English spreadsheets show them: 1 234,5 (no plain blanks), 1'234.5, 1,234.5
+GROUPED = re.compile(r"[+-]?\d{1,3}([\u00a0\u202f\u2009'\u2019]\d{3})+([.,]\d*)?|[+-]?\d{1,3}(,\d{3})+\.\d+")
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
@@ -94,8 +96,18 @@ def _rows(text):
     return separator, rows
 
 
+def _tidy(cell):
+    """A number without what groups its thousands, and with a minus of the keyboard; other text as it is."""
+    plain = cell.replace("\u2212", "-")
+    if GROUPED.fullmatch(plain):
+        groups = r"[\u00a0\u202f\u2009'\u2019]" if not re.search(r",\d{3}.*\.", plain) else ","
+        return re.sub(groups, "", plain)
+    return plain if NUMBER.fullmatch(plain) or COMMA.fullmatch(plain) else cell
+
+
 def _column(cells, separator):
     """Cells (text, stripped) as numbers where all are, else as text; and whether they had decimal commas."""
+    cells = [_tidy(cell) for cell in cells]
     filled = [cell for cell in cells if cell]
     comma = separator != "," and any("," in cell and COMMA.fullmatch(cell) for cell in filled)
     plain = cells

@@ -74,7 +74,7 @@ class Comparison:
         return folder
 
 
-def compare(table, value, group, seed=0, resamples=2000):
+def compare(table, value, group, seed=0, resamples=2000, unit="rows"):
     """Kruskal-Wallis test over all groups; Conover-Iman test with Holm correction and effect sizes for each
     pair.
 
@@ -85,6 +85,7 @@ def compare(table, value, group, seed=0, resamples=2000):
     ----------
     table : pandas table, one row a measurement
     value, group : names of its columns; ``value`` holds numbers
+    unit : what one sample is, see `tables.units`: repeats within it are averaged before any test
     seed, resamples : of the bootstrap behind the intervals of the effect sizes
 
     Returns a `Comparison`, groups in order of first appearance. Its ``effects`` have, for each pair (a, b):
@@ -98,6 +99,7 @@ def compare(table, value, group, seed=0, resamples=2000):
     import scikit_posthocs
     import scipy.stats
 
+    table = tables.averaged(table, value, group, unit)
     rows = tables.clean(table, value, group)
     parts = {name: part.to_numpy() for name, part in rows.groupby("group", sort=False).value}
     _check_groups(parts, tables.source(table), value, group)

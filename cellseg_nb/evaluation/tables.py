@@ -7,15 +7,46 @@ import pandas
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import spreadsheets
-from cellseg_nb.io.files import as_path, reason
+from cellseg_nb.io.files import as_path, reason, write_table
+
+
+def convert(path, out):
+    """Write a table as CSV or Parquet, by the ending of ``out``. Returns its path. Raises UserError."""
+    out = as_path(out)
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise UserError(f"{out} must end in .csv or .parquet: as these a table is written")
+    if out.exists():
+        raise UserError(f"{out} is there already: choose another name")
+    write_table(out, read(path))
+    return out
+
+
+def _parquet(path):
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"{path} needs the library pyarrow: pip install pyarrow, or give a CSV file"
+        ) from error
+    try:
+        return pandas.read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"there is no table {path}: check the path") from None
+    except Exception as error:  # pyarrow's own kinds for damaged files
+        raise UserError(f"{path} is no readable Parquet table ({reason(error)}): write it again") from error
 
 
 def read(path):
-    """A table from a CSV file, column names in its first line, as `spreadsheets.parse` understands it.
+    """A table from a Parquet file, or a CSV file with column names in its first line, as
+    `spreadsheets.parse` understands it.
 
     Says what had to be guessed. Raises UserError for a file that is not there or holds no table.
     """
     path = as_path(path)
+    if path.suffix.lower() == ".parquet":
+        table = _parquet(path)
+        table.attrs.update(source=str(path))
+        return table
     try:
         table, lines, words = spreadsheets.parse(path.read_bytes())
     except FileNotFoundError:
@@ -66,6 +97,50 @@ def _equal(values, name, wanted):
         return pandas.Series(np.isclose(values.to_numpy(float, na_value=np.nan), float(wanted)), values.index)
     except ValueError:
         raise UserError(f"keep: column {name!r} holds numbers, {wanted!r} is none") from None
+
+
+REPEATS = ("seed", "repeat", "replicate", "run")  # columns that count how often the same thing was measured
+# columns that say what was measured: of two rows that agree in all of them, one is a repeat
+UNITS = (
+    *("volume", "fold", "held_out", "image", "animal", "brain", "place", "training_percent", "percentage"),
+    *("artifacts", "variant", "matching", "threshold", "thresh"),
+)
+
+
+def units(table, group, unit="auto"):
+    """The columns that say what one sample is, as a list; empty where each row is one.
+
+    ``unit`` names them, with commas between; "rows": each row is one; "auto": the columns in `UNITS`, where
+    the table has one of `REPEATS`, else rows. Raises UserError for a column that is not there, and when
+    "auto" finds repeats and nothing that says of what.
+    """
+    if unit not in ("auto", "", "rows"):
+        return [column(table, name.strip()).name for name in unit.split(",") if name.strip()]
+    repeats = [name for name in REPEATS if name in table and table[name].nunique() > 1]
+    if unit == "rows" or not repeats:
+        return []
+    found = [name for name in UNITS if name in table and name != group]
+    if not found:
+        raise UserError(
+            f"{source(table)} has repeats (column {repeats[0]!r}) and no column that says of what: name it "
+            "in unit, or write rows where each repeat is a sample of its own"
+        )
+    return found
+
+
+def averaged(table, value, group, unit="auto"):
+    """The table with repeats averaged: one row for each group and unit (see `units`).
+
+    Repeats of one measurement, such as trainings with several seeds, are not independent samples: a rank test
+    over them finds what is not there. Empty cells of a unit are a value like others.
+    """
+    columns = units(table, group, unit)
+    if not columns:
+        return table
+    clean(table, value, group)  # a text or NaN in it is told with its row
+    found = table.groupby([group, *columns], as_index=False, sort=False, dropna=False)[value].mean()
+    found.attrs.update({key: text for key, text in table.attrs.items() if key == "source"})
+    return found
 
 
 def pick(table, name, usual, role):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -69,7 +70,20 @@ def write_json(path, obj):
 
 
 def write_table(path, dataframe, index=False):
-    """Write a pandas table as CSV, atomically. ``index=True`` keeps the row names as the first column."""
+    """Write a pandas table, atomically: as Parquet where the name ends in .parquet, else as CSV.
+
+    ``index=True`` keeps the row names as the first column. Raises UserError, also where pyarrow is missing.
+    """
+    if str(path).lower().endswith(".parquet"):
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError as error:
+            raise UserError(
+                f"{path} needs the library pyarrow: pip install pyarrow, or write a .csv instead"
+            ) from error
+        with atomic(path) as beside:
+            dataframe.to_parquet(beside, index=index)
+        return
     with atomic(path) as beside:
         dataframe.to_csv(beside, index=index)
 
@@ -91,6 +105,17 @@ def writable_folder(path):
             f"{path} cannot be written ({reason(error)}): choose another output folder"
         ) from error
     return path
+
+
+def digest(path):
+    """SHA-256 of a file, or of all files in a folder (an OME-Zarr, a stack of planes) with their names."""
+    path = Path(path)
+    if path.is_file():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    inner = sorted(one for one in path.rglob("*") if one.is_file())
+    words = "".join(f"{one.relative_to(path).as_posix()} {digest(one)}\n" for one in inner)
+    return hashlib.sha256(words.encode()).hexdigest()
 
 
 def as_path(path):

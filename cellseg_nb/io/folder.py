@@ -1,4 +1,4 @@
-"""What lies in a folder: volumes, labels of them, results of earlier runs, other parts of one OME-TIFF.
+"""What lies in a folder: volumes, labels of them, results of earlier runs, parts of one OME-TIFF, planes.
 
 `cellseg_nb.io.volumes.find` is the door to this module.
 """
@@ -7,54 +7,83 @@ import re
 from xml.etree import ElementTree
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import tiff
+from cellseg_nb.io import formats, loading, ngff, parts as parts_of, planes, tiff
 from cellseg_nb.io.files import as_path, reason
 
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
-LABEL_ENDING = re.compile(
-    BETWEEN + r"(cp[ _.-]?masks?|labels?|masks?|gt|(ground[ _.-]?)?truth|annotations?"
-    r"|(simple[ _.-]?)?seg(mentation)?|object[ _.-]?(predictions?|identities))$",
-    re.IGNORECASE,
+LABEL_WORDS = (
+    r"(cp[ _.-]?(masks?|output)|labels?|lbls?|labell?ed|masks?|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)"
+    r"|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?|stardist"
+    r"|object[ _.-]?(predictions?|identities))"
 )
-RESULT_ENDING = re.compile(BETWEEN + r"(prob(abilit(y|ies))?s?|predictions?)$", re.IGNORECASE)
+VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|curated|fixed|final|new))?"
+LABEL_ENDING = re.compile(BETWEEN + LABEL_WORDS + VERSION + "$", re.IGNORECASE)
+LABEL_START = re.compile("^" + LABEL_WORDS + r"[ _.-]+", re.IGNORECASE)
+RESULT_ENDING = re.compile(
+    BETWEEN + r"(prob(abilit(y|ies))?s?|pred(iction)?s?|(cp[ _.-]?)?(flows?|outlines?|dp))$", re.IGNORECASE
+)
+# Cell Tracking Challenge: t000.tif; man_seg000.tif, man_track000.tif of the truth; mask000.tif of results.
+TRACKED = re.compile(r"^(?:man_(?:seg|track)|mask)_?(\d+)(_\d+)?$|^t(\d+)$")
+SMALL = re.compile(BETWEEN + r"(thumb(nail)?s?|preview|overview|macro|pyramid)$", re.IGNORECASE)
 VOLUME = "volume"
 
 
 def bare(path):
-    """Name of a file without .tif, .tiff, .ome.tif."""
-    return re.sub(r"(\.ome)?\.tiff?$", "", path.name, flags=re.IGNORECASE)
+    """Name of a file without .tif, .ome.tif, .nii.gz, ..."""
+    end = formats.ending(path)
+    return path.name[: len(path.name) - len(end)] if end else path.stem
 
 
 def key(path):
-    """What volume and labels of one name share: c5_image.tif, c5_labels.tif, c5_cp_masks.tif are all c5."""
-    return IMAGE_ENDING.sub("", LABEL_ENDING.sub("", bare(path)))
+    """What volume and labels of one name share: c5_image.tif, c5_labels.tif, mask_c5.tif are all c5."""
+    name = bare(path)
+    tracked = TRACKED.fullmatch(name)
+    if tracked:
+        return tracked[1] or tracked[3]
+    return IMAGE_ENDING.sub("", LABEL_ENDING.sub("", LABEL_START.sub("", name)))
+
+
+def is_label(path):
+    """Whether a file is named like labels."""
+    name = bare(path)
+    return (
+        bool(LABEL_ENDING.search(name) or LABEL_START.match(name))
+        or bool(re.match("man_|mask", name))
+        and bool(TRACKED.fullmatch(name))
+    )
 
 
 def listed(path):
-    """The TIFFs at a path: the file itself, or every .tif and .tiff of a folder in natural order (c2, c10).
+    """The volumes at a path: the file itself (or OME-Zarr folder), or all that lie in a folder, in natural
+    order (c2, c10).
 
-    Subfolders and hidden files are left out, nothing else is. Returns a list of Paths. Raises UserError for a
-    missing path and for a folder without TIFFs.
+    Other subfolders and hidden files are left out, nothing else is. Returns a list of Paths. Raises UserError
+    for a missing path and for a folder without such files.
     """
     path = as_path(path)
     try:
-        if path.is_file():
+        if path.is_file() or ngff.is_zarr(path):
             return [path]
         if not path.exists():
             raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
-        files = [
-            f
-            for f in path.iterdir()
-            if f.suffix.lower() in (".tif", ".tiff") and not f.name.startswith(".") and f.is_file()
-        ]
+        files = [f for f in path.iterdir() if formats.listed(f)]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
     if not files:
         raise UserError(
-            f"{path} holds no TIFF (.tif or .tiff): give a TIFF file, or the folder that holds them"
+            f"{path} holds no TIFF nor another file that is read ({formats.words()}): give a file, or the "
+            f"folder that holds them{_deeper(path)}"
         )
     return sorted(files, key=natural)
+
+
+def _deeper(path):
+    """The folders within that do hold volumes, for a message."""
+    found = [
+        p for p in path.iterdir() if p.is_dir() and p.name[0] != "." and any(map(formats.listed, p.iterdir()))
+    ]
+    return f", such as {sorted(found, key=natural)[0]}" if found else ""
 
 
 def natural(path):
@@ -65,13 +94,16 @@ def natural(path):
 def find(path):
     """The volumes at a path: the file itself, or those of a folder, in natural order.
 
-    Left out of a folder, with a table that says why, are labels (x_masks.tif, labels.tif), results
-    (probability.tif) and further parts of one OME-TIFF. Returns a list of Paths. Raises UserError like
-    `listed`, where no volume is left, and where results of two files would have one name (a.tif, a.tiff).
+    A folder that holds the planes of one stack is a volume itself. Left out of a folder, with a table that
+    says why, are labels (x_masks.tif, labels.tif), results (probability.tif), further parts of one OME-TIFF,
+    and thumbnails. Returns a list of Paths. Raises UserError like `listed`, where no volume is left, where
+    planes of several stacks lie together, and where results of two files would have one name (a.tif, a.tiff).
     """
-    files = listed(path)
-    if as_path(path).is_file():
+    files, path = listed(path), as_path(path)
+    if files == [path]:
         return files
+    if planes.only(path):
+        return [path]
     kinds = sort(files)
     found = [file for file in files if kinds[file] == VOLUME]
     if not found:
@@ -81,7 +113,13 @@ def find(path):
             "volumes, or rename what is a volume"
         )
     refuse_twins(found)
-    others = {file.name: "labels (Cellpose)" for file in as_path(path).glob("[!.]*_seg.npy")}
+    found, small = _flat(found)
+    kinds |= small
+    others = {file.name: "labels (Cellpose)" for file in path.glob("[!.]*_seg.npy")}
+    others |= {
+        f.name: "not read" for f in path.iterdir()
+        if f.name.lower().endswith(formats.FOREIGN) and f.name[0] != "." and f.name not in others
+    }  # fmt: skip
     others |= {file.name: kinds[file] for file in files if kinds[file] != VOLUME}
     if others:
         table = {file.name: VOLUME for file in found} | others
@@ -90,6 +128,23 @@ def find(path):
         for name, kind in table.items():
             print(f"  {name:{width}}  {kind}" + ("" if kind == VOLUME else ": left out"))
     return found
+
+
+def _flat(files):
+    """The stacks among volumes, and what the others are: single planes. UserError where all are planes."""
+    if len(files) < 2:
+        return files, {}
+    flat = {file for file in files if formats.of(file).images is tiff.images and planes.flat(file)}
+    if len(flat) < len(files):
+        kind = "2D: a plane of a stack, or a thumbnail"
+        return [file for file in files if file not in flat], dict.fromkeys(flat, kind)
+    raise UserError(
+        f"{files[0].parent} holds {len(files)} single planes that are not those of one stack "
+        f"({names(files)}): put "
+        "the planes of each stack into a folder of its own, with numbers at the end of their names "
+        "(z000.tif, "
+        "z001.tif, z002.tif, ...), and give that"
+    )
 
 
 def names(files, most=8):
@@ -102,7 +157,8 @@ def refuse_twins(files):
     """UserError for two files whose results would have one name and overwrite each other."""
     seen = {}
     for file in files:
-        other = seen.setdefault(file.stem, file)
+        # On some disks A.tif and a.tif are one file, so their results would be.
+        other = seen.setdefault(bare(file).casefold(), file)
         if other != file:
             raise UserError(
                 f"{file.parent} holds {other.name} and {file.name}, whose results would overwrite each "
@@ -113,16 +169,18 @@ def refuse_twins(files):
 def sort(files):
     """What each file of a folder is, by its name and, for OME-TIFF, its head: {Path: text}."""
     kinds = parts(files)
-    keys = {key(file): file for file in files if not LABEL_ENDING.search(bare(file)) and file not in kinds}
+    keys = {key(file): file for file in files if not is_label(file) and file not in kinds}
     for file in files:
         name = bare(file)
         if file in kinds:
             continue
         if RESULT_ENDING.search(name):
             kinds[file] = "result of an earlier run"
-        elif LABEL_ENDING.search(name):
+        elif is_label(file):
             owner = keys.get(key(file))
             kinds[file] = f"labels of {owner.name}" if owner else "labels, or the result of an earlier run"
+        elif SMALL.search(name) and len(files) > 1:
+            kinds[file] = "pyramid or thumbnail"
         else:
             kinds[file] = VOLUME
     return kinds
@@ -132,9 +190,9 @@ def parts(files):
     """Those files that another file of the list reads as a part of its OME-TIFF: {Path: text}."""
     if len(files) < 2:
         return {}
-    heads = {file: _ome_set(file) for file in files}
+    heads = {file: _ome_set(file) for file in files if formats.of(file).images is tiff.images}
     found = {}
-    for file in sorted(files, key=lambda f: heads[f][1]):  # those that hold the description first
+    for file in sorted(heads, key=lambda f: heads[f][1]):  # those that hold the description first
         for other in files if file not in found else ():
             if other != file and other.name in heads[file][0]:
                 found[other] = f"another part of {file.name}"
@@ -157,3 +215,22 @@ def _ome_set(path):
         return {only.get("MetadataFile")}, True
     own = head.get("UUID")
     return {one.get("FileName") for one in head.iterfind(".//{*}TiffData/{*}UUID") if one.text != own}, False
+
+
+def glance(path):
+    """Shape (Z, Y, X) and kind of number of a volume, from its head where that is clear: reading takes
+    seconds. Raises UserError."""
+    from cellseg_nb.io import axes
+
+    try:
+        found = loading.look(path)
+        found = found if len(found) == 1 else [one for one in found if parts_of.stack(one)]
+        if len(found) == 1:
+            _, order, _ = axes.zyx(path, found[0].shape, found[0].axes)
+            long = [n for n in found[0].shape if n != 1]
+            if len(long) == 3:
+                return tuple(long[i] for i in order), found[0].dtype.kind
+    except UserError:  # what is wrong with the file, loading it says best
+        pass
+    array, _ = loading.load(path)
+    return array.shape, array.dtype.kind

@@ -3,8 +3,7 @@
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import tiff
-from cellseg_nb.io.axes import three_axes
+from cellseg_nb.io import axes, loading
 from cellseg_nb.io.files import as_path
 
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
@@ -12,7 +11,7 @@ FEW = 20  # pieces more than numbers that prove nothing
 
 
 def read_labels(path, own=False):
-    """Read labels from a TIFF: (Z, Y, X) int32, 0 = background, and the voxel size (z, y, x) in µm or None.
+    """Read labels from a file: (Z, Y, X) int32, 0 = background, and the voxel size (z, y, x) in µm or None.
 
     More than 65,535 cells are fine; so are whole numbers stored as float. A mask (two values: 0 and 255,
     bool, 1 and 2 as from ilastik) is parted into pieces that are connected face to face, which is said; so is
@@ -20,8 +19,8 @@ def read_labels(path, own=False):
     `volumes.read`, for labels that are fractions, negative or above 2,147,483,647, and for an image.
     """
     path = as_path(path)
-    labels, voxel_size = tiff.load(path, None, quiet=True, turn=False)
-    labels = three_axes(labels, path, 1)
+    labels, voxel_size = _loaded(path)
+    labels = axes.three_axes(labels, path, 1, labels=True)
     if labels.dtype.kind not in "buif":
         raise UserError(
             f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
@@ -32,6 +31,8 @@ def read_labels(path, own=False):
             "labels: give the label file, not the image or the probability; labels that were resampled, "
             "resample again without interpolation (nearest neighbour)"
         )
+    if labels.min() < 0 and len(np.unique(labels)) == 2 and labels.max() == 0:
+        labels = labels != 0  # a mask of 255 in numbers with a sign
     if labels.min() < 0:
         raise UserError(
             f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the background"
@@ -42,6 +43,21 @@ def read_labels(path, own=False):
         )
     labels = np.ascontiguousarray(labels, dtype=np.int32)
     return labels if own else _checked(labels, path), voxel_size
+
+
+def _loaded(path):
+    try:
+        return loading.load(path, quiet=True, turn=False)
+    except axes.Colour as error:
+        raise UserError(
+            f"{path} is a colour (RGB) picture, not labels: export the numbers of the cells, not their "
+            f"colours"
+        ) from error
+    except axes.Several as error:
+        raise UserError(
+            f"{path} {error.what}, and labels must be one volume: write the one you want with "
+            f"cellseg-nb convert {path} LABELS.tif {error.choice}"
+        ) from error
 
 
 def _fraction(labels):
@@ -76,16 +92,36 @@ def _checked(labels, path):
             "the label file, not the image or a map of classes; labels that were resampled, resample again "
             "without interpolation (nearest neighbour)"
         )
+    each = _pieces_of_each(labels)
+    if np.median(each) >= 2:
+        raise UserError(
+            f"{path} holds {len(numbers)} numbers, and most of them lie in several separate pieces (up to "
+            f"{each.max()}), so these are classes, not cells: give labels with one number a cell, or a "
+            f"mask of 0 "
+            "and 1 of the class that is cells"
+        )
     if values[0] > 0:
         _say(
             path, f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
         )
+    if numbers[-1] > len(numbers):
+        _say(path, f"holds {len(numbers)} cells, numbered up to {numbers[-1]} with gaps: kept as they are")
     if pieces > len(numbers):
         _say(
             path,
             f"holds {len(numbers)} cells in {pieces} separate pieces: some numbers are used twice, or torn",
         )
     return labels
+
+
+def _pieces_of_each(labels):
+    """In how many pieces, corners included, each number lies: one count for each."""
+    from skimage import measure
+
+    pieces, count = measure.label(labels, connectivity=labels.ndim, background=0, return_num=True)
+    first = np.zeros(count + 1, labels.dtype)
+    first[pieces.ravel()] = labels.ravel()  # the number that each piece belongs to
+    return np.unique(first[1:], return_counts=True)[1]
 
 
 def _say(path, words):

@@ -1,4 +1,4 @@
-"""What is inside a TIFF: opened, sized up and decoded, with one clear line for every way it can be wrong.
+"""What is inside a TIFF: opened and sized up, with one clear line for every way it can be wrong.
 
 `cellseg_nb.io.volumes` is the door to this module: use `volumes.read` and `volumes.write`.
 """
@@ -9,62 +9,11 @@ import logging
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, units
-from cellseg_nb.io.files import reason
+from cellseg_nb.io import units
+from cellseg_nb.io.parts import Image
 
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
-
-
-def load(path, channel, quiet=False, turn=True):
-    """An array (Z, Y, X) or of fewer axes, in native byte order, and its voxel size in µm or None.
-
-    ``path`` is a Path. What a reader should know is printed, a line each: axes without names, a unit that is
-    unknown (not where ``quiet``, since a voxel size was given), an image stored white on black, which is
-    turned round (``turn``; labels are not). Raises UserError for whatever is wrong with the file; sizes are
-    checked first.
-    """
-    whole = isinstance(channel, (int, np.integer)) and not isinstance(channel, bool)
-    if channel is not None and not (whole and channel >= 0):
-        raise UserError(f"{path}: channel must be a whole number from 0, or None, not {channel!r}")
-    try:
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: give one TIFF file in it")
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path} is not a regular file: give a TIFF file")
-        if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty (0 bytes): copy or export it again")
-        with quiet_tifffile() as complaints:
-            array, size, (unnamed, unit, white) = _decode(path, channel, complaints)
-    except UserError:
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: check the spelling, or upload the file first") from error
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({reason(error)}): check its permissions and the disk"
-        ) from error
-    except MemoryError as error:
-        raise UserError(f"{path} does not fit in memory: crop it, or read a part of it") from error
-    except Exception as error:  # tifffile and the codecs raise a zoo of types for damaged files
-        raise UserError(
-            f"{path} is damaged or of an unknown kind ({reason(error)}): copy it again, or "
-            "open it in Fiji and save it as TIFF"
-        ) from error
-    if white:
-        array, negative = _turned(array, turn)
-    for word in filter(None, (unnamed, "" if quiet else unit, negative if white else "")):
-        print(f"{path.name}: {word}")
-    return array, size
-
-
-def _turned(array, turn):
-    """An array whose 0 is white, with 0 black, and a word on it."""
-    said = "its header says that 0 is white (MINISWHITE)"
-    if not turn or array.dtype.kind not in "bu":
-        return array, f"{said}: read with its numbers as they are"
-    top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else True
-    return top ^ array, f"{said}: turned round, so that bright is high"
 
 
 @contextlib.contextmanager
@@ -83,38 +32,123 @@ def quiet_tifffile():
         logger.propagate = before
 
 
-def _decode(path, channel, complaints, **flags):
+@contextlib.contextmanager
+def images(path):
+    """The series of a TIFF, as a list of `cellseg_nb.io.parts.Image`, their pyramids as levels."""
+    import tifffile
+
+    with contextlib.ExitStack() as stack:
+        complaints = stack.enter_context(quiet_tifffile())
+        tif = stack.enter_context(_opened(path))
+        found = _series(path, tif, complaints)
+        kinds = {(s.shape, s.dtype) for s in found}
+        if len(found) > 1 and len(kinds) == 1 and found[0].ndim == 2:
+            # Slices written one by one: every page calls itself a series of its own.
+            tif = stack.enter_context(tifffile.TiffFile(path, is_shaped=False, is_ome=False))
+            found = _series(path, tif, complaints)
+        # LSM has a thumbnail behind each plane, which tifffile gives as a series of its own.
+        small = [getattr(s.keyframe, "is_reduced", False) for s in found]
+        yield [
+            _image(path, tif, number, series)
+            for number, series in enumerate(found)
+            if not small[number] or all(small)
+        ]
+
+
+def _opened(path):
     import tifffile
 
     try:
-        tif = tifffile.TiffFile(path, **flags)
+        return tifffile.TiffFile(path)
     except tifffile.TiffFileError as error:
         raise UserError(
             f"{path} is not a TIFF file: export it as TIFF (Fiji: File > Save As > Tiff...)"
         ) from error
-    with tif:
-        # Walks the whole chain of pages, so that a cut is noticed.
-        pages, found = len(tif.pages), tif.series
-        if any("corrupt" in line or "offset" in line for line in complaints):
-            raise UserError(_truncated(path))
-        kinds = {(s.shape, s.dtype) for s in found}
-        if len(found) > 1 and not flags and len(kinds) == 1 and found[0].ndim == 2:
-            # Slices written one by one: every page calls itself a series of its own.
-            return _decode(path, channel, complaints, is_shaped=False, is_ome=False)
-        stacks = [s for s in found if sum(n > 1 for n in s.shape) > 2] or found[:1]
-        if len(stacks) != 1 or (len(found) > 1 and stacks[0].ndim < 3):
-            shapes = ", ".join(str(s.shape) for s in found[:4])
-            raise UserError(
-                f"{path} holds {len(found)} separate images in {pages} pages (shapes "
-                f"{shapes}...): save the one you want as its own file"
-            )
-        series = stacks[0]
-        index, order, unnamed = axes.zyx(path, series.shape, series.axes, channel)
-        _check_size(path, series)
-        array = series.asarray().reshape(series.shape)[index].transpose(order)
-        size, unit = units.stored(tif)
-        white = getattr(series.keyframe, "photometric", 1) == 0
-        return array.astype(array.dtype.newbyteorder("="), copy=False), size, (unnamed, unit, white)
+
+
+def _series(path, tif, complaints):
+    _ = len(tif.pages)  # walks the whole chain of pages, so that a cut is noticed
+    found = tif.series
+    if any("corrupt" in line or "offset" in line for line in complaints):
+        raise UserError(_truncated(path))
+    return found
+
+
+def _image(path, tif, number, series):
+    size, word = units.stored(tif, number)
+    made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
+    return made[0]._replace(levels=tuple(made[1:]))
+
+
+def _coarser(size, full, level):
+    """Voxel size of a level of a pyramid, of that of the full image."""
+    if size is None or level is full or full.axes != level.axes:
+        return size if level is full else None
+    sides = dict(zip(full.axes, zip(full.shape, level.shape)))
+    ratios = [sides[axis][0] / sides[axis][1] if axis in sides else 1 for axis in "ZYX"]
+    return tuple(side * ratio for side, ratio in zip(size, ratios))
+
+
+def _level(path, series, size, word, name):
+    full = None
+    if series.keyframe is not None:
+        full = getattr(series.keyframe, "photometric", 1)
+    # Tiles and strips of a page hang together, planes do not: a few at a time.
+    return Image(
+        name,
+        series.axes,
+        series.shape,
+        series.dtype,
+        _read(path, series),
+        size,
+        word,
+        white=full == 0,
+        step=4,
+    )
+
+
+def _read(path, series):
+    checked = []
+
+    def read(index):
+        if not checked:
+            _check_size(path, series)
+            checked.append(True)
+        if series.dataoffset is not None:
+            file = series.keyframe.parent
+            dtype = series.dtype.newbyteorder(file.byteorder)
+            # Opened for each block: what was read is given back, and not counted as ours.
+            stored = np.memmap(file.filehandle.path, dtype, "r", series.dataoffset, series.shape)
+            return np.array(stored[index])
+        return _pages(series, index)
+
+    return read
+
+
+def _pages(series, index):
+    """An index of an array whose pages lie one by one in a file; only those needed are decoded."""
+    lead, count = 0, 1
+    while count < len(series.pages) and lead < len(series.shape):
+        count *= series.shape[lead]
+        lead += 1
+    whole = count == len(series.pages) and count * series.keyframe.size == series.size
+    if not whole or getattr(series, "transform", None):
+        return series.asarray().reshape(series.shape)[index]
+    numbers = np.arange(count).reshape(series.shape[:lead])[tuple(index[:lead])]
+    planes = [
+        _decoded(series.pages[int(i)]).reshape(series.shape[lead:])[tuple(index[lead:])]
+        for i in np.ravel(numbers)
+    ]
+    return np.stack(planes).reshape(*np.shape(numbers), *planes[0].shape)
+
+
+def _decoded(page):
+    file = page.parent.filehandle
+    if not file.closed:
+        return page.asarray()
+    with file:  # another part of one OME-TIFF
+        file.open()
+        return page.asarray()
 
 
 def _truncated(path):
@@ -122,7 +156,7 @@ def _truncated(path):
 
 
 def _check_size(path, series):
-    """Refuse, before anything is allocated, a series that is larger than its file or than the memory."""
+    """Refuse, before anything is allocated, a series that is larger than its file."""
     first, start = series.keyframe, series.dataoffset
     if start is not None:
         complete = start + series.nbytes <= first.parent.filehandle.size
@@ -143,16 +177,3 @@ def _check_size(path, series):
             )
     if not complete:
         raise UserError(_truncated(path))
-    check_memory(path, series.nbytes + 4 * series.size)
-
-
-def check_memory(name, needed):
-    """Raise UserError when ``needed`` bytes are more than this machine has free."""
-    import psutil
-
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise UserError(
-            f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
-            "free: crop it, use larger voxels, or read a part of it"
-        )

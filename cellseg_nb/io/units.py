@@ -10,7 +10,10 @@ from cellseg_nb.errors import UserError
 
 # Micrometres in one unit, spelled as `_plain` leaves it.
 MICROMETRES = {
+    "fm": 1e-9,
+    "femtometer": 1e-9,
     "pm": 1e-6,
+    "picometer": 1e-6,
     "å": 1e-4,
     "angstrom": 1e-4,
     "ångström": 1e-4,
@@ -26,12 +29,21 @@ MICROMETRES = {
     "микрон": 1.0,
     "微米": 1.0,
     "マイクロメートル": 1.0,
+    "u": 1.0,
     "mm": 1e3,
     "millimeter": 1e3,
     "cm": 1e4,
     "centimeter": 1e4,
     "m": 1e6,
     "meter": 1e6,
+    "dm": 1e5,
+    "decimeter": 1e5,
+    "km": 1e9,
+    "kilometer": 1e9,
+    "thou": 25.4,
+    "mil": 25.4,
+    "ft": 304800.0,
+    "foot": 304800.0,
     "inch": 25400.0,
     "inche": 25400.0,
     "in": 25400.0,
@@ -45,8 +57,11 @@ INCH, CENTIMETRE = 2, 3  # TIFF's ResolutionUnit
 def _plain(name):
     """One spelling of many: µ and μ are u, metre and metres are meter; what escaped or lost bytes left."""
     name = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), str(name))
+    name = re.sub(r"\\x([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), name)
     name = unicodedata.normalize("NFKC", name).replace("Âμ", "μ").replace("Î¼", "μ").strip(" \0\"'").lower()
-    name = name.replace("μ", "u").replace("metre", "meter").replace("mikro", "micro")
+    name = name.replace("μ", "u").replace("mikro", "micro")
+    # metre, mètre, metro, meter; a dot or "/pixel" behind; plural
+    name = re.sub(r"m[eèé]tr[eo](?=s?$)", "meter", re.sub(r"\s*(\.|/\s*(pixel|px|voxel))$", "", name))
     return re.sub(r"(?<=.{3})s$", "", name)
 
 
@@ -64,15 +79,18 @@ def agree(sizes):
     return all(np.allclose(size, sizes[0], rtol=CLOSE, atol=0) for size in sizes)
 
 
-def stored(tif):
+def stored(tif, number=0):
     """What an open `tifffile.TiffFile` says of its voxels: (z, y, x) in µm or None, and a word on it or "".
 
-    From OME (a unit for each axis), from ImageJ as ImageJ resolves it (`_imagej`), or as `volumes.write`
-    stores it. The word says what was contradictory or is unknown.
+    From OME (a unit for each axis; of its image ``number``), LSM, from ImageJ as ImageJ resolves it
+    (`_imagej`), or as `volumes.write` stores it. The word says what was contradictory or is unknown.
     """
     try:
         if tif.is_ome:
-            return _ome(ElementTree.fromstring(tif.ome_metadata).find(".//{*}Pixels"))
+            return _ome(ElementTree.fromstring(tif.ome_metadata), tif.series, number)
+        if tif.is_lsm:
+            sides = [float(tif.lsm_metadata[f"VoxelSize{axis}"]) for axis in "ZYX"]
+            return size(dict.fromkeys("zyx", "m"), *sides) if all(sides) else (None, "")
         tags = tif.pages[0].tags
         y, x = (_side(tags.get(name)) for name in ("YResolution", "XResolution"))
         unit = tags["ResolutionUnit"].value if "ResolutionUnit" in tags else 1
@@ -81,7 +99,7 @@ def stored(tif):
         shaped = (tif.shaped_metadata or [{}])[0]
         if "unit" not in shaped or not str(tif.series[0].axes).endswith("YX"):
             return None, ""  # of turned axes nobody knows which of them XResolution meant
-        return _size(
+        return size(
             {"z": shaped["unit"], "y": shaped["unit"], "x": shaped["unit"]}, shaped.get("spacing", 1.0), y, x
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError, ElementTree.ParseError):
@@ -93,10 +111,17 @@ def _side(tag):
     return tag.value[1] / tag.value[0] if tag is not None and tag.value[0] else 1.0
 
 
-def _ome(pixels):
+def _ome(tree, series, number):
+    every = tree.findall("{*}Image")
+    if len(every) != len(series):  # an image without planes has no series
+        every = [one for one in every if one.get("Name") == series[number].name]
+        number = 0
+        if len(every) != 1:
+            return None, ""
+    pixels = every[number].find("{*}Pixels")
     names = [f"PhysicalSize{axis}" for axis in "ZYX"]
     units = {axis.lower(): pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"}
-    return _size(units, *(float(pixels.get(name)) for name in names))
+    return size(units, *(float(pixels.get(name)) for name in names))
 
 
 def _imagej(words, y, x, resolution_unit):
@@ -105,29 +130,33 @@ def _imagej(words, y, x, resolution_unit):
     ``unit`` counts, not ResolutionUnit, except that "um" with centimetres means pixels per centimetre;
     ``spacing`` is 1 where it is not written; ``yunit`` and ``zunit`` are units of their own.
     """
-    unit = words.get("unit", "")
+    unit = words.get("unit")
+    if unit is None:  # then ImageJ takes that of the resolution; a depth that is not written stays unknown
+        unit = {INCH: "inch", CENTIMETRE: "cm"}.get(resolution_unit, "") if "spacing" in words else ""
     z = abs(words.get("spacing", 1.0))
     if resolution_unit == INCH and x == 1 / 72:  # what programs write that know no size
-        y, x = 1.0, 1.0
+        y, x, unit = 1.0, 1.0, words.get("unit", "")
     if resolution_unit == CENTIMETRE and str(unit) == "um":
         y, x = y * 1e4, x * 1e4
     elif str(unit) == "cm" and x <= 1e-4:  # shown by ImageJ in µm; a depth of 1 counts as not given
         z = z * 1e4 if z != 1 else z
         y, x, unit = y * 1e4, x * 1e4, "um"
     units = {"z": words.get("zunit", unit), "y": words.get("yunit", unit), "x": unit}
-    size, word = _size(units, z, y, x)
-    if size is None or resolution_unit != CENTIMETRE or _plain(unit) not in ("um", "micron", "micrometer"):
-        return size, word
+    found, word = size(units, z, y, x)
+    if found is None or resolution_unit != CENTIMETRE or _plain(unit) not in ("um", "micron", "micrometer"):
+        return found, word
     # Files that say both µm and centimetre: of the two readings the one that a microscope can make.
     for factor in (1.0, 1e4, 1e-4):
-        sides = [side * factor for side in size[1:]]
+        sides = [side * factor for side in found[1:]]
         if all(LIKELY[0] <= side <= LIKELY[1] for side in sides):
             said = f"its resolution names two units, centimetre and {unit}: read as {sides[1]:g} µm a voxel"
-            return (size[0], *sides), said if factor != 1 else word
-    return size, word
+            return (found[0], *sides), said if factor != 1 else word
+    return found, word
 
 
-def _size(units, z, y, x):
+def size(units, z, y, x):
+    """Lengths of the sides in the units of the axes, {"z": unit, ...}, as (z, y, x) in µm or None, and a
+    word or ""."""
     sides = []
     for axis, side in zip("zyx", (z, y, x)):
         try:
@@ -138,7 +167,7 @@ def _size(units, z, y, x):
         if factor is None:
             return None, ""
         sides.append(abs(float(side)) * factor)
-    return voxel_size_of(sides), ""
+    return (voxel_size_of(sides), "") if all(0 < side < np.inf for side in sides) else (None, "")
 
 
 def voxel_size_of(value, what="voxel_size"):

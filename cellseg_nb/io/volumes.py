@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import tiff, units
+from cellseg_nb.io import loading, ngff, units
 from cellseg_nb.io.axes import three_axes
 from cellseg_nb.io.files import as_path, atomic
 from cellseg_nb.io.folder import find  # noqa: F401
@@ -19,25 +19,38 @@ from cellseg_nb.io.labels import read_labels  # noqa: F401
 # ---------------------------------------------------------------- reading
 
 
-def read(path, channel=None, voxel_size=None, minimum=16):
-    """Read a volume from a TIFF: plain, multi-page, BigTIFF, ImageJ or OME, compressed or not.
+def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series=None, level=None, axes=None):
+    """Read a volume from a file of any format in `cellseg_nb.io.formats`, or a folder of its planes.
 
     Parameters
     ----------
-    path : path of a TIFF file
-    channel : int or None
-        The channel to take (0 is the first) where there are several, in CZYX or ZCYX order.
+    path : path of a file, of an OME-Zarr folder, or of a folder that holds the planes of one stack
+    channel, timepoint : int or None
+        The channel and time point to take (0 is the first) where there are several.
     voxel_size : (z, y, x) in µm or None
         Counts more than what the file says.
     minimum : int
         Smallest side allowed, in voxels (the side of one cube).
+    series : int, str or None
+        The image to take where a file holds several: its number or name (in HDF5 the path of the dataset).
+    level : int or None
+        Resolution level: 0 or None is the finest.
+    axes : str or None
+        A letter of T, C, Z, Y, X for each axis, which counts more than what the file says.
 
     Returns the volume, (Z, Y, X) float32, C-contiguous, and its voxel size (z, y, x) in µm, or None.
-    Raises UserError for a file that cannot be read or is no such volume (see `check`).
+    Raises `cellseg_nb.io.axes.Several` where one of them has to be chosen, with the list of what there is,
+    and UserError for a file that cannot be read or is no such volume (see `check`).
     """
     path = as_path(path)
     given = None if voxel_size is None else units.voxel_size_of(voxel_size)
-    array, found = tiff.load(path, channel, quiet=given is not None)
+
+    def convert(block, z):
+        return _as_float(block, path, z)
+
+    array, found = loading.load(
+        path, channel, timepoint, series, level, axes, quiet=given is not None, convert=convert
+    )
     volume = check(array, path, minimum)
     if _two_values(volume):
         print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
@@ -67,11 +80,13 @@ def check(volume, name="volume", minimum=16):
             f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
             "give a larger volume"
         )
-    _check_finite(volume, name, "NaN or infinite")
-    with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(volume, dtype=np.float32)
-    if volume.dtype.kind == "f" and volume.dtype.itemsize > 4:
-        _check_finite(converted, name, "too large for float32")
+    converted = np.empty(volume.shape, np.float32) if volume.dtype != np.float32 else volume
+    for z in range(len(volume) if volume.dtype.kind == "f" else 0):  # plane by plane, for the memory
+        _check_finite(volume, z, name, "NaN or infinite")
+    if converted is volume:
+        converted = np.ascontiguousarray(volume)
+    for z in range(len(volume) if volume.dtype != np.float32 else 0):
+        converted[z] = _as_float(volume[z : z + 1], name, z)[0]
     if converted.min() == converted.max():
         raise UserError(
             f"{name} has the same value ({converted.flat[0]:g}) in every voxel: export the "
@@ -80,22 +95,41 @@ def check(volume, name="volume", minimum=16):
     return converted
 
 
-def _check_finite(volume, name, what):
-    finite = np.isfinite(volume)
-    if not finite.all():
-        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), finite.shape))
-        raise UserError(
-            f"{name} holds {finite.size - np.count_nonzero(finite)} voxels that are {what}, "
-            f"the first at (z, y, x) = {first}: replace them (in Fiji: Process > Math > NaN "
-            "Background, or 0)"
-        )
+def _as_float(block, name, z):
+    """Planes of a volume, the first of them number ``z``, as float32; what holds no real numbers as it is."""
+    if block.dtype.kind not in "buif" or block.dtype == np.float32:
+        return block
+    with np.errstate(over="ignore"):
+        converted = block.astype(np.float32)
+    if block.dtype.kind == "f" and block.dtype.itemsize > 4:
+        lost = np.isfinite(block) & ~np.isfinite(converted)
+        if lost.any():
+            raise UserError(_not_finite(name, ~lost, z, "too large for float32"))
+    return converted
+
+
+def _check_finite(volume, z, name, what):
+    if not np.isfinite(volume[z]).all():
+        finite = np.isfinite(volume[z:])
+        raise UserError(_not_finite(name, finite, z, what))
+
+
+def _not_finite(name, finite, z, what):
+    first = [int(i) for i in np.unravel_index(np.argmin(finite), finite.shape)]
+    first[0] += z
+    return (
+        f"{name} holds {finite.size - np.count_nonzero(finite)} voxels that are {what}, "
+        f"the first at (z, y, x) = {tuple(first)}: replace them (in Fiji: Process > Math > NaN "
+        "Background, or 0)"
+    )
 
 
 # ---------------------------------------------------------------- writing
 
 
 def write(path, array, voxel_size=None, compress=False):
-    """Write a (Z, Y, X) array as a TIFF that Fiji and napari open with its voxel size (z, y, x) in µm.
+    """Write a (Z, Y, X) array with its voxel size (z, y, x) in µm: as OME-Zarr (0.4) where the name ends in
+    .zarr, else as a TIFF that Fiji and napari open.
 
     Floats are stored as float32; whole numbers as uint8 (bool and uint8) or uint16, negative ones as float32;
     all in ImageJ's format. That format has no 32-bit integers: labels above 65,535 go into a plain uint32
@@ -114,6 +148,8 @@ def write(path, array, voxel_size=None, compress=False):
         )
     array = _storable(array, path)
     options = {}
+    if str(path).lower().endswith(".zarr"):
+        return ngff.write(as_path(path), array, voxel_size and units.voxel_size_of(voxel_size))
     if voxel_size is not None:
         z, y, x = units.voxel_size_of(voxel_size)
         options = {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
@@ -212,7 +248,7 @@ def rescale(volume, voxel_size, target, order=1):
     shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
     if tuple(shape) == volume.shape:
         return volume.copy()
-    tiff.check_memory(
+    loading.check_memory(
         f"the volume resampled to {tuple(shape)} voxels", float(np.prod(shape, dtype=float)) * volume.itemsize
     )
     # grid_mode: voxels are boxes, not points, so the field of view stays the same.

@@ -10,16 +10,26 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 
 STEPS = ("flips", "rotations", "affine", "elastic", "intensity")
+PUBLISHED = "published"  # in place of all of them: what the plugin does
+SCALES = ("unit", "clipped", "none")
 
 
-def prepare(volume):
-    """The volume clipped to its 1st-99th percentile and mapped to 0..1, (Z, Y, X) float32."""
+def prepare(volume, scale="unit"):
+    """The volume clipped to its 1st-99th percentile, (Z, Y, X) float32.
+
+    ``scale``: "unit", mapped to 0..1 besides; "clipped", as the authors do, who leave it at that; "none": as
+    it is, for volumes that were prepared before.
+    """
+    if scale == "none":
+        return np.asarray(volume, np.float32)
+    if scale == "clipped":
+        return np.clip(volume, *np.percentile(volume, (1, 99))).astype(np.float32)
     return volumes.remap(volume, 0, 1, percentiles=(1, 99))
 
 
 def check(steps):
-    """Raises UserError unless all are names out of `STEPS`."""
-    if set(steps) - set(STEPS):
+    """Raises UserError unless all are names out of `STEPS`, or "published" alone."""
+    if list(steps) != [PUBLISHED] and set(steps) - set(STEPS):
         raise UserError(f"augment must be names out of {', '.join(STEPS)}, not {', '.join(steps)}")
 
 
@@ -28,10 +38,11 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
 
     Parameters
     ----------
-    steps : names out of `STEPS`
+    steps : names out of `STEPS`, or "published" alone
         flips (each axis, coin toss), rotations (quarter turns in Y-X), affine (turned up to 15 degrees in
         Y-X, zoomed and sheared a little), elastic (bent by about a voxel), intensity (shifted by up to 0.1 of
-        the range).
+        the range). "published": MONAI's transforms with the settings of napari-cellseg3d
+        (``worker_training.py``), each with a probability of 0.1.
     strength : float
         Multiplies how far affine, elastic and intensity go. Z is left upright: light-sheet volumes are
         blurred along it.
@@ -42,6 +53,16 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
 
     both = ("image", "masks")
     options = dict(keys=both, mode=("bilinear", "nearest"), padding_mode="reflection")
+    if list(steps) == [PUBLISHED]:
+        # Its RandAffined has no ranges, and changes nothing.
+        bend = dict(sigma_range=(0.3, 0.7), magnitude_range=(0.3, 0.7), mode=("bilinear", "nearest"))
+        published = [
+            mt.RandShiftIntensityd("image", offsets=0.7),
+            mt.Rand3DElasticd(both, **bend),
+            mt.RandFlipd(both),
+            *([mt.RandRotate90d(both)] if square else []),
+        ]
+        return mt.Compose(published)
     kinds = {
         "flips": [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(3)],
         "rotations": [mt.RandRotate90d(both, prob=0.75, max_k=3, spatial_axes=(1, 2))] if square else [],

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes as io_volumes
 
 
 def random_cube(rng, volume, size):
@@ -21,28 +22,77 @@ def turn(rng, cube):
     return np.rot90(cube, int(rng.integers(4)), axes=(1, 2))
 
 
-def cube_batches(volumes, size=32, batch=2, steps=10):
+def published_turn(rng, cube):
+    """As the authors' training does: flips along Y and X and a quarter turn, each with probability 0.1."""
+    for axis in (1, 2):
+        if rng.random() < 0.1:
+            cube = np.flip(cube, axis)
+    return np.rot90(cube, int(rng.integers(1, 4)), axes=(1, 2)) if rng.random() < 0.1 else cube
+
+
+TURNS = {"all": turn, "published": published_turn}
+
+
+def once(rng, shapes, size, batch):
+    """One epoch of every cube there is, in random order: lists of ``batch`` pairs (number of the volume,
+    slices); the last may be shorter. ``size`` is a number or (z, y, x); cubes cover each volume, the last
+    ones are shifted inward."""
+    every = places(shapes, size)
+    order = [every[i] for i in rng.permutation(len(every))]
+    return [order[start : start + batch] for start in range(0, len(order), batch)]
+
+
+def places(shapes, size):
+    """The cubes that cover volumes of these shapes: a list of (number of the volume, slices)."""
+    sides = np.broadcast_to(size, 3)
+    found = []
+    for number, shape in enumerate(shapes):
+        starts = [[*range(0, whole - side, side), max(whole - side, 0)] for whole, side in zip(shape, sides)]
+        corners = np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 3)
+        found += [(number, tuple(slice(c, c + s) for c, s in zip(corner, sides))) for corner in corners]
+    return found
+
+
+def each_remapped(batches):
+    """The same batches (tensors), each cube brought to 0..100 by its own minimum and maximum, as the
+    authors' scripts do."""
+
+    def remapped(epoch, rng):
+        for batch in batches(epoch, rng):
+            yield torch.stack([torch.from_numpy(io_volumes.remap(cube[0].numpy()))[None] for cube in batch])
+
+    return remapped
+
+
+def cube_batches(volumes, size=32, batch=2, steps=10, turns="all"):
     """Batches for unsupervised training: ``batches(epoch, rng)`` yields ``steps`` tensors (batch, 1, size,
     size, size).
 
-    Volumes are drawn in proportion to their number of voxels. Raises UserError for a volume smaller than a
-    cube.
+    Volumes are drawn in proportion to their number of voxels. ``steps`` 0: every cube there is, once an epoch
+    (as published; see `once`). ``turns``: "all", or "published" (see `published_turn`). Raises UserError for
+    a volume smaller than a cube.
     """
+    change = TURNS[turns]
     for number, volume in enumerate(volumes):
         if min(volume.shape) < size:
             raise UserError(
                 f"volume {number + 1} has shape {volume.shape}, smaller than one training cube of {size} "
-                f"voxels a side: choose a smaller cube (a multiple of 8, such as "
-                f"{min(volume.shape) // 8 * 8})"
-                " or a larger volume"
+                f"voxels a side: give volumes of at least {size} voxels a side, or leave this one out"
             )
     weights = np.array([volume.size for volume in volumes], float)
     weights /= weights.sum()
 
-    def batches(epoch, rng):
+    def drawn(rng):
         for _ in range(steps):
             picks = rng.choice(len(volumes), size=batch, p=weights)
-            cubes = [turn(rng, random_cube(rng, volumes[i], size)[0]) for i in picks]
+            yield [change(rng, random_cube(rng, volumes[i], size)[0]) for i in picks]
+
+    def each(rng):
+        for some in once(rng, [volume.shape for volume in volumes], size, batch):
+            yield [change(rng, volumes[i][box]) for i, box in some]
+
+    def batches(epoch, rng):
+        for cubes in drawn(rng) if steps else each(rng):
             yield torch.from_numpy(np.stack(cubes)[:, None].astype(np.float32))
 
     return batches

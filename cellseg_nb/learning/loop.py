@@ -28,6 +28,7 @@ def train(
     epochs,
     *,
     learning_rate=1e-3,
+    optimizer="adamw",
     weight_decay=0.01,
     schedule="cosine",
     clip=1.0,
@@ -51,12 +52,14 @@ def train(
     batches : callable
         ``batches(epoch, rng)`` yields the batches of one epoch (tensors, or tuples of tensors) and draws all
         its random numbers from the numpy generator ``rng``.
+    optimizer : "adamw" (the decay does not mix with the step size) or "adam" (L2 decay, as published)
     schedule : "cosine" (constant until 60 % of the epochs, then falls to 0) or "constant"
     clip : float or None
-        Largest norm of the gradient; None: no limit.
+        Largest norm of the gradient; None or 0: no limit.
     average : float or None
-        Decay of a running average of the weights, in steps (0.96 looks back about 25 steps). The average is
-        what callbacks see and what ``model`` holds in the end: it does not wobble from step to step.
+        Decay of a running average of the weights, in steps (0.96 looks back about 25 steps); None or 0: none.
+        The average is what callbacks see and what ``model`` holds in the end: it does not wobble from step to
+        step.
     folder : path or None
         Gets ``checkpoint.pt`` after every epoch, written beside and renamed.
     meta : dict
@@ -71,13 +74,10 @@ def train(
     device = runtime.device(device)
     model.to(device)
     loss.to(device)
-    # one pass over the weights instead of ten
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=device.type in ("cpu", "cuda")
-    )
     meta = {
         "seed": seed,
         "learning_rate": learning_rate,
+        "optimizer": optimizer,
         "weight_decay": weight_decay,
         "schedule": schedule,
         "clip": clip,
@@ -85,6 +85,7 @@ def train(
         "epochs": epochs,
         **(meta or {}),
     }
+    optimizer = _optimizer(optimizer, model, learning_rate, weight_decay, device)
     path = Path(folder) / CHECKPOINT if folder else None
     averaged = _averaged(model, average) if average else None
     parts = {
@@ -121,6 +122,15 @@ def train(
         model.load_state_dict(averaged.module.state_dict())
     model.eval()
     return history
+
+
+def _optimizer(name, model, learning_rate, weight_decay, device):
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    if name not in kinds:
+        raise UserError(f"optimizer must be 'adamw' or 'adam', not {name!r}")
+    # fused: one pass over the weights instead of ten
+    rest = dict(weight_decay=weight_decay, fused=device.type in ("cpu", "cuda"))
+    return kinds[name](model.parameters(), lr=learning_rate, **rest)
 
 
 def _averaged(model, decay):
@@ -196,15 +206,14 @@ def _resume(path, parts, meta):
         )
         raise UserError(
             f"{path} belongs to another run ({changes}): choose another output folder, "
-            "delete this file, or set the parameters back"
+            "or set the parameters back"
         )
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (RuntimeError, KeyError, ValueError) as error:
         raise UserError(
-            f"{path} holds another network than this run trains: choose another output folder, "
-            "or delete this file"
+            f"{path} holds another network than this run trains: choose another output folder"
         ) from error
     return state["history"]
 

@@ -90,7 +90,7 @@ def advice(history, foreground=None):
         said.append(
             f"{100 * foreground:.0f} % of the volume is called cell: these are broad regions, not cells. "
             "Train for more epochs; if that does not help, give the cell diameter, or raise the "
-            "reconstruction weight."
+            "reconstruction weight. Are the cells dark on a bright ground? Then give maximum minus volume."
         )
     n_cuts = float(np.mean([row["n_cuts"] for row in history[-3:]]))
     if n_cuts > ARRIVED:
@@ -100,8 +100,7 @@ def advice(history, foreground=None):
         )
     if foreground is not None and foreground < EMPTY:
         said.append(
-            "Almost no voxel is called cell: is the volume empty, or are the cells dark on a bright "
-            "background?"
+            "Almost no voxel is called cell: is the volume empty, or much of it far brighter than its cells?"
         )
     return said
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.learning import augmentation
+from cellseg_nb.learning import augmentation, cubes as sampling
 
 
 def check(images, labels, minimum=1):
@@ -73,7 +73,7 @@ def _pair(number, image, label, minimum):
     if any(side < least for side, least in zip(image.shape, np.broadcast_to(minimum, 3))):
         raise UserError(
             f"volume {number} has shape {image.shape}, smaller than one training cube of "
-            f"{minimum} voxels: choose a smaller cube, or a larger volume"
+            f"{minimum} voxels: give volumes of at least that, or leave this one out"
         )
     if not np.isfinite(image).all():
         raise UserError(f"volume {number} holds NaN or infinite voxels: replace them before training")
@@ -146,16 +146,28 @@ class Cubes:
     cube : (z, y, x)
     held : validation cubes, from `split`
     transform : from `augmentation.pipeline`, or None
+    steps : 0: every cube there is, once an epoch, as published, and no balance between classes
     cores, voxel_size : see `targets`
+    scale : see `augmentation.prepare`
 
     ``batches(epoch, rng)`` yields ``steps`` tuples (image, target, valid), each (batch, C, z, y, x) float32;
     C is 1, and 2 for the target with ``cores``.
     """
 
     def __init__(
-        self, images, labels, cube, batch, steps, held=(), transform=None, cores=False, voxel_size=None
+        self,
+        images,
+        labels,
+        cube,
+        batch,
+        steps,
+        held=(),
+        transform=None,
+        cores=False,
+        voxel_size=None,
+        scale="unit",
     ):
-        self.images = [augmentation.prepare(image) for image in images]
+        self.images = [augmentation.prepare(image, scale) for image in images]
         self.targets = [targets(label, cores, voxel_size) for label in labels]
         self.cube, self.batch, self.steps = tuple(cube), batch, steps
         self.held, self.transform = list(held), transform
@@ -165,14 +177,21 @@ class Cubes:
         self.cells = [np.argwhere(target[0] & valid) for target, valid in zip(self.targets, self.valid)]
         if not sum(map(len, self.cells)):
             raise UserError(
-                "all labelled cells lie in the validation cubes: choose another seed, a smaller "
-                "cube or a smaller share for validation"
+                "all labelled cells lie in the validation cubes: choose another seed, or label more cells"
             )
 
     def __call__(self, epoch, rng):
-        for _ in range(self.steps):
-            cubes = [self.draw(rng, around=number < -(-self.batch // 2)) for number in range(self.batch)]
+        for cubes in self.drawn(rng) if self.steps else self.each(rng):
             yield tuple(torch.stack(parts) for parts in zip(*cubes))
+
+    def drawn(self, rng):
+        for _ in range(self.steps):
+            yield [self.draw(rng, around=number < -(-self.batch // 2)) for number in range(self.batch)]
+
+    def each(self, rng):
+        shapes = [image.shape for image in self.images]
+        for some in sampling.once(rng, shapes, self.cube, self.batch):
+            yield [self.changed(rng, self.cut(*place)) for place in some]
 
     def draw(self, rng, around):
         """One cube: around a voxel of a cell, or anywhere; cells and volumes are drawn in proportion to their
@@ -187,7 +206,10 @@ class Cubes:
         else:
             corner = [int(rng.integers(0, whole - side + 1)) for whole, side in zip(shape, self.cube)]
             box = tuple(slice(c, c + side) for c, side in zip(corner, self.cube))
-        parts = self.cut(number, box)
+        return self.changed(rng, self.cut(number, box))
+
+    def changed(self, rng, parts):
+        """The parts of a cube after `augmentation.augment`."""
         seed = int(rng.integers(2**31))
         if self.transform is None:
             return parts

@@ -18,7 +18,7 @@ from cellseg_nb import __version__, methods, parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import bundled, datasets, simulate, splitting
 from cellseg_nb.errors import UserError
-from cellseg_nb.evaluation import grid, metrics, tables
+from cellseg_nb.evaluation import grid, metrics, statistics, tables
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import pairs
 from cellseg_nb.lessons import common
@@ -36,7 +36,7 @@ PUBLISHED = {
     "Cellpose": ("cellpose", "tuned"),
     "Cellpose - default": ("cellpose", "default"),
     "StarDist": ("stardist", "tuned"),
-    "StarDist - default": ("stardist", "default"),
+    "StarDist - default": ("stardist_default", "default"),
 }
 SCORES = "threshold f1 precision recall panoptic_quality tp fp fn n_true n_pred".split()
 
@@ -45,10 +45,15 @@ def resolved(choice):
     """The choices with what "auto" stands for, and without the methods whose library is missing: a line each
     says what to install. Raises UserError when none is left."""
     return common.resolved(choice) | {
-        "methods": common.available(choice["methods"] or methods.names()),
+        "methods": common.available(choice["methods"] or usual(choice["profile"])),
         "seeds": choice["seeds"] or [0],
         "processes": grid.at_once(choice["processes"], choice["device"]),
     }
+
+
+def usual(profile):
+    """The names of the methods to compare; in paper StarDist twice, as it comes and tuned."""
+    return [*methods.usual(), *(["stardist_default"] if profile == "paper" else [])]
 
 
 def load(choice):
@@ -111,7 +116,8 @@ def work(job, context):
     for variant in VARIANTS:
         if variant == "tuned":
             before = model.chosen
-            seconds["tune_seconds"] = _timed(model.tune, images, labels, voxel_size=size)[1]
+            tried, seconds["tune_seconds"] = _timed(model.tune, images, labels, voxel_size=size)
+            files.write_table(tuning_file(choice["out"], job), tried)
             chosen = _words({key: value for key, value in model.chosen.items() if value != before.get(key)})
         cells, labelling = _timed(model.segment, test.image.copy(), probability=maps, voxel_size=size)
         seconds["segment_seconds"] = round(looking + labelling, 2)
@@ -153,6 +159,29 @@ def _name(job):
 def labels_file(out, job, variant="tuned"):
     """Where the labels of a run are kept; ``job`` has method, fold, seed."""
     return Path(out) / "labels" / f"{_name(job)}_{variant}.tif"
+
+
+def tuning_file(out, job):
+    """Where the settings that a run has tried are kept, with their score on the training volumes."""
+    return files.writable_folder(Path(out) / "tuning") / f"{_name(job)}.csv"
+
+
+def tuning(choice, name, held_out):
+    """What tuning a method has tried, for each fold of the first seed: one table, fold in front; None where
+    no run of it was kept."""
+    parts = []
+    for fold in held_out:
+        path = tuning_file(choice["out"], dict(method=name, fold=fold, seed=choice["seeds"][0]))
+        if path.is_file():
+            parts.append(pandas.read_csv(path).assign(fold=fold))
+    return pandas.concat(parts, ignore_index=True) if parts else None
+
+
+def pooled(table, matching="slicewise"):
+    """The published test of Fig. 1b: Kruskal-Wallis and Conover-Iman over the F1 of all IoU thresholds and
+    folds together, each method as tuned. Repeats are averaged first. See `statistics.compare`."""
+    part = table[(table.variant == "tuned") & (table.matching == matching)]
+    return statistics.compare(part, "f1", "method", resamples=200, unit="fold, threshold")
 
 
 # ------------------------------------------------------------ all runs

@@ -1,12 +1,14 @@
 """Notebook 01: its parameters, one pass over a data set for counts, sizes and brightness, its folds."""
 
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pandas
 
 from cellseg_nb import parameters, runtime
 from cellseg_nb.data import bundled, datasets, splitting
+from cellseg_nb.io import files, volumes
 
 Survey = namedtuple("Survey", "volumes cells histograms")
 Division = namedtuple("Division", "folds splits shared")
@@ -22,6 +24,7 @@ PARAMETERS = parameters.common("dataset", "profile", "voxel_size", "seed", "cach
     "held_out": parameters.auto(parameters.listed),
     "percentages": parameters.rule(parameters.numbers, 0, 100),
     "base_url": parameters.text,
+    "write_cubes": parameters.truth,
 }
 
 
@@ -72,6 +75,23 @@ def survey(collection, voxel_size=None):
     for column in ("cells", "published"):
         table[column] = table[column].astype("Int64")
     return Survey(table, pandas.concat(cells, ignore_index=True)[none.columns] if cells else none, histograms)
+
+
+def write_cubes(out, collection, cubes):
+    """The cubes of a table (volume, cube, z, y, x, depth, height, width) as TIFFs: ``out``/cubes/images and,
+    where there are labels, ``out``/cubes/labels, numbered anew in each. A folder that every notebook takes as
+    its ``dataset``. Returns its path."""
+    place = files.writable_folder(Path(out) / "cubes")
+    for pair in runtime.progress(collection.pairs, desc="cubes"):
+        image, labels, size = datasets.load(pair, collection.voxel_size)
+        for row in cubes[cubes.volume == pair.name].to_dict("records"):
+            name = f"{Path(pair.name).name}_{row['cube']:03d}.tif"
+            volumes.write(place / "images" / name, splitting.cut(image, row), size)
+            if labels is not None:
+                own = np.unique(splitting.cut(labels, row), return_inverse=True)
+                part = own[1].reshape(splitting.cut(labels, row).shape) + (own[0][0] > 0)
+                volumes.write(place / "labels" / name, part.astype(np.int32), size)
+    return place
 
 
 def published(name):

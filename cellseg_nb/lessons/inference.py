@@ -8,28 +8,40 @@ from cellseg_nb import parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import bundled, datasets, simulate
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.io import volumes
+from cellseg_nb.io import convert, folder as folders, volumes
+from cellseg_nb.methods import released
 
-METHODS = ("voronoi_otsu", "watershed", "connected")
+METHODS = ("voronoi_otsu", "watershed", "connected", "published", "auto")
+BY_PROFILE = {"demo": "voronoi_otsu", "paper": "published"}
 ARCHITECTURES = ("auto", "wnet3d", "swinunetr", "segresnet")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
 WHOLE = parameters.rule(parameters.number, 0, whole=True)
-PARAMETERS = parameters.common(
-    "voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out"
-) | {
-    "weights": parameters.text,
-    "architecture": parameters.rule(parameters.one_of, ARCHITECTURES),
-    "images": parameters.text,
-    "threshold": parameters.rule(parameters.number, 0, 0.99),
-    "method": parameters.rule(parameters.one_of, METHODS),
-    "spot_sigma": parameters.rule(parameters.number, 0, 50),
-    "first_slice": WHOLE,
-    "last_slice": parameters.rule(parameters.number, -1, whole=True),
-    "closing": WHOLE,
-    "flips": parameters.truth,
-    "other": parameters.text,
-    "folder": parameters.text,
-}
+PARAMETERS = (
+    parameters.common("voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out")
+    | convert.PARTS
+    | {
+        "weights": parameters.text,
+        "architecture": parameters.rule(parameters.one_of, ARCHITECTURES),
+        "images": parameters.text,
+        "threshold": parameters.rule(parameters.number, 0, 0.99),
+        "method": parameters.rule(parameters.one_of, ("by_profile", *METHODS)),
+        "postprocess": parameters.auto(parameters.one_of, released.CHAINS),
+        "spot_sigma": parameters.rule(parameters.number, 0, 50),
+        "first_slice": WHOLE,
+        "last_slice": parameters.rule(parameters.number, -1, whole=True),
+        "closing": WHOLE,
+        "flips": parameters.truth,
+        "other": parameters.text,
+        "folder": parameters.text,
+        "export_onnx": parameters.truth,
+    }
+)
+
+
+def resolved(choice):
+    """The choices with the method that the profile has."""
+    named = choice["method"] != "by_profile"
+    return choice | {"method": choice["method"] if named else BY_PROFILE[choice["profile"]]}
 
 
 # ---------------------------------------------------------------- volumes and weights
@@ -44,7 +56,7 @@ def load(choice):
 
     images = widgets.choose(choice["images"])
     if images:
-        volume = read(volumes.find(images)[0], choice["voxel_size"])
+        volume = read(volumes.find(images)[0], choice)
     elif choice["profile"] == "paper":
         every = published(choice)
         volume = next((one for one in every if "c5" in one.name.lower()), every[0])
@@ -58,10 +70,12 @@ def load(choice):
     return volume
 
 
-def read(path, voxel_size=None):
-    """A TIFF as a `datasets.Volume` without labels, named after its file. Raises UserError."""
-    image, size = volumes.read(path, voxel_size=voxel_size)
-    return datasets.Volume(path.stem, image, None, size)
+def read(path, choice):
+    """The part of a file that the choice means, as a `datasets.Volume` without labels, named after the file.
+
+    Raises UserError."""
+    image, size = volumes.read(path, voxel_size=choice["voxel_size"], **convert.part(choice))
+    return datasets.Volume(folders.bare(path), image, None, size)
 
 
 def published(choice):
@@ -83,6 +97,18 @@ def source(choice):
     return ""
 
 
+def postprocess(choice, source):
+    """Which chain belongs to the weights: the published one to released weights, unless you chose."""
+    return choice["postprocess"] or ("released" if source in released.THRESHOLDS else "probability")
+
+
+def threshold(choice, find_cells):
+    """Yours; else that of the weights; 0.5 for released weights without their chain, where theirs means
+    nothing."""
+    bare = find_cells.source in released.THRESHOLDS and find_cells.postprocess != "released"
+    return choice["threshold"] or (0.5 if bare else find_cells.threshold)
+
+
 def middle(image, side=64):
     """The central part of a volume (Z, Y, X), at most ``side`` voxels a side: quick to compare on."""
     return image[tuple(slice((n - min(n, side)) // 2, (n - min(n, side)) // 2 + side) for n in image.shape)]
@@ -97,7 +123,8 @@ def score(name, found, volume, mask=None):
     match = metrics.match(volume.labels, found, (0.5,)).iloc[0]
     row |= {"true cells": int(match.n_true), "F1": match.f1}
     row |= {"precision": match.precision, "recall": match.recall}
-    return row | {"Dice": metrics.dice(volume.labels, found if mask is None else mask)}
+    row |= {"Dice": metrics.dice(volume.labels, found if mask is None else mask)}
+    return row
 
 
 # ---------------------------------------------------------------- volumes to try out
@@ -119,33 +146,3 @@ def hollow(seed=0):
     rng = np.random.default_rng(seed)
     image = rng.poisson(ndi.gaussian_filter(rim, 0.5)) + rng.normal(0, 4, labels.shape)
     return datasets.Volume("hollow nuclei", image.astype(np.float32), labels, (1.0, 1.0, 1.0))
-
-
-def others(choice):
-    """Volumes the network was not trained on: yours, the paper's, or simulated ones that differ each in one
-    way. Returns a list of `datasets.Volume`. Raises UserError."""
-    if choice["other"]:
-        return [read(path, choice["voxel_size"]) for path in volumes.find(choice["other"])]
-    if choice["profile"] == "paper":
-        return published(choice)
-    kinds = {
-        "new cells, same microscope": {},
-        "few photons": dict(photons=0.15, camera=15.0),
-        "strong blur along z": dict(blur=(2.5, 0.8, 0.8)),
-        "cells twice as wide": dict(shape=(64, 96, 96), cells=22, radius=(6.4, 9.2)),
-    }
-    made = []
-    for name, kind in kinds.items():
-        usual = {"shape": (48, 72, 72), "cells": 45, "seed": choice["seed"] + 11}
-        image, labels = simulate.volume(**{**usual, **kind})
-        made.append(datasets.Volume(name, image.astype(np.float32), labels, (5.0, 5.0, 5.0)))
-    return [*made, halved(made[-1])]
-
-
-def halved(volume):
-    """The same `datasets.Volume` with voxels twice as wide: its cells are half as wide in voxels."""
-    size = volume.voxel_size
-    target = tuple(2 * side for side in size)
-    image = volumes.rescale(volume.image, size, target)
-    labels = volumes.rescale(volume.labels, size, target, order=0)
-    return datasets.Volume(f"{volume.name}, shrunk by half", image, labels, target)

@@ -1,16 +1,15 @@
 """Notebook 04 on a whole folder: each volume done once, with a table of all."""
 
-import hashlib
 import inspect
 import time
 from pathlib import Path
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import instances
+from cellseg_nb.cells import convert, instances
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import grid
-from cellseg_nb.io import files, volumes
+from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.lessons.inference import read
 
 NO_MATTER = ("images", "other", "folder", "out", "cache", "device")  # of the choices, to what is found
@@ -80,21 +79,16 @@ def _code(function):
 
 
 def _one(choice, segment, path, settings):
-    place = Path(choice["out"]) / "batch"
-    note = place / f"{path.stem}.json"
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = {**settings, "sha256": content}
+    place, name = Path(choice["out"]) / "batch", folders.bare(path)
+    note = place / f"{name}.json"
+    settings = {**settings, "sha256": files.digest(path)}
     if before := grid.kept(note, settings):
         return before["found"]
-    volume = read(path, choice["voxel_size"])
+    volume = read(path, choice)
     labels = segment(volume.image, volume.voxel_size)
     table = instances.table(labels, volume.image, volume.voxel_size)
-    volumes.write(place / f"{path.stem}_labels.tif", labels, volume.voxel_size)
-    files.write_table(place / f"{path.stem}_cells.csv", table)
-    found = {
-        "cells": len(table),
-        "median diameter (µm)": round(float(table.equivalent_diameter_um.median()), 2),
-    }
+    volumes.write(place / f"{name}_labels.tif", labels, volume.voxel_size)
+    files.write_table(place / f"{name}_cells.csv", table)
+    found = convert.summary(table, labels.shape, volume.voxel_size)
     grid.keep(note, settings, found=found)
     return found

@@ -2,6 +2,9 @@
 
 After Achard et al. 2024, Fig. 1e,f: whole volumes are held out in turn; of the cubes of the others, 10, 20,
 60 or 80 % are learned from. Nothing is chosen on the cubes that are left over, nor on the held-out volume.
+
+In the profile paper nothing is chosen at all (thresholds are those found for Fig. 1b), and WNet3D learns from
+the first subset alone, with three seeds, and never from a cube that touches an artefact.
 """
 
 import re
@@ -15,17 +18,21 @@ from cellseg_nb.data import artefacts, datasets, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
-from cellseg_nb.learning import pairs
+from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.lessons import common
+from cellseg_nb.lessons.label_efficiency_plan import SEEDS, jobs, training_cubes
 from cellseg_nb.methods import settings
 
 SCALE = 0.4  # of the sides of the simulated volumes: a sixteenth of the voxels and of the cells
 AUTO = {
     "demo": {"methods": ["otsu", "wnet3d", "segresnet"], "percentages": [10, 80], "seeds": [0], "cube": 32},
     "paper": {
-        "methods": ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"],
+        "methods": [
+            *("swinunetr", "cellpose", "cellpose_default", "segresnet", "stardist", "stardist_default"),
+            *("wnet3d", "wnet3d_pretrained"),
+        ],
         "percentages": [10, 20, 60, 80],
-        "seeds": [0, 1, 2],
+        "seeds": SEEDS,
         "cube": 64,
     },
 }
@@ -103,37 +110,6 @@ def plan(choice, every, draw=splitting.draw):
     return pandas.concat(parts, ignore_index=True)
 
 
-def jobs(choice, plan):
-    """Every run of the grid as a dict: method, fold, volume (held out), training_percent, seed.
-
-    In an order that finishes a first complete comparison early, and lets the time left be estimated.
-    """
-    runs = plan[["seed", "fold", "held_out", "percentage"]].drop_duplicates()
-    return [
-        {"method": name, "fold": fold, "volume": volume, "training_percent": percent, "seed": seed}
-        for seed, fold, volume, percent in runs.itertuples(index=False)
-        for name in choice["methods"]
-    ]
-
-
-def training_cubes(every, plan, job):
-    """The cubes a run may learn from: images, labels (lists of (z, y, x)), and their rows of the plan.
-
-    They depend on the fold, the percentage and the seed only: every method gets the same ones.
-    """
-    rows = plan[
-        (plan.seed == job["seed"])
-        & (plan.fold == job["fold"])
-        & (plan.percentage == job["training_percent"])
-        & (plan.role == "training")
-    ]
-    assert not (rows.volume == job["volume"]).any()
-    named = {volume.name: volume for volume in every}
-    images = [splitting.cut(named[row["volume"]].image, row) for row in rows.to_dict("records")]
-    labels = [splitting.cut(named[row["volume"]].labels, row) for row in rows.to_dict("records")]
-    return images, labels, rows
-
-
 # ---------------------------------------------------------------- a run
 
 
@@ -144,20 +120,35 @@ def method(name, choice, seed=0, voxel_size=None):
     smaller = {}
     if np.isscalar(own.get("cube")):
         smaller["cube"] = min(own["cube"], max(8, choice["cube"] // 8 * 8))
+    if "scaling" in methods.method_class(name).settings and own.get("scaling") != "cube":
+        smaller["scaling"] = "none"  # `scaled` does that for whole volumes, before cubes are cut out of them
     return common.method(choice, name, "06", smaller, seed=seed, voxel_size=voxel_size, share=0.0)
+
+
+def scaled(image, name, choice):
+    """A whole volume as the method wants to see it, (Z, Y, X): so cubes are scaled in training as the volume
+    is at prediction. Methods that scale nothing, or each cube and window by itself, get it as it is."""
+    known = methods.method_class(name).settings
+    scaling = settings.of(name, choice["profile"], "06").get("scaling", known.get("scaling"))
+    if scaling == "volume":
+        return volumes.remap(image)
+    return augmentation.prepare(image, scaling) if scaling in ("unit", "clipped") else image
 
 
 def work(job, context):
     """One run: learn from the cubes, then segment the held-out volume. Returns one row of the table."""
     choice, every = context["choice"], context["volumes"]
     methods.TARGETS.update(context["targets"])
-    images, labels, rows = training_cubes(every, context["plan"], job)
+    clean = context["clean"] if choice["profile"] == "paper" else None
     test = next(volume for volume in every if volume.name == job["volume"])
+    seen = [one._replace(image=scaled(one.image, job["method"], choice)) for one in every if one is not test]
+    images, labels, rows = training_cubes(seen, context["plan"], job, clean)
     model = method(job["method"], choice, job["seed"], test.voxel_size)
     model.fit(images, labels if model.needs_labels or model.self_tuning else None, progress=False)
-    if model.tunes_on_labels and not model.self_tuning:
+    if choice["profile"] == "demo" and model.tunes_on_labels and not model.self_tuning:
         model.tune(images, labels, progress=False)
-    cells = model.segment(test.image, voxel_size=test.voxel_size)
+    image = scaled(test.image, job["method"], choice)
+    cells = model.segment(image, voxel_size=test.voxel_size)
     volumes.write(labels_file(choice, job), cells, test.voxel_size, compress=True)
     learned = {
         (volume, cell) for volume, label in zip(rows.volume, labels) for cell in np.unique(label[label > 0])
@@ -166,7 +157,8 @@ def work(job, context):
     clean = slice(context["clean"].get(job["volume"]))
     # Cut off before it is segmented: methods scale the brightness by what they see, and an artefact is
     # bright.
-    cropped = model.segment(test.image[clean], voxel_size=test.voxel_size) if clean.stop else cells
+    part = scaled(test.image[clean], job["method"], choice)
+    cropped = model.segment(part, voxel_size=test.voxel_size) if clean.stop else cells
     return [
         {
             "cubes": len(rows),
@@ -206,7 +198,7 @@ def run(choice, every, plan, clean=None, start_over=False):
     }
 
     def depends(job):  # on its own cubes and its method's settings: other runs are kept when these change
-        rows = training_cubes(every, plan, job)[2]
+        rows = training_cubes(every, plan, {**job, "method": ""})[2]
         cubes = {name: part.tolist() for name, part in rows.groupby("volume").cube}
         return {**same, "cubes": cubes, "options": settings.of(job["method"], choice["profile"], "06")}
 
@@ -231,6 +223,7 @@ def summary(table, value="dice"):
 def effort(table):
     """Cubes and cells there were to learn from, and seconds a run took, for each percentage: means. A
     table."""
+    table = table[table.training_percent > 0]  # not what was trained already
     amounts = table.groupby("training_percent")[["cubes", "cells"]].mean().round(0).astype(int)
     seconds = table.pivot_table(index="training_percent", columns="method", values="seconds", sort=False)
     return amounts.join(seconds.add_prefix("seconds, ").round(1))
@@ -248,7 +241,8 @@ def headline(table):
 
 def label_free(choice):
     """The methods that no labels are shown to, neither to train nor to tune."""
-    return [name for name in choice["methods"] if not methods.method_class(name).tunes_on_labels]
+    known = {name: methods.method_class(name) for name in choice["methods"]}
+    return [name for name, one in known.items() if not (one.tunes_on_labels or one.needs_labels)]
 
 
 def segmentations(choice, names, volume, seed):

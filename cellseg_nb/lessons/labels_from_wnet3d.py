@@ -14,13 +14,17 @@ from cellseg_nb import parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import artefacts, datasets, simulate
 from cellseg_nb.data.artefacts import AWAY, INSIDE
+from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.lessons import common
 
+TEACHER = {"demo": "same", "paper": "delivr_cfos"}  # what WNet3D learns from; "same": what it labels
+HELD_OUT = {"demo": "", "paper": "visual, c3, c5"}
 NETWORK = {"demo": "segresnet", "paper": "swinunetr"}
 SHARED = "dataset held_out voxel_size min_size max_size epochs profile seed device cache out start_over"
 PARAMETERS = parameters.common(*SHARED.split()) | {
     "artefact_from": parameters.text,
+    "teacher_data": parameters.text,
     "network": parameters.auto(parameters.one_of, tuple(NETWORK.values())),
     "filter_labels": parameters.truth,
 }
@@ -28,28 +32,55 @@ PARAMETERS = parameters.common(*SHARED.split()) | {
 
 def resolved(choice):
     """The choices with what "auto" stands for."""
-    return common.resolved(choice) | {"network": choice["network"] or NETWORK[choice["profile"]]}
+    teacher = choice["teacher_data"] if choice["teacher_data"] != "auto" else TEACHER[choice["profile"]]
+    network = choice["network"] or NETWORK[choice["profile"]]
+    return common.resolved(choice) | {"network": network, "teacher_data": teacher}
 
 
 def load(choice):
-    """Volumes to learn from, one held out, and where artefacts begin; says what was read.
+    """Volumes to learn from, those held out, and where artefacts begin; says what was read.
 
-    Returns (list of `datasets.Volume`, `datasets.Volume`, {name: slices before its artefact}). Raises
-    UserError like `common.load`, and for an ``artefact_from`` that does not fit.
+    ``held_out`` names one or several, with commas; "auto": the last, of the paper's visual, c3 and c5 in the
+    profile paper. Returns (list of `datasets.Volume`, list of those held out, {name: slices before its
+    artefact}). Raises UserError like `common.load`, for an ``artefact_from`` that does not fit, and when
+    nothing is left to learn from.
     """
+    known = artefacts.known_artefact(choice["dataset"])
     if choice["dataset"] == "simulated":
-        learned, test = common.hold_out(simulated(choice["seed"]), choice["held_out"])
-        known = lambda name, depth: depth * 3 // 4  # noqa: E731
-        for volume in (*learned, test):
-            common.say(volume, "held out, only for the test" if volume is test else "for learning")
+        learned, known = simulated(choice["seed"]), lambda name, depth: depth * 3 // 4
     else:
-        learned, test = common.load(choice)
-        known = artefacts.known_artefact(choice["dataset"])
-    images = {volume.name: volume.image for volume in (*learned, test)}
+        learned = common.read(choice)
+        learned = learned if len(learned) > 1 else common.cut(learned[0])
+    word = choice["held_out"]
+    if word in ("", "auto") and choice["dataset"] == "cellseg3d":
+        word = HELD_OUT[choice["profile"]]
+    tests = []
+    for name in parameters.listed("held_out", word) if word else ["auto"]:
+        learned, test = common.hold_out(learned, name)
+        tests.append(test)
+    if not learned:
+        raise UserError("every volume is held out, and none is left to learn from: name fewer in held_out")
+    for volume in (*learned, *tests):
+        held = any(volume is test for test in tests)
+        common.say(volume, "held out, only for the test" if held else "for learning")
+    images = {volume.name: volume.image for volume in (*learned, *tests)}
     clean = artefacts.clean_slices(choice["artefact_from"] or "auto", images, known)
     for name, first in clean.items():
         print(f"{name}: from slice {first} on there is an artefact")
-    return learned, test, clean
+    return learned, tests, clean
+
+
+def for_teacher(choice, images):
+    """The volumes that WNet3D learns from, (Z, Y, X) each: ``images`` where ``teacher_data`` is "same", else
+    those of another data set or folder, of which no label is read. Says which. Raises UserError."""
+    if choice["teacher_data"] in ("", "same"):
+        print("WNet3D learns from the volumes that it will label.")
+        return images
+    if choice["teacher_data"] == choice["dataset"]:
+        raise UserError("teacher_data is the dataset itself: write same, or name another sample")
+    collection = datasets.collect(choice["teacher_data"], cache=choice["cache"] or None)
+    print(f"WNet3D learns from {len(collection.pairs)} volumes of another sample: {collection.title}.")
+    return [datasets.load(pair._replace(labels=None))[0] for pair in collection.pairs]
 
 
 def simulated(seed=0):
@@ -100,6 +131,36 @@ def _after(labels, ids, first):
     counts = np.bincount(own, minlength=int(labels.max(initial=0)) + 1)
     centre = np.bincount(own, z, len(counts)) / np.maximum(counts, 1)
     return int((centre[np.asarray(ids, int)] >= first).sum())
+
+
+def scores_of_all(tests, found, clean):
+    """`scores` of every volume held out: Dice and F1 as means over them, what was missed and invented as
+    sums. ``found`` is {volume: {method: labels}}."""
+    each = [scores(test.labels, found[test.name], clean.get(test.name)) for test in tests]
+    total = sum(each)
+    means = [name for name in total if name.startswith(("Dice", "F1"))]
+    total[means] = (total[means] / len(each)).round(3)
+    return total
+
+
+def curves_of_all(tests, found, clean):
+    """`f1_curves` of every volume held out: a table with the column volume in front."""
+    parts = []
+    for test in tests:
+        part = f1_curves(test.labels, found[test.name], clean.get(test.name))
+        part.insert(0, "volume", test.name)
+        parts.append(part)
+    return pandas.concat(parts, ignore_index=True)
+
+
+def paired_of_all(tests, found, clean):
+    """`paired` of every volume held out: a table with the column volume in front."""
+    parts = []
+    for test in tests:
+        part = paired(test.labels, found[test.name], clean.get(test.name))
+        part.insert(0, "volume", test.name)
+        parts.append(part)
+    return pandas.concat(parts, ignore_index=True)
 
 
 def f1_curves(truth, found, trusted=None):

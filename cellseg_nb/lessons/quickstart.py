@@ -13,7 +13,7 @@ from cellseg_nb.data import pairing
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import files as io_files, units, volumes as io_volumes
+from cellseg_nb.io import convert, files as io_files, units, volumes as io_volumes
 from cellseg_nb.methods import settings as table_of_settings
 
 TARGET_DIAMETER = 8.0  # voxels: as wide as the network and its neighbourhood of 5 voxels see cells best
@@ -38,26 +38,27 @@ def _steps(name, value):
     return value
 
 
-PARAMETERS = parameters.common(
-    "voxel_size", "profile", "epochs", "min_size", "seed", "device", "out", "start_over"
-) | {
-    "images": parameters.text,
-    "labels": parameters.text,
-    "cell_diameter": _diameter,
-    "preprocess": _steps,
-    "separate": parameters.rule(parameters.one_of, ("auto", "voronoi_otsu")),
-    "channel": parameters.rule(parameters.number, -1, 100, whole=True),
-    "threshold": parameters.rule(parameters.number, 0.01, 0.99),
-    "min_contrast": parameters.rule(parameters.number, 0, 1000),
-    "minutes": parameters.rule(parameters.number, 0, 10000),
-}
+PARAMETERS = (
+    parameters.common("voxel_size", "profile", "epochs", "min_size", "seed", "device", "out", "start_over")
+    | convert.PARTS
+    | {
+        "images": parameters.text,
+        "labels": parameters.text,
+        "cell_diameter": _diameter,
+        "preprocess": _steps,
+        "separate": parameters.rule(parameters.one_of, ("auto", "voronoi_otsu")),
+        "threshold": parameters.rule(parameters.number, 0.01, 0.99),
+        "min_contrast": parameters.rule(parameters.number, 0, 1000),
+        "minutes": parameters.rule(parameters.number, 0, 10000),
+    }
+)
 
 
 def resolved(choice):
     """The choice, with what "auto" means in the profile ``paper``: as published, nothing mended."""
     if choice["profile"] == "demo":
         return choice
-    published = {"preprocess": "paper", "separate": "voronoi_otsu"}
+    published = {"preprocess": "paper", "separate": "published"}
     meant = {name: value for name, value in published.items() if choice[name] == "auto"}
     return choice | meant | {"cell_diameter": choice["cell_diameter"] or 0}
 
@@ -80,10 +81,10 @@ def load(choice):
     if not images:
         images, truth = bundled("sample/sample_image.tif"), truth or bundled("sample/sample_labels.tif")
     paths = io_volumes.find(images)
-    channel = None if choice["channel"] < 0 else choice["channel"]
+    part = convert.part(choice)
     # volumes to be resampled are measured afterwards
     least = 8 if choice["cell_diameter"] != 0 else min(SMALLEST, settings(choice)["cube"])
-    read = [io_volumes.read(path, channel, choice["voxel_size"], minimum=least) for path in paths]
+    read = [io_volumes.read(path, voxel_size=choice["voxel_size"], minimum=least, **part) for path in paths]
     sizes = [size for _, size in read]
     if not units.agree(sizes):
         raise UserError(

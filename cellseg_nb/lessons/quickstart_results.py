@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cellseg_nb import runtime
 from cellseg_nb.cells import background, instances, verdict
-from cellseg_nb.io import files as io_files, volumes as io_volumes
+from cellseg_nb.io import files as io_files, folder, volumes as io_volumes
 
 
 def plain(volumes, images, diameter):
@@ -96,7 +96,7 @@ def save(choice, volumes, best, table, scores, started, seen, tried):
     """
     out, (remedy, method, history, probabilities, found, verdicts) = Path(choice["out"]), best
     for volume, probability, labels in zip(volumes, probabilities, found):
-        prefix = f"{Path(volume.name).stem}_" if len(volumes) > 1 else ""
+        prefix = f"{folder.bare(Path(volume.name))}_" if len(volumes) > 1 else ""
         io_volumes.write(out / f"{prefix}probability.tif", probability, volume.voxel_size)
         io_volumes.write(out / f"{prefix}labels.tif", labels, volume.voxel_size)
     io_files.write_table(out / "cells.csv", table)

@@ -3,5 +3,5 @@
 from cellseg_nb import parameters
 
 PARAMETERS = parameters.common("seed", "out") | {
-    name: parameters.text for name in ("table", "value", "group", "keep", "block")
+    name: parameters.text for name in ("table", "value", "group", "keep", "unit", "block")
 }

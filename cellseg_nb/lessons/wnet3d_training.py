@@ -10,14 +10,14 @@ import numpy as np
 from cellseg_nb import parameters, runtime
 from cellseg_nb.cells import inference, instances
 from cellseg_nb.cells.inference import brightest
-from cellseg_nb.data import datasets, simulate
+from cellseg_nb.data import datasets, pairing, simulate
 from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.io import files, volumes
+from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.learning import loop, monitor
-from cellseg_nb.methods import settings as table_of_settings
+from cellseg_nb.methods import settings as table_of_settings, weights
 from cellseg_nb.networks import ncuts
 
 
@@ -43,6 +43,7 @@ PARAMETERS = parameters.common(
     "classes": parameters.rule(parameters.number, 2, 10, whole=True),
     "learning_rate": parameters.rule(parameters.number, 0, 1),
     "rec_weight": parameters.auto(_weight),
+    "start": parameters.text,
     "repo": _repository,
 }
 
@@ -81,8 +82,8 @@ def _bundled(choice):
 def _read(choice, dataset):
     path = Path(dataset).expanduser()
     if path.is_file():
-        image, size = volumes.read(path, voxel_size=choice["voxel_size"])
-        return [Volume(path.stem, image, None, size)]
+        alone = pairing.Pair(folders.bare(path), path, None)
+        return [Volume(alone.name, *datasets.load(alone, choice["voxel_size"]))]
     collection = datasets.collect(dataset, cache=choice["cache"] or None, seed=choice["seed"])
     size = choice["voxel_size"] or collection.voxel_size
     return [Volume(pair.name, *datasets.load(pair, size)) for pair in collection.pairs]
@@ -110,6 +111,8 @@ def settings(choice):
     found |= {name: choice[name] for name in ("epochs", "learning_rate") if choice[name]}
     if choice["rec_weight"] is not None:
         found |= dict(balance="fixed", rec_weight=choice["rec_weight"])
+    if choice["start"]:
+        found["start"] = weights.file(choice["start"], choice["cache"] or None)
     return found | dict(form=choice["form"], classes=choice["classes"])
 
 

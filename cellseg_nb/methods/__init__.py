@@ -21,7 +21,15 @@ TARGETS = {
     "swinunetr": "cellseg_nb.methods.swinunetr:SwinUNETRMethod",
     "cellpose": "cellseg_nb.methods.cellpose:CellposeMethod",
     "stardist": "cellseg_nb.methods.stardist:StarDistMethod",
+    "cellpose_default": "cellseg_nb.methods.cellpose:CellposeDefault",
+    "stardist_default": "cellseg_nb.methods.stardist:StarDistDefault",
+    "wnet3d_pretrained": "cellseg_nb.methods.pretrained:PretrainedWNet3D",
 }
+AGAIN = (
+    "cellpose_default",
+    "stardist_default",
+    "wnet3d_pretrained",
+)  # others of these, as the paper has them
 # How a library that only one method uses gets here. Cellpose 3 asks for a numpy below 2.1, and works with
 # later ones: without its dependencies (they are in the extra) it leaves the user's numpy as it is.
 CELLPOSE = 'pip install --no-deps "cellpose>=3.1.1.3,<4"'
@@ -31,6 +39,11 @@ RIVALS = 'pip install "cellseg-nb[rivals]"'
 def names():
     """The names of all methods, those registered by you last."""
     return list(TARGETS)
+
+
+def usual():
+    """The names without those in `AGAIN`: each way to segment once."""
+    return [name for name in TARGETS if name not in AGAIN]
 
 
 def register(name, target):

@@ -22,7 +22,8 @@ from cellseg_nb.methods.network import NetworkMethod
 from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.parameters import one_of
 
-THRESHOLDS = (0.0, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0, -6.0)  # tried by `tune`, which takes the first of equals
+# tried by `tune`, which takes the first of equals
+THRESHOLDS = (0.0, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0, -6.0, -9.0)
 
 
 class CellposeMethod(NetworkMethod):
@@ -43,6 +44,9 @@ class CellposeMethod(NetworkMethod):
     rescale : bool
         Resize every slice so that its cells have that diameter (as published). Not needed where all volumes
         were taken with the same voxel size; Cellpose counts cells under 5 pixels as 5.
+    criterion : "f1" or "dice"
+        What `tune` chooses by: F1@0.5; or, as published, Dice, and then the threshold alone.
+    scaling : see `cellseg_nb.learning.augmentation.prepare`
     cellprob_threshold, flow_smooth, min_size : the instance step: a voxel belongs to a cell above the
         threshold (on the sum of the logits of the three directions); arrows are blurred by ``flow_smooth``
         voxels; smaller objects (voxels) are dropped. `tune` chooses them.
@@ -61,6 +65,8 @@ class CellposeMethod(NetworkMethod):
     settings = {
         **DEMO["cellpose"],
         "diameter": None,
+        "criterion": "f1",
+        "scaling": "unit",
         "cellprob_threshold": 0.0,
         "flow_smooth": 0.0,
         "min_size": 5,
@@ -74,6 +80,8 @@ class CellposeMethod(NetworkMethod):
     def __init__(self, **options):
         super().__init__(**options)
         one_of("planes", self.options["planes"], ("all", "xy"))
+        one_of("criterion", self.options["criterion"], ("f1", "dice"))
+        one_of("scaling", self.options["scaling"], augmentation.SCALES)
         if self.options["epochs"] < 1 or self.options["bsize"] % 16:
             raise UserError(
                 f"cellpose needs one epoch or more and a bsize divisible by 16, not "
@@ -116,8 +124,11 @@ class CellposeMethod(NetworkMethod):
         return history
 
     def _slices(self, images, labels):
-        scaled = (self._cubic(augmentation.prepare(image), 1) for image in images)
+        scaled = (self._cubic(self._scaled(image), 1) for image in images)
         return slices(scaled, (self._cubic(label, 0) for label in labels), self.options)
+
+    def _scaled(self, volume):
+        return augmentation.prepare(volume, self.options["scaling"])
 
     def _cubic(self, volume, order):
         """The volume in cubic voxels of the finest axis."""
@@ -131,7 +142,7 @@ class CellposeMethod(NetworkMethod):
         X), float32. Raises UserError for a volume that is not (Z, Y, X) and finite."""
         volume, model = checked(volume), self._trained()
         diameter = None if self.options["rescale"] else model.diam_mean  # diam_mean: as large as it is
-        return cellpose_library.flows(model, self._cubic(augmentation.prepare(volume), 1), diameter)
+        return cellpose_library.flows(model, self._cubic(self._scaled(volume), 1), diameter)
 
     def predict(self, volume, *, progress=True):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1: the mean logit of the three directions."""
@@ -149,9 +160,25 @@ class CellposeMethod(NetworkMethod):
 
     def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose threshold, blur of the arrows and smallest size with the best F1@0.5 on *training* volumes,
-        of equals those closest to Cellpose's default. Returns the table tried. ``voxel_size`` is that of the
-        constructor."""
+        of equals those closest to Cellpose's default; or by Dice, as ``criterion`` says. Returns the table
+        tried. ``voxel_size`` is that of the constructor."""
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image) for image in images]
+        if self.options["criterion"] == "dice":
+            candidates = tuning.combinations(cellprob_threshold=list(THRESHOLDS))
+            return tuning.by_dice(
+                self, candidates, lambda i: self.segment(images[i], maps[i]), labels, progress
+            )
         candidates = tuning.combinations(flow_smooth=[0.0, 1.0], cellprob_threshold=list(THRESHOLDS))
         return tuning.choose(self, candidates, lambda i: self.segment(images[i], maps[i]), labels, progress)
+
+
+class CellposeDefault(CellposeMethod):
+    """Cellpose with the threshold it comes with, never tuned: the paper's "Cellpose - default"."""
+
+    name = "cellpose_default"
+    tunes_on_labels = False
+
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
+        """Nothing is chosen. Returns the one row there is."""
+        return tuning.untouched(self)

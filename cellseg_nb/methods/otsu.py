@@ -84,9 +84,10 @@ class OtsuMethod(Method):
         """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns
         the table tried."""
         images, labels = pairs.check(images, labels)
-        diameter = tuning.diameter(labels)
+        size = voxel_size or self.options["voxel_size"]
+        diameter = tuning.diameter(labels, size)
         candidates = tuning.combinations(
-            spot_sigma=tuning.blurs(labels),
+            spot_sigma=tuning.blurs(labels, size),
             outline_sigma=[0.5, round(diameter * 0.1, 2), round(diameter * 0.2, 2)],
             scale=[0.6, 0.8, 1.0, 1.2],
         )

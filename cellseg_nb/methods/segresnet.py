@@ -17,6 +17,7 @@ class SegResNetMethod(SupervisedMethod):
     def _build(self, maps, **widths):
         from monai.networks.nets import SegResNet
 
+        # Published: SegResNetVAE, of which only the first output is used: its second branch learns nothing.
         network = SegResNet(in_channels=1, out_channels=maps, **widths)
         # Channels last in memory: a CPU trains the narrow layers in two thirds of the time.
         return (

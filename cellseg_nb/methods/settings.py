@@ -8,6 +8,7 @@
 import os
 
 from cellseg_nb.errors import UserError
+from cellseg_nb.methods.sources import DEPARTURES, SOURCES
 
 # The defaults of every method: what a laptop trains in minutes.
 DEMO = {
@@ -53,119 +54,114 @@ DEMO_OF = {
         "swinunetr": dict(loss="dice_ce"),
     },
 }
-# As published. Where the paper is silent, the authors' scripts; where both are, the demo's value.
+# As published. Where the paper is silent, the authors' scripts; where both are, their libraries' defaults.
+PUBLISHED_NETWORK = dict(  # what the supervised networks share
+    cube=64,
+    steps=0,
+    epochs=50,
+    learning_rate=1e-3,
+    loss="generalized_dice",
+    optimizer="adam",
+    weight_decay=0.0,
+    schedule="constant",
+    clip=0,
+    average=0,
+    scaling="clipped",
+    augment=("published",),
+    window=64,
+    postprocess="released",
+    spots="published",
+    min_size=5,
+)
 PAPER = {
     "otsu": {},
     "wnet3d": dict(
-        channels=(64, 128, 256, 512), dropout=0.65, cube=64, batch=2, steps=50, epochs=50, learning_rate=2e-5
-    ),
-    "segresnet": dict(
+        channels=(64, 128, 256, 512),
+        dropout=0.65,
         cube=64,
-        batch=10,
-        steps=20,
+        batch=2,
+        steps=0,
         epochs=50,
-        learning_rate=1e-3,
+        learning_rate=2e-5,
+        optimizer="adam",
+        weight_decay=0.01,
         schedule="constant",
-        init_filters=8,
-        dropout_prob=0.3,
+        clip=0,
+        average=0,
+        balance="fixed",
+        n_cuts_weight=0.5,
+        rec_weight=0.5,
+        seeded=True,
+        intensity_sigma=1.0,
+        spatial_sigma=4.0,
+        radius=2,
+        turns="published",
+        scaling="cube",
+        window=64,
+        postprocess="released",
+        threshold=0.6,
+        separate="published",
+        min_size=5,
     ),
-    "swinunetr": dict(
-        cube=64,
-        batch=5,
-        steps=40,
+    "segresnet": {**PUBLISHED_NETWORK, "batch": 10, "threshold": 0.3, "init_filters": 8, "dropout_prob": 0.3},
+    "swinunetr": {
+        **PUBLISHED_NETWORK,
+        "batch": 5,
+        "threshold": 0.4,
+        "feature_size": 48,
+        "window_size": 7,
+        "drop_rate": 0.5,
+        "attn_drop_rate": 0.5,
+        "use_checkpoint": True,
+    },
+    "cellpose": dict(
         epochs=50,
-        learning_rate=1e-3,
-        schedule="constant",
-        feature_size=48,
-        window_size=7,
-        drop_rate=0.5,
-        attn_drop_rate=0.5,
+        batch=8,
+        slices=0,
+        bsize=224,
+        learning_rate=0.005,
+        planes="xy",
+        rescale=True,
+        diameter=3.3,
+        criterion="dice",
+        cellprob_threshold=0.0,
+        scaling="unit",
     ),
-    "cellpose": dict(epochs=50, batch=8, slices=0, bsize=224, learning_rate=0.005, planes="xy", rescale=True),
     "stardist": dict(
-        epochs=400,
+        epochs=50,
         steps=100,
         batch=2,
-        patch=(8, 64, 64),
+        patch=(64, 64, 64),
+        grid=(1, 1, 1),
+        anisotropy="labels",
         learning_rate=3e-4,
         rays=96,
         filters=32,
         features=128,
         border=2,
     ),
+    "wnet3d_pretrained": dict(postprocess="released", threshold=0.6, min_size=5),
 }
-# The narrow trainings that explain something in notebook 02: with "paper" larger, but not the paper's.
+PAPER["cellpose_default"] = PAPER["cellpose"]
+PAPER["stardist_default"] = {**PAPER["stardist"], "patch": (8, 64, 64), "grid": (2, 1, 1)}
+for _name in ("cellpose", "stardist"):  # the demo trains each once, and tunes it
+    DEMO[f"{_name}_default"] = DEMO[_name]
+    for _own in DEMO_OF.values():
+        if _name in _own:
+            _own[f"{_name}_default"] = _own[_name]
+DEMO["wnet3d_pretrained"] = {}
+# What explains something in notebook 02 is narrow, with "paper" larger, but not the paper's. Notebook 06:
+# thresholds are those found for Fig. 1b, and the steps of an epoch follow the number of cubes.
 PAPER_OF = {
     "02 lessons": {"wnet3d": {**DEMO["wnet3d"], "steps": 20}},
     "02 grid": {"wnet3d": {**DEMO["wnet3d"], "steps": 20, "epochs": 20}},
+    "06": {
+        "cellpose": dict(cellprob_threshold=-9.0),
+        "stardist": dict(steps=0),
+        "stardist_default": dict(steps=0),
+    },
 }
-# Where each number of `PAPER` comes from: "paper" is Achard et al. 2024, Methods; "scripts" are those
-# behind its figures (C-Achard/CellSeg3D-figures); "plugin" is napari-cellseg3d.
-SOURCES = {
-    "wnet3d": {
-        "channels, dropout": "released code (wnet/model.py): widths 64-128-256-512, dropout 0.65",
-        "cube": "plugin and scripts: windows of 64 x 64 x 64 voxels at inference; cubes alike",
-        "batch, epochs": "paper: 50 epochs with batches of 2; label-efficiency script: batches of 4 and "
-        "6000 / percentage epochs",
-        "learning_rate": "paper: between 2e-3 and 2e-5; scripts: 2e-5",
-        "steps": "ours: no number of steps is published",
-    },
-    "segresnet": {
-        "epochs": "paper: 50; scripts: 300",
-        "batch, learning_rate, schedule": "scripts: 10 and 1e-3, with a scheduler that never acts",
-        "cube": "released weights: SegResNetVAE for 64 x 64 x 64 voxels",
-        "dropout_prob, init_filters": "released weights: SegResNetVAE with dropout 0.3 and MONAI's 8 filters",
-        "steps": "ours: no number of steps is published",
-    },
-    "swinunetr": {
-        "epochs": "paper: 50; scripts: 300",
-        "batch, learning_rate, schedule": "scripts: 5 and 1e-3, with a scheduler that never acts",
-        "cube": "windows of 64 x 64 x 64 voxels at inference; cubes alike",
-        "feature_size, drop_rate, attn_drop_rate": "released weights: 48, 0.5 and 0.5",
-        "window_size": "MONAI's default, 7",
-        "steps": "ours: no number of steps is published",
-    },
-    "cellpose": {
-        "epochs": "scripts: 50, channels [0, 0]",
-        "rescale": "paper: resampling on, mean diameter 3.3 (measured on the labels here)",
-        "planes, slices": "scripts: all xy slices",
-        "batch, bsize": "Cellpose's defaults, 8 and 224",
-        "learning_rate": "Cellpose 3's for AdamW",
-    },
-    "stardist": {
-        "batch, patch, rays": "paper: 2, 8 x 64 x 64 and 96 (default); the tuned one had patches of 64^3",
-        "border, features, filters, learning_rate": "StarDist's defaults",
-        "epochs, steps": "StarDist's defaults, 400 of 100 steps; the script of the tuned one: 50 epochs",
-    },
-    "otsu": {},
-}
-# What is done otherwise than published, on purpose, in both profiles: why.
-DEPARTURES = {
-    "wnet3d": {
-        "balance": "automatic: the reconstruction weight follows the gradients. The authors set it by hand, "
-        "between 5e-3 and 5e-1, for each data set; balance='fixed' does so",
-        "average": "a running average of the weights is what is kept (0.96 a step): single steps wobble, and "
-        "after a short training the last one may be a bad one",
-        "optimizer": "AdamW instead of Adam with L2 decay, both 0.01: it does not mix with the step size",
-        "schedule": "the learning rate falls by a cosine at the end, not after 10 epochs without progress: "
-        "a run of known length ends the same way each time",
-        "loss": "one backward pass of the sum; the released code seeds it with the loss itself",
-        "remapping": "each volume to 0..100 as the paper writes, not each cube as the scripts do",
-    },
-    "segresnet": {
-        "network": "SegResNet without the autoencoder branch, which only helps training",
-        "optimizer": "AdamW with decay 0.01 instead of Adam without",
-        "input": "clipped to percentiles 1 and 99 as published, then mapped to 0..1",
-        "augment": "MONAI's flips, turns, bends and brightness; no cube without cells in a batch",
-    },
-    "cellpose": {"optimizer": "AdamW, the default of Cellpose 3; the authors' release had SGD with 0.2"},
-    "stardist": {"anisotropy": "measured on the labels, as in the script of the tuned one"},
-    "otsu": {},
-}
-DEPARTURES["swinunetr"] = {
-    **DEPARTURES["segresnet"],
-    "network": "MONAI's SwinUNETR (use_v2) as published; no gradient checkpointing: same result, more memory",
-}
+ALONE = ("02 lessons", "02 grid")  # these have nothing of the profile's own
 
 
 def of(method, profile="demo", notebook=""):
@@ -177,7 +173,8 @@ def of(method, profile="demo", notebook=""):
     if profile not in ("demo", "paper"):
         raise UserError(f"profile must be 'demo' or 'paper', not {profile!r}")
     general, special = (DEMO, DEMO_OF) if profile == "demo" else (PAPER, PAPER_OF)
-    return shrunk(method, {**general.get(method, {}), **special.get(notebook, {}).get(method, {})})
+    own = {} if profile == "paper" and notebook in ALONE else general.get(method, {})
+    return shrunk(method, {**own, **special.get(notebook, {}).get(method, {})})
 
 
 def shrunk(method, settings):
@@ -193,18 +190,19 @@ def shrunk(method, settings):
     }
     found = dict(settings)
     for names, limit in (
-        (("cube", "patch", "bsize"), "cube"),
+        (("cube", "patch", "bsize", "window"), "cube"),
         (("steps",), "steps"),
         (("epochs",), "epochs"),
     ):
         for name in set(names) & found.keys() if limit in limits else ():
             sides = found[name] if isinstance(found[name], tuple) else (found[name],)
-            sides = tuple(min(side, limits[limit]) for side in sides)
+            # 0 steps are as many as there are cubes
+            sides = tuple(min(side, limits[limit]) or limits[limit] for side in sides)
             found[name] = sides if isinstance(found[name], tuple) else sides[0]
     if "slices" in found and "steps" in limits:  # Cellpose counts slices, not steps
         found["slices"] = min(found["slices"] or found["batch"], found["batch"] * limits["steps"])
     if method == "swinunetr" and "cube" in limits and "cube" in found:
-        found["cube"] = (64, 32, 32)  # the smallest it takes
+        found |= {name: (64, 32, 32) for name in {"cube", "window"} & found.keys()}  # the smallest it takes
     return found
 
 

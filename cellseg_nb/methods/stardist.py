@@ -16,8 +16,9 @@ from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.methods import stardist_library, tuning
 from cellseg_nb.methods.base import COMMON, Method, checked
 from cellseg_nb.methods.settings import DEMO
+from cellseg_nb.parameters import one_of
 
-WEIGHTS = "stardist.npz"
+EACH = 64  # voxels a side of the cubes that an epoch goes through
 # tried by `tune`, which takes the first
 PROBABILITIES = (0.5, 0.45, 0.55, 0.4, 0.6, 0.35, 0.3, 0.7, 0.2, 0.8, 0.1)
 OVERLAPS = (0.4, 0.3, 0.5)  # of equals, hence StarDist's defaults come first
@@ -29,7 +30,9 @@ class StarDistMethod(Method):
 
     Parameters
     ----------
-    epochs, steps, batch, learning_rate : epochs, steps an epoch, cubes a step, learning rate (Adam)
+    epochs, steps, batch, learning_rate : epochs, steps an epoch, cubes a step, learning rate (Adam). steps 0:
+        as many patches an epoch as there are cubes of 64 voxels a side.
+    scaling : see `cellseg_nb.learning.augmentation.prepare`
     patch : (z, y, x) voxels of a training cube, or one number; divisible by 4 times the grid
     grid : (z, y, x), or None
         Predict at every n-th voxel only: 2 is about 8 times faster, and enough for cells of 6 voxels or more.
@@ -42,8 +45,9 @@ class StarDistMethod(Method):
     min_size : int
         Smaller objects are dropped, in voxels; `tune` chooses it too.
     voxel_size : (z, y, x) in µm or None
-        Rays are spread evenly in µm. None: ``anisotropy`` (z, y, x), or measured on the labels, as the
-        paper's authors did.
+        Rays are spread evenly in µm. None: ``anisotropy`` (z, y, x), or measured on the labels.
+    anisotropy : (z, y, x), None or "labels"
+        "labels": measured on the labels whatever the voxel size, as the paper's authors did.
     seed : of weights, cubes and changes. TensorFlow on several cores adds up in any order, so that two runs
         differ in the last digits, and with them now and then in a cell.
 
@@ -57,6 +61,7 @@ class StarDistMethod(Method):
     settings = {
         **DEMO["stardist"],
         "grid": None,
+        "scaling": "unit",
         "anisotropy": None,
         "prob_thresh": 0.5,
         "nms_thresh": 0.4,
@@ -73,7 +78,10 @@ class StarDistMethod(Method):
         grid, size = self.options.pop("grid"), self.options.pop("voxel_size")
         self.anisotropy = self.options.pop("anisotropy")
         self.options["patch"] = [int(side) for side in np.broadcast_to(self.options["patch"], 3)]
-        if size is not None:
+        if isinstance(self.anisotropy, str):
+            one_of("anisotropy", self.anisotropy, ("labels",))
+            self.anisotropy = None
+        elif size is not None:
             self.anisotropy = [float(side) / min(size) for side in size]
         self.grid = None if grid is None else [int(step) for step in np.broadcast_to(grid, 3)]
 
@@ -94,7 +102,10 @@ class StarDistMethod(Method):
         if self.anisotropy is None:
             self.anisotropy = [round(float(factor), 2) for factor in stardist_library.flatness(labels)]
         axes = [0, 1, 2] if max(self.anisotropy) < 1.5 and len(set(patch)) == 1 else [1, 2]
-        scaled = [augmentation.prepare(image) for image in images]
+        scaled = [self._scaled(image) for image in images]
+        if not self.options["steps"]:
+            count = sum(max(1, round(image.size / EACH**3)) for image in images)
+            self.options["steps"] = -(-count // self.options["batch"])
         with (
             runtime.seeded(seed),
             stardist_library.on(self.device),
@@ -108,7 +119,10 @@ class StarDistMethod(Method):
         Raises UserError for a volume that is not (Z, Y, X) and finite."""
         volume, model = checked(volume), self._trained()
         with stardist_library.on(self.device):
-            return stardist_library.maps(model, augmentation.prepare(volume))
+            return stardist_library.maps(model, self._scaled(volume))
+
+    def _scaled(self, volume):
+        return augmentation.prepare(volume, self.options["scaling"])
 
     def predict(self, volume, *, progress=True):
         """How likely each voxel is the middle of a cell, (Z, Y, X) float32 in 0..1.
@@ -156,9 +170,9 @@ class StarDistMethod(Method):
         return tuning.choose(self, candidates, segment, labels, progress)
 
     def save(self, folder):
-        """Write ``stardist.npz`` (weights and settings) into a folder. Returns its path."""
+        """Write ``<name>.npz`` (weights and settings) into a folder. Returns its path."""
         weights = self._trained().keras_model.get_weights()
-        path = files.writable_folder(folder) / WEIGHTS
+        path = files.writable_folder(folder) / f"{self.name}.npz"
         settings = {**self.options, "grid": self.grid, "anisotropy": self.anisotropy, **self.chosen}
         with files.atomic(path) as beside:
             np.savez(
@@ -171,7 +185,7 @@ class StarDistMethod(Method):
     @classmethod
     def load(cls, folder, device="auto"):
         """Read what `save` wrote. Raises UserError when the file is missing, damaged or of another method."""
-        path = cls.file(folder, WEIGHTS)
+        path = cls.file(folder, f"{cls.name}.npz")
         settings, weights = stardist_library.read(path, cls.name)
         method = cls(**settings, device=device)
         method._build()
@@ -182,6 +196,18 @@ class StarDistMethod(Method):
                 f"{path} does not hold the weights that its settings describe: save it again"
             ) from error
         return method
+
+
+class StarDistDefault(StarDistMethod):
+    """StarDist as it comes: flat patches on a coarser grid along z, and its own thresholds, never tuned: the
+    paper's "StarDist - default"."""
+
+    name = "stardist_default"
+    tunes_on_labels = False
+
+    def tune(self, images, labels, *, voxel_size=None, progress=True):
+        """Nothing is chosen. Returns the one row there is."""
+        return tuning.untouched(self)
 
 
 def _floor(probability):

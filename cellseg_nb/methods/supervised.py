@@ -5,19 +5,26 @@ import numpy as np
 import torch
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import inference
+from cellseg_nb.cells import inference, instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import augmentation, loop, pairs
 from cellseg_nb.learning.validation import Validation
-from cellseg_nb.methods import start, tuning
+from cellseg_nb.methods import released, start, tuning
 from cellseg_nb.methods.base import COMMON, checked
 from cellseg_nb.methods.network import NetworkMethod
 from cellseg_nb.networks import losses
+from cellseg_nb.parameters import one_of
 
 SETTINGS = dict(
     loss="generalized_dice",
+    optimizer="adamw",
+    weight_decay=0.01,
     schedule="cosine",
+    clip=1.0,
     average=None,
+    scaling="unit",
+    window=0,
+    postprocess="probability",
     augment=augmentation.STEPS,
     share=0.2,
     cores=False,
@@ -39,7 +46,9 @@ RUN = (
     "share",
     "cores",
     "voxel_size",
+    "scaling",
 )  # what a checkpoint belongs to
+LOOP = ("learning_rate", "optimizer", "weight_decay", "schedule", "clip", "average", "seed")
 
 
 class SupervisedMethod(NetworkMethod):
@@ -50,8 +59,12 @@ class SupervisedMethod(NetworkMethod):
     ----------
     loss : a name out of `cellseg_nb.networks.losses.WORDS`
     cube : (z, y, x) voxels of a training cube, or one number
-    batch, steps, epochs : cubes a step, steps an epoch, epochs
-    learning_rate, schedule, average, seed, device : see `cellseg_nb.learning.loop.train`
+    batch, steps, epochs : cubes a step, steps an epoch (0: every cube there is once), epochs
+    scaling : what the network sees, see `cellseg_nb.learning.augmentation.prepare`
+    window : predict in windows of this side; 0: as `cellseg_nb.cells.inference.way` says
+    postprocess : "probability" or "released", see `cellseg_nb.methods.released`
+    learning_rate, optimizer, weight_decay, schedule, clip, average, seed, device : see
+        `cellseg_nb.learning.loop.train`
     augment : names out of `cellseg_nb.learning.augmentation.STEPS`; () for none
     share : float
         Part of the (non-overlapping) cubes kept for validation.
@@ -84,6 +97,8 @@ class SupervisedMethod(NetworkMethod):
             "voxel_size": None if size is None else [float(side) for side in size],
         }
         losses.loss(self.options["loss"])
+        one_of("scaling", self.options["scaling"], augmentation.SCALES)
+        one_of("postprocess", self.options["postprocess"], released.CHAINS)
         augmentation.check(self.options["augment"])
         self.spots = self.spots or ("cores" if cores else "volume")
         self.best = self.last = self.started = None
@@ -137,6 +152,7 @@ class SupervisedMethod(NetworkMethod):
             transform,
             options["cores"],
             options["voxel_size"],
+            options["scaling"],
         )
         loss = losses.CellLoss(options["loss"])
         validation = Validation(loss, cubes, folder)
@@ -145,7 +161,7 @@ class SupervisedMethod(NetworkMethod):
             loss,
             cubes,
             options["epochs"],
-            **{name: options[name] for name in ("learning_rate", "schedule", "average", "seed")},
+            **{name: options[name] for name in LOOP},
             device=self.device,
             folder=folder,
             meta={
@@ -179,21 +195,24 @@ class SupervisedMethod(NetworkMethod):
         """All that the network says, (C, Z, Y, X) float32 in 0..1: the probability of being a cell, with
         ``cores`` also that of being a core. Raises UserError for a volume that is not (Z, Y, X) and
         finite."""
-        volume = checked(volume)
+        volume, window = checked(volume), self.training["window"]
         self.model.eval().to(self.torch_device())
         settings = dict(
             device=self.device,
             multiple=self.sides,
-            window=self.training["cube"],
-            overlap=0.5,
+            window=window or self.training["cube"],
+            overlap=released.OVERLAP if window else 0.5,
             bytes_per_voxel=self.memory * self.network[self.widths[0]],
             progress=progress,
+            **(dict(memory=0) if window else {}),
         )
-        found = inference.predict(
-            lambda x: torch.sigmoid(losses.logits(self.model, x)),
-            self._large_enough(augmentation.prepare(volume)),
-            **{**settings, **passes},
-        )
+        settings = {**settings, **passes}
+        seen = self._large_enough(augmentation.prepare(volume, self.training["scaling"]))
+        if self.training["postprocess"] == "released":
+            found = released.predict(released.supervised(self.model), seen, **settings)
+        else:
+            step = lambda x: torch.sigmoid(losses.logits(self.model, x))  # noqa: E731
+            found = inference.predict(step, seen, **settings)
         return np.ascontiguousarray(found[(slice(None), *(slice(side) for side in volume.shape))])
 
     def _large_enough(self, volume):
@@ -206,11 +225,13 @@ class SupervisedMethod(NetworkMethod):
         ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability",
         the "cores" (the default where the network knows them; computed anew when only the probability of
         being a cell is given), or the "depth" in the outline together with the brightness, as
-        `tuning.from_depth` has it.
+        `tuning.from_depth` has it. "published": `cellseg_nb.cells.instances.published`.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
         maps = probability if np.ndim(probability) == 4 else probability[None]
+        if self.spots == "published":
+            return instances.published(maps[0], self.threshold, self.min_size)
         rest = self.min_size, self.training["voxel_size"] if voxel_size is None else voxel_size
         if self.spots == "cores":
             return tuning.from_cores(
@@ -231,7 +252,11 @@ class SupervisedMethod(NetworkMethod):
         images, labels = pairs.check(images, labels)
         maps = [self.maps(image, progress=False) for image in images]
         table = tuning.threshold(self, [one[0] for one in maps], labels)
-        blurs = tuning.blurs(labels)
+        if self.spots == "published":  # its sigmas are not chosen
+            self.spots_tried = table.head(0)
+            return table
+        size = self.training["voxel_size"] if voxel_size is None else voxel_size
+        blurs = tuning.blurs(labels, size)
         candidates = tuning.combinations(
             spots=["volume", "probability", "depth"], spot_sigma=blurs, core_threshold=[self.core_threshold]
         )
@@ -240,6 +265,6 @@ class SupervisedMethod(NetworkMethod):
                 spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
             )
         self.spots_tried = tuning.choose(
-            self, candidates, lambda i: self.segment(images[i], maps[i], voxel_size), labels, progress
+            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress
         )
         return table

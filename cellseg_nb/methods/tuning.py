@@ -16,13 +16,14 @@ SPOTS = (0.06, 0.1, 0.15, 0.2, 0.25)
 SMALLEST = (0.1, 0.25)  # sizes tried below which an object is no cell, as shares of the median size
 
 
-def diameter(labels):
-    """Median diameter of the cells in voxels (of the ball with as many voxels), over a list of label
-    volumes."""
+def diameter(labels, voxel_size=None):
+    """Median diameter of the cells (of the ball of the same size) over a list of label volumes, in voxels of
+    the finest axis: with voxels of (5, 1, 1) µm a ball of 12 µm is 12 voxels wide."""
     sizes = np.concatenate(
         [counts[counts > 0] for counts in (np.bincount(label.ravel())[1:] for label in labels)]
     )
-    return float(np.median(np.cbrt(6 * sizes / np.pi))) if len(sizes) else 1.0
+    voxel = instances.relative(voxel_size).prod()
+    return float(np.median(np.cbrt(6 * sizes * voxel / np.pi))) if len(sizes) else 1.0
 
 
 def f1(found, min_size=0):
@@ -46,9 +47,10 @@ def combinations(**values):
     return [dict(zip(values, chosen)) for chosen in itertools.product(*values.values())]
 
 
-def blurs(labels):
-    """Blurs to try before looking for cell centres, in voxels: `SPOTS` of the cells' diameter."""
-    return [round(diameter(labels) * part, 2) for part in SPOTS]
+def blurs(labels, voxel_size=None):
+    """Blurs to try before looking for cell centres, in voxels of the finest axis: `SPOTS` of the cells'
+    diameter."""
+    return [round(diameter(labels, voxel_size) * part, 2) for part in SPOTS]
 
 
 def threshold(method, probabilities, labels):
@@ -61,6 +63,29 @@ def threshold(method, probabilities, labels):
     return table
 
 
+def untouched(method):
+    """The table of a method that tuning leaves as it is: one row, its settings."""
+    import pandas
+
+    return pandas.DataFrame([method.chosen])
+
+
+def by_dice(method, candidates, segment, labels, progress=True):
+    """Give ``method`` the candidate with the best Dice of all labelled voxels, as the paper's authors chose;
+    of equals the first. ``segment`` as in `choose`. Returns the table tried."""
+    import pandas
+
+    rows = []
+    for candidate in runtime.progress(candidates, desc="Tuning", leave=False, disable=not progress):
+        method.set(**candidate)
+        made = np.concatenate([segment(i).ravel() > 0 for i in range(len(labels))])
+        truth = np.concatenate([label.ravel() > 0 for label in labels])
+        rows.append({**candidate, "dice": metrics.dice(truth, made)})
+    best = max(rows, key=lambda row: row["dice"])
+    method.set(**{name: value for name, value in best.items() if name != "dice"})
+    return pandas.DataFrame(rows)
+
+
 def choose(method, candidates, segment, labels, progress=True):
     """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first.
 
@@ -71,7 +96,7 @@ def choose(method, candidates, segment, labels, progress=True):
     """
     import pandas
 
-    volume = np.pi / 6 * diameter(labels) ** 3
+    volume = np.pi / 6 * diameter(labels) ** 3  # in voxels, whatever their shape
     least, rows = method.min_size, []
     sizes = sorted({least, *(max(least, round(volume * part)) for part in SMALLEST)})
     bar = runtime.progress(candidates, desc="Tuning", unit="setting", leave=False, disable=not progress)

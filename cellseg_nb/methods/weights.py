@@ -9,20 +9,19 @@ Released weights: Achard et al. 2024, repository C-Achard/cellseg3d on the Huggi
 """
 
 import re
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import inference
 from cellseg_nb.data import archives, hub
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import volumes
 from cellseg_nb.io.files import as_path
-from cellseg_nb.learning import loop, pairs
+from cellseg_nb.learning import loop
+from cellseg_nb.methods import released, settings
 from cellseg_nb.methods.network import flat
-from cellseg_nb.networks import losses, monai_nets
+from cellseg_nb.methods.predictor import Predictor
+from cellseg_nb.networks import monai_nets
+from cellseg_nb.parameters import one_of
 
 REPO = "C-Achard/cellseg3d"
 RELEASED = {
@@ -30,75 +29,15 @@ RELEASED = {
     "swinunetr": "SwinUNetR_latest.tar.gz",
     "segresnet": "SegResNet_latest.tar.gz",
 }
-THRESHOLDS = {"wnet3d": 0.6, "swinunetr": 0.4, "segresnet": 0.3}  # the defaults of the published software
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # left by training on several GPUs, and by torch.compile
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
 
 
-@dataclass
-class Predictor:
-    """A trained network that knows how it wants its volumes: ``predictor(volume)`` gives a probability.
-
-    ``top`` is the scale it was trained on: WNet3D sees 0..100 from minimum to maximum; the supervised
-    networks see their 1st to 99th percentile as 0..``top``. ``foreground`` is the class of WNet3D that means
-    cell, where that was found in a training; None: in each volume the one that is brightest there, since
-    either may become the cells.
-    """
-
-    model: torch.nn.Module
-    architecture: str
-    threshold: float
-    foreground: int | None = None
-    top: float = 100.0
-    source: str = ""
-
-    @property
-    def fingerprint(self):
-        """16 hexadecimal digits that change with any weight."""
-        return pairs.fingerprint(*(value.cpu().numpy() for value in self.model.state_dict().values()))
-
-    def __call__(self, volume, **options):
-        """Probability of being a cell, (Z, Y, X) float32 in 0..1, of a (Z, Y, X) volume.
-
-        Options as in `cellseg_nb.cells.inference.predict`: memory=0 forces windows, flips=True averages over
-        mirror images.
-        """
-        volume = np.asarray(volume)
-        if volume.ndim != 3 or 0 in volume.shape:
-            raise UserError(f"the volume has shape {volume.shape}: three dimensions (Z, Y, X) are needed")
-        device = next(self.model.parameters()).device
-        options = {
-            "device": device.type if device.index is None else str(device),
-            "bytes_per_voxel": self.bytes_per_voxel,
-            "multiple": 32 if self.architecture == "swinunetr" else 8,
-            **options,
-        }
-        if self.architecture != "wnet3d":
-            scaled = _enlarge(volumes.remap(volume, 0, self.top, percentiles=(1, 99)), self.architecture)
-            found = inference.predict(
-                lambda x: torch.sigmoid(losses.logits(self.model, x)), scaled, **options
-            )[0]
-            return np.ascontiguousarray(found[tuple(slice(side) for side in volume.shape)])
-        classes = inference.predict(self.model.encoder, volumes.remap(volume, 0, self.top), **options)
-        known = self.foreground is not None
-        return classes[self.foreground if known else inference.brightest([(classes, volume)])]
-
-    @property
-    def bytes_per_voxel(self):
-        """Bytes of memory that a voxel takes in one pass, from the width of the first level."""
-        width = next(p.shape[0] for p in self.model.parameters() if p.ndim == 5)
-        return {"wnet3d": 32, "segresnet": 64, "swinunetr": 128}[self.architecture] * width
-
-
-def _enlarge(volume, architecture):
-    """SwinUNETR halves five times and must not end with a single voxel: mirrored until one side is above
-    32."""
-    if architecture != "swinunetr" or max(volume.shape) > 32:
-        return volume
-    return np.pad(
-        volume, ((0, 33 - volume.shape[0]), (0, 0), (0, 0)), "reflect" if volume.shape[0] > 1 else "edge"
-    )
+def file(name_or_path, cache=None):
+    """Path of a weights file, to learn on from: of a released network by its name, downloaded once; else what
+    was given."""
+    return _locate(name_or_path, None, None, cache, None)[0] if name_or_path in RELEASED else name_or_path
 
 
 def load_released(name_or_path, architecture=None, device="cpu", **where):
@@ -108,25 +47,32 @@ def load_released(name_or_path, architecture=None, device="cpu", **where):
     return load(name_or_path, architecture, device, **where).model
 
 
-def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, token=None):
+def load(
+    name_or_path, architecture=None, device="cpu", url=None, cache=None, token=None, postprocess="probability"
+):
     """Find trained weights and build their network. Returns a `Predictor`.
 
     Parameters
     ----------
     name_or_path : str
-        "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors or .tar.gz file; the folder
-        of a training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
+        "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors, .tar.gz or .onnx file; the
+        folder of a training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
     architecture : "wnet3d", "swinunetr", "segresnet" or None (found out from the weights)
     device : see `cellseg_nb.runtime.device`
     url, cache, token : see `cellseg_nb.data.hub.download`
+    postprocess : "probability", or "released": the published chain (`cellseg_nb.methods.released`)
 
     Files are read as data only, and every entry must fit. Raises UserError in one line for weights that are
     missing, damaged, unsafe or of another network.
     """
-    device = runtime.device(device)
+    device, _ = runtime.device(device), one_of("postprocess", postprocess, released.CHAINS)
     if architecture not in (None, *RELEASED):
         raise UserError(f"architecture must be one of {', '.join(RELEASED)}, not {architecture!r}")
     path, downloaded = _locate(str(name_or_path or "").strip(), architecture, url, cache, token)
+    if str(path).endswith(".onnx"):
+        from cellseg_nb.methods import onnx_files
+
+        return onnx_files.load(path, postprocess)
     try:
         state = archives.read(path)
     except archives.Damaged:
@@ -139,21 +85,23 @@ def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, to
     else:
         found = _bare(state, path, architecture)
     found.model.to(device).eval()
-    found.source = str(name_or_path)
+    found.source, found.postprocess = str(name_or_path), postprocess
+    if postprocess == "released":
+        found.window = settings.of(found.architecture, "paper")["window"]
     return found
 
 
-def predictor(model, architecture, threshold=None, foreground=None, top=100.0):
-    """A `Predictor` around a network you built or loaded yourself, with the published threshold unless you
-    give one."""
+def predictor(model, architecture, threshold=None, foreground=None, scaling=None):
+    """A `Predictor` around a network you built or loaded yourself, with the published threshold and scaling
+    unless you give others."""
     if architecture not in RELEASED:
         raise UserError(f"architecture must be one of {', '.join(RELEASED)}, not {architecture!r}")
     return Predictor(
         model.eval(),
         architecture,
-        THRESHOLDS[architecture] if threshold is None else threshold,
+        released.THRESHOLDS[architecture] if threshold is None else threshold,
         foreground,
-        top,
+        scaling or ("volume" if architecture == "wnet3d" else "clipped"),
     )
 
 
@@ -221,16 +169,18 @@ def _own(state, path, architecture):
     name = state["method"]
     if architecture not in (None, name):
         raise UserError(f"{path} holds weights of {name!r}, not of {architecture!r}")
-    settings = dict(state["settings"]) if isinstance(state["settings"], dict) else {}
+    own = dict(state["settings"]) if isinstance(state["settings"], dict) else {}
     chosen = methods.method_class(name)
     try:
-        options = {key: value for key, value in flat(settings).items() if key in (*chosen.widths, "cores")}
+        options = {key: value for key, value in flat(own).items() if key in (*chosen.widths, "cores")}
         model = chosen(**options, device="cpu").model
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} is damaged (its settings build no {name}: {error}): train again") from error
     _fill(model, state.get("model"), path)
-    threshold = float(settings.get("threshold", 0.5))
-    return Predictor(model, name, threshold, state.get("foreground"), 100.0 if name == "wnet3d" else 1.0)
+    threshold = float(own.get("threshold", 0.5))
+    scaling = own.get("scaling", "volume" if name == "wnet3d" else "unit")
+    window = int(own.get("window", 0))
+    return Predictor(model, name, threshold, state.get("foreground"), scaling, window=window)
 
 
 def _bare(state, path, architecture):

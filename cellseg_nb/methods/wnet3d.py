@@ -2,22 +2,31 @@
 
 import inspect
 
+import numpy as np
+
 from cellseg_nb import runtime
 from cellseg_nb.cells import auto, inference, instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
-from cellseg_nb.learning import loop, monitor, pairs
-from cellseg_nb.learning.guided import cube_batches
-from cellseg_nb.methods import tuning
+from cellseg_nb.learning import cubes, guided, loop, monitor, pairs
+from cellseg_nb.methods import released, start, tuning
 from cellseg_nb.methods.base import COMMON
 from cellseg_nb.methods.network import NetworkMethod
 from cellseg_nb.methods.settings import DEMO
-from cellseg_nb.networks.wnet3d import WNet3D
+from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, WNet3D
 from cellseg_nb.networks.wnet3d_loss import WNetLoss
 from cellseg_nb.parameters import one_of
 
 WEIGHTS = "wnet3d.pt"
 ANOTHER = 1_000_003  # between the seeds of two starts
+LOOP = ("learning_rate", "optimizer", "weight_decay", "schedule", "clip", "average")
+NO_TRAINING = ("voxel_size", "separate", "cell_diameter", "scaling", "window", "postprocess")
+CHOICES = {
+    "separate": ("voronoi_otsu", "published", "auto"),
+    "turns": tuple(cubes.TURNS),
+    "scaling": ("volume", "cube", "none"),
+    "postprocess": released.CHAINS,
+}
 LOSS = {one.name: one.default for one in inspect.signature(WNetLoss).parameters.values()}
 
 
@@ -31,25 +40,36 @@ class WNet3DMethod(NetworkMethod):
         Side of a training cube in voxels, divisible by 8.
     batch, steps, epochs : int
         Cubes a step, steps an epoch, epochs.
-    average : float
-        Decay of the running average of the weights, see `cellseg_nb.learning.loop.train`; 0: none.
+        ``steps`` 0: every cube of the volumes, once an epoch.
+    optimizer, weight_decay, schedule, clip, average : see `cellseg_nb.learning.loop.train`
+    turns : "all" or "published", see `cellseg_nb.learning.cubes`
+    scaling : "volume", "cube" or "none"
+        Which minimum and maximum become 0 and 100: those of the whole volume, or of each training cube and
+        each window at prediction by itself; "none": volumes are given on that scale.
+    window : int
+        Predict in windows of this side, whatever the size of the volume; 0: as
+        `cellseg_nb.cells.inference.way` says.
+    postprocess : "probability" or "released", see `cellseg_nb.methods.released`
     restarts : int
         How often to begin anew, from another random start, when one has led to broad regions instead of cells
         (`cellseg_nb.learning.monitor.stop_when_stuck`; made for short trainings with a high learning rate).
     threshold, spot_sigma, outline_sigma, min_size, min_contrast : the instance step
         See `cellseg_nb.cells.instances.voronoi_otsu`, `filter_size`, and `filter_contrast` (0: not used).
-    separate : "voronoi_otsu", or "auto"
-        How touching cells are told apart: with the sigmas above, as published, or without any
+    separate : "voronoi_otsu", "published" or "auto"
+        How touching cells are told apart: by spots in the volume, with the sigmas above; by spots in the
+        prediction (`cellseg_nb.cells.instances.published`); or without any number to choose
         (`cellseg_nb.cells.auto.find_cells`; ``cell_diameter`` in µm, None: estimated).
+    start : path or None
+        Weights to learn on from (fine-tuning): a folder or file that `save` wrote, whose widths then count;
+        or released weights, with the published widths.
     voxel_size : (z, y, x) in µm or None
         Of the volumes, for distances in `segment` and `tune`, unless these are given another.
     learning_rate, seed, device : see `cellseg_nb.learning.loop.train`
     form, reconstruction, balance, ... : see `cellseg_nb.networks.wnet3d_loss.WNetLoss`
 
     Defaults are those of `cellseg_nb.methods.settings.DEMO`; ``settings.of("wnet3d", "paper")`` are published
-    ones. Volumes are remapped to 0..100 (whole volume, minimum to maximum), as the paper does.
-    ``foreground`` is the class whose voxels are brightest on average over all training volumes, found at
-    the end of `fit`, since either class may become the cells.
+    ones. ``foreground`` is the class that means cell (`cellseg_nb.cells.inference.brightest`), found at the
+    end of `fit` over all training volumes, since either class may become the cells.
     """
 
     name = "wnet3d"
@@ -60,7 +80,16 @@ class WNet3DMethod(NetworkMethod):
     settings = {
         **DEMO["wnet3d"],
         "classes": 2,
+        "optimizer": "adamw",
+        "weight_decay": 0.01,
+        "schedule": "cosine",
+        "clip": 1.0,
         "average": 0.96,
+        "turns": "all",
+        "scaling": "volume",
+        "window": 0,
+        "postprocess": "probability",
+        "start": None,
         "restarts": 0,
         **LOSS,
         "threshold": 0.5,
@@ -75,56 +104,72 @@ class WNet3DMethod(NetworkMethod):
 
     def __init__(self, **options):
         super().__init__(**options)
-        one_of("separate", self.options["separate"], ("voronoi_otsu", "auto"))
+        for name, words in CHOICES.items():
+            one_of(name, self.options[name], words)
         cube = self.options["cube"]
         if cube % 8 or cube < 8:
             raise UserError(
                 f"the training cube must be a multiple of 8 voxels a side, not {cube}: 32 on a laptop, "
                 "64 as in the paper"
             )
+        begin, weights = self.options.pop("start"), None
+        if begin:
+            weights, widths = start.read(begin, self.name, self.widths)
+            # a state dict alone: released weights
+            self.options |= widths or dict(channels=PAPER_CHANNELS, classes=2)
         self.options["channels"] = tuple(self.options["channels"])
         self.network, self.loss = self.pick(self.widths), self.pick(LOSS)
         self.training = {
             name: value
             for name, value in self.options.items()
-            if name not in (*self.network, *self.loss, "voxel_size", "separate", "cell_diameter")
+            if name not in (*self.network, *self.loss, *NO_TRAINING)
         }
-        self.foreground = None
+        self.foreground, self.begin = None, (weights, begin)
         self.model = self._build(self.options["seed"])
 
     def _build(self, seed):
         with runtime.first_weights(seed):
-            return WNet3D(**self.network)
+            model = WNet3D(**self.network)
+        if self.begin[0]:
+            loop.load_state(model, *self.begin)
+        return model
+
+    def scaled(self, volume):
+        """The volume on the scale of this training, (Z, Y, X) float32."""
+        return (
+            volumes.remap(volume) if self.options["scaling"] == "volume" else np.asarray(volume, np.float32)
+        )
 
     def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True, guides=None):
         """Train on a list of (Z, Y, X) volumes; ``labels`` are ignored. Resumes from ``folder``.
 
         ``guides``: one `cellseg_nb.learning.guided.Guide` a volume, which says where cubes are drawn from.
         Returns the history: epoch, loss, n_cuts, reconstruction, rec_weight, seconds."""
-        images = [volumes.remap(image) for image in images]
+        images = [self.scaled(image) for image in images]
         options = self.training
         meta = {
             "method": self.name,
             **self.network,
             "channels": list(self.network["channels"]),
-            **{name: options[name] for name in ("cube", "batch", "steps")},
+            **{name: options[name] for name in ("cube", "batch", "steps", "turns")},
             **self.loss,
+            "scaling": self.options["scaling"],
+            "start": self.begin[0] and pairs.fingerprint(*(w.numpy() for w in self.begin[0].values())),
             "data": [pairs.fingerprint(image) for image in images],
         }
-        batches = cube_batches(images, options["cube"], options["batch"], options["steps"], guides)
-        for start in range(options["restarts"] + 1):
-            seed, place = options["seed"] + start * ANOTHER, folder
-            if start:  # a seed and a folder of its own: a killed run resumes in the start that it was in
+        batches = self._batches(images, guides)
+        for number in range(options["restarts"] + 1):
+            seed, place = options["seed"] + number * ANOTHER, folder
+            if number:  # a seed and a folder of its own: a killed run resumes in the start that it was in
                 self.model = self._build(seed)
-                place = files.as_path(folder) / f"start_{start + 1}" if folder else None
-            last = start == options["restarts"]
+                place = files.as_path(folder) / f"start_{number + 1}" if folder else None
+            last = number == options["restarts"]
             history = loop.train(
                 self.model,
                 WNetLoss(**self.loss),
                 batches,
                 options["epochs"],
-                learning_rate=options["learning_rate"],
-                average=options["average"],
+                **{name: options[name] for name in LOOP},
                 seed=seed,
                 device=self.device,
                 folder=place,
@@ -136,25 +181,42 @@ class WNet3DMethod(NetworkMethod):
                 break
             print(
                 f"After {len(history)} epochs the classes are broad regions, not cells (SoftNCuts "
-                f"{history[-1]['n_cuts']:.2f}): another random start, number {start + 2}."
+                f"{history[-1]['n_cuts']:.2f}): another random start, number {number + 2}."
             )
         self.foreground = inference.brightest(
             (self.classes(image, progress=False), image) for image in images
         )
         return history
 
+    def _batches(self, images, guides):
+        options = self.training
+        sizes = [options[name] for name in ("cube", "batch", "steps")]
+        if guides:
+            count = len(cubes.places([image.shape for image in images], sizes[0]))
+            sizes[2] = sizes[2] or -(-count // sizes[1])
+            batches = guided.cube_batches(images, *sizes, guides)
+        else:
+            batches = cubes.cube_batches(images, *sizes, turns=options["turns"])
+        return cubes.each_remapped(batches) if self.options["scaling"] == "cube" else batches
+
     def classes(self, volume, *, progress=True, **passes):
-        """Probability of every class, (K, Z, Y, X) float32. More options as in
+        """Probability of every class, (K, Z, Y, X) float32; with ``postprocess="released"`` what
+        `cellseg_nb.methods.released` makes of each. More options as in
         `cellseg_nb.cells.inference.predict`."""
-        self.model.eval()
-        return inference.predict(
-            self.model.to(self.torch_device()).encoder,
-            volumes.remap(volume),
+        encoder, window = self.model.eval().to(self.torch_device()).encoder, self.options["window"]
+        settings = dict(
             device=self.device,
             bytes_per_voxel=32 * self.network["channels"][0],
             progress=progress,
-            **passes,
+            **(dict(memory=0, window=window, overlap=released.OVERLAP) if window else {}),
         )
+        if self.options["postprocess"] == "released":
+            step = released.wnet3d(encoder)
+            return released.predict(step, np.asarray(volume, np.float32), **{**settings, **passes})
+        step = encoder
+        if self.options["scaling"] == "cube":
+            step = lambda x: encoder(released.stretched(x, 100.0))  # noqa: E731
+        return inference.predict(step, self.scaled(volume), **{**settings, **passes})
 
     def predict(self, volume, *, progress=True, **passes):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1: of the class ``foreground``, and before
@@ -169,6 +231,8 @@ class WNet3DMethod(NetworkMethod):
         probability; or as ``separate`` says."""
         probability = self.predict(volume) if probability is None else probability
         voxel_size = self.options["voxel_size"] if voxel_size is None else voxel_size
+        if self.options["separate"] == "published":
+            return instances.published(probability, self.threshold, self.min_size)
         if self.options["separate"] == "auto":
             diameter = self.options["cell_diameter"]
             limits = dict(min_size=self.min_size, threshold=self.threshold)
@@ -179,7 +243,7 @@ class WNet3DMethod(NetworkMethod):
             self.outline_sigma,
             voxel_size,
             threshold=self.threshold,
-            spots=volume,
+            spots=inference.raised(volume, probability, self.threshold),
         )
         if self.min_contrast:
             labels = instances.filter_contrast(labels, volume, self.min_contrast, self.spot_sigma, voxel_size)
@@ -194,7 +258,11 @@ class WNet3DMethod(NetworkMethod):
         images, labels = pairs.check(images, labels)
         found = [self.predict(image, progress=False) for image in images]
         table = tuning.threshold(self, found, labels)
-        candidates = tuning.combinations(spot_sigma=tuning.blurs(labels))
+        if self.options["separate"] == "published":  # its sigmas are not chosen
+            self.spots_tried = table.head(0)
+            return table
+        size = self.options["voxel_size"] if voxel_size is None else voxel_size
+        candidates = tuning.combinations(spot_sigma=tuning.blurs(labels, size))
         self.spots_tried = tuning.choose(
             self, candidates, lambda i: self.segment(images[i], found[i], voxel_size), labels, progress
         )

@@ -17,6 +17,8 @@ assoc(k, k) adds the edge weights inside class k, assoc(k, all) those from class
 g(d) = exp(-|d|^2 / (2 s_X^2)), over a cube of side 2 r + 1 (class_mean) or a ball of radius r (pairwise).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -26,7 +28,7 @@ UNLIKE = -80.0  # exp of less is no ordinary float32 any more, takes ten times a
 def gaussian_line(radius, sigma, like):
     """One axis of g: it is a product over the axes, so three short sums do the work of one (2r+1)^3
     convolution."""
-    d = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
+    d = torch.arange(-radius, radius + 1, dtype=like.dtype, device="cpu")  # a GPU need not be asked for it
     return torch.exp(-(d**2) / (2 * sigma**2))
 
 
@@ -48,13 +50,13 @@ class _Blur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, line):
-        ctx.save_for_backward(line)
+        ctx.line = line
         return _blur(x, line)
 
     @staticmethod
     def backward(ctx, gradient):
         # Through apply, not _blur, so that second derivatives (gradgradcheck) work too.
-        return _Blur.apply(gradient, ctx.saved_tensors[0]), None
+        return _Blur.apply(gradient, ctx.line), None
 
 
 def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
@@ -107,7 +109,7 @@ def edge_weight(volume, offset, intensity_sigma=1.0, spatial_sigma=4.0):
     towards 0."""
     a, b = shifted(volume, offset)
     distance = sum(d * d for d in offset)
-    factor = float(torch.exp(torch.tensor(-distance / (2 * spatial_sigma**2), dtype=torch.float64)))
+    factor = math.exp(-distance / (2 * spatial_sigma**2))
     return torch.exp(-((a - b) ** 2) / intensity_sigma**2) * factor
 
 
@@ -161,7 +163,7 @@ def _weighted(p, volume, intensity_sigma, spatial_sigma, radius):
         end = bright.shape[-1] - shift
         first, second = slice(0, end), slice(shift, None)
         weight = bright[..., first] - bright[..., second]
-        close = bright.new_tensor(-(z * z + y * y + x * x) / (2 * spatial_sigma**2))
+        close = torch.full((1,), -(z * z + y * y + x * x) / (2 * spatial_sigma**2)).to(bright)
         weight = torch.addcmul(close, weight, weight, value=-1, out=weight).clamp_(min=UNLIKE).exp_()
         near[..., first].addcmul_(weight, classes[..., second])
         near[..., second].addcmul_(weight, classes[..., first])

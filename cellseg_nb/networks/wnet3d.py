@@ -95,14 +95,18 @@ class UNet(nn.Module):
         self.softmax = softmax
 
     def forward(self, x):
+        x = self.scores(x)
+        return x.softmax(1) if self.softmax else x
+
+    def scores(self, x):
+        """What the last layer says, before any softmax: (N, outputs, Z, Y, X)."""
         fine = self.in_b(x)  # (N, a, Z, Y, X)
         half = self.conv1(self.pool(fine))  # (N, b, Z/2, ...)
         quarter = self.conv2(self.pool(half))  # (N, c, Z/4, ...)
         x = self.bot(self.pool(quarter))  # (N, d, Z/8, ...)
         x = self.deconv2(torch.cat([quarter, self.conv_trans2(x)], 1))  # (N, c, Z/4, ...)
         x = self.deconv3(torch.cat([half, self.conv_trans3(x)], 1))  # (N, b, Z/2, ...)
-        x = self.out_b(torch.cat([fine, self.conv_trans_out(x)], 1))  # (N, outputs, Z, Y, X)
-        return x.softmax(1) if self.softmax else x
+        return self.out_b(torch.cat([fine, self.conv_trans_out(x)], 1))  # (N, outputs, Z, Y, X)
 
 
 class WNet3D(nn.Module):

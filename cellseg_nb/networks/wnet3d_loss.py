@@ -13,8 +13,12 @@ class WNetLoss(nn.Module):
 
     With ``balance="auto"`` the reconstruction weight is set anew with the first batch of every epoch, so that
     the reconstruction pulls on the class probabilities with ``pull`` times the gradient of SoftNCuts (half
-    of the new value, half of the old: no jumps). The paper's authors did this by hand (5e-3 to 5e-1). With
-    ``balance="fixed"`` it stays as given.
+    of the new value, half of the old: no jumps). It may leave the range that the paper's authors chose from
+    by hand, 5e-3 to 5e-1. With ``balance="fixed"`` it stays as given.
+
+    ``seeded`` starts the backward pass with the loss itself, as the released code does
+    (``loss.backward(loss)``): gradients are multiplied by the value of the loss. What is recorded as "loss"
+    is then half its square.
     """
 
     def __init__(
@@ -28,13 +32,14 @@ class WNetLoss(nn.Module):
         intensity_sigma=1.0,
         spatial_sigma=4.0,
         radius=2,
+        seeded=False,
     ):
         super().__init__()
         one_of("form", form, ncuts.FORMS)
         one_of("reconstruction", reconstruction, ("mse", "bce"))
         one_of("balance", balance, ("auto", "fixed"))
         self.cut, self.reconstruction, self.balance = ncuts.FORMS[form], reconstruction, balance
-        self.n_cuts_weight, self.pull = n_cuts_weight, pull
+        self.n_cuts_weight, self.pull, self.seeded = n_cuts_weight, pull, seeded
         self.sigmas = dict(intensity_sigma=intensity_sigma, spatial_sigma=spatial_sigma, radius=radius)
         self.register_buffer("rec_weight", torch.tensor(float(rec_weight)))
         self.register_buffer("balanced", torch.tensor(False))
@@ -45,7 +50,8 @@ class WNetLoss(nn.Module):
         reconstruction = self._reconstruction(rebuilt, volume)
         loss = self.n_cuts_weight * n_cuts + self.rec_weight * reconstruction
         return {
-            "loss": loss,
+            # the slope of half the square is the loss times its own slope
+            "loss": loss**2 / 2 if self.seeded else loss,
             "n_cuts": n_cuts,
             "reconstruction": reconstruction,
             "rec_weight": self.rec_weight,

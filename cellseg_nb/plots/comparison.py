@@ -59,6 +59,28 @@ def _line(ax, part, column, **style):
         )
 
 
+def median_and_half(table):
+    """F1 against IoU as Fig. 1b has it: the median over the folds, and the middle half of them as a band;
+    cells matched slice by slice, as in the published figure, and in 3D. Each method as tuned; dotted: as it
+    comes, where that was counted too."""
+    styles = _style(table)
+    with plt.rc_context(basic.STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True)
+        for ax, (matching, words) in zip(axes, {"slicewise": "slice by slice", "3d": "in 3D"}.items()):
+            for name, (colour, marker) in styles.items():
+                own = table[(table.matching == matching) & (table.method == name)]
+                at = own[own.variant == "tuned"].groupby("threshold").f1.quantile([0.25, 0.5, 0.75]).unstack()
+                ax.plot(at.index, at[0.5], marker=marker, color=colour, linewidth=2, label=name)
+                ax.fill_between(at.index, at[0.25], at[0.75], color=colour, alpha=0.2, linewidth=0)
+                plain = own[own.variant == "default"].groupby("threshold").f1.median()
+                ax.plot(plain.index, plain, ":", color=colour, linewidth=1.5)
+            ax.set(title=words, xlabel="IoU that a match must reach", ylim=(-0.03, 1.05))
+            ax.grid(alpha=0.3)
+        axes[0].set_ylabel("F1")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    return figure
+
+
 def default_against_tuned(table):
     """F1 against IoU, one panel a method: with default thresholds, and with those chosen on the training
     volumes."""

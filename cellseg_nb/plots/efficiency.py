@@ -21,8 +21,9 @@ PALE, GREY = "#E4E4E4", "#8C8C8C"
 def boxes(table, value="dice", behind=True):
     """One panel a method, one box a percentage, one dot a run; with ``behind``, the published Dice in grey
     behind."""
-    known = published.label_efficiency() if behind else None
     names = list(dict.fromkeys(table.method))
+    known = published.label_efficiency() if behind else None
+    known = known[known.method.isin(names)] if behind else None
     percents = sorted({*table.training_percent, *(known.training_percent.astype(int) if behind else ())})
     marker = dict(zip(sorted(set(table.volume)), MARKERS * 9))
     columns = min(3, len(names))
@@ -142,7 +143,7 @@ def price(table, value="f1", label_free=()):
             ylim=(-0.02, 1.02),
             ylabel=WORDS.get(value, value).replace(" of the ", "\nof the ").replace(", cut", ",\ncut"),
         )
-        ticks = table.groupby("training_percent").cells.mean().round().astype(int).unique()
+        ticks = table[table.cells > 0].groupby("training_percent").cells.mean().round().astype(int).unique()
         ax.set_xticks(ticks, [f"{tick}" for tick in ticks])
         ax.minorticks_off()
         ax.grid(alpha=0.3)

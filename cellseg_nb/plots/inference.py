@@ -160,6 +160,24 @@ def gallery(many, found):
 # ---------------------------------------------------------------- turntable
 
 
+def f1_curves(curves):
+    """F1 against IoU, one line a volume; ``curves`` has the columns volume, threshold, f1. Of many volumes of
+    one data set (named "set: volume") the median, and the middle half as a band."""
+    sets = curves.assign(set=curves.volume.str.split(": ").str[0])
+    with plt.rc_context(basic.STYLE):
+        figure, ax = plt.subplots(figsize=(9.5, 4.4))
+        for number, (name, part) in enumerate(sets.groupby("set", sort=False)):
+            at = part.groupby("threshold").f1.quantile([0.25, 0.5, 0.75]).unstack()
+            count = part.volume.nunique()
+            words = f"{name} ({count} volumes)" if count > 1 else name
+            ax.plot(at.index, at[0.5], "osD^vP*X"[number % 8] + "-", label=words)
+            ax.fill_between(at.index, at[0.25], at[0.75], alpha=0.2, linewidth=0)
+        ax.set(xlabel="IoU threshold", ylabel="F1", ylim=(-0.02, 1.02))
+        ax.grid(alpha=0.3)
+        figure.legend(loc="outside right center", frameon=False)
+    return figure
+
+
 def turntable(volume, labels, path, frames=36, side=96, zoom=4, pause=110):
     """Cells on a turntable: they spin about the z axis, nearer ones brighter. An animated GIF, no script, so
     it plays in Colab, Jupyter and saved reports. Writes ``path`` and returns the picture to be shown.

@@ -68,3 +68,31 @@ def test_flips_average_over_mirror_images():
 def test_wrong_shapes(shape):
     with pytest.raises(UserError, match="three dimensions"):
         inference.predict(twins, np.zeros(shape))
+
+
+def test_one_pass_or_windows_is_decided_by_size_alone(monkeypatch):
+    """Not by the memory that happens to be free."""
+    monkeypatch.setattr(inference.runtime, "free_memory", lambda: 1)
+    assert inference.way((100, 100, 100), 2048) == "one pass"
+    assert inference.way((200, 200, 200), 2048) == "windows"
+    assert inference.way((1, 1, 1), 1, memory=0) == "windows"
+    seen = []
+    inference.predict(
+        lambda x: seen.append(x.shape) or x, np.zeros((20, 30, 40)), device="cpu", progress=False
+    )
+    assert seen == [(1, 1, 24, 32, 40)]
+
+
+def test_dark_cells_on_a_bright_ground():
+    """The class that means cell is the darker one there; spots are looked for in the volume turned over."""
+    rng = np.random.default_rng(0)
+    volume = 100 + rng.normal(0, 3, (20, 20, 20))
+    cells = np.zeros(volume.shape, bool)
+    cells[4:8, 4:8, 4:8] = cells[12:16, 12:16, 12:16] = True
+    volume[cells] -= 60
+    classes = np.stack([~cells, cells]).astype(np.float32)
+    assert inference.brightest([(classes, volume)]) == 1
+    assert inference.brightest([(classes[::-1], volume)]) == 0
+    assert inference.brightest([(classes, 200 - volume)]) == 1  # bright cells, as ever
+    assert np.array_equal(inference.raised(volume, classes[1]), volume.max() - volume)
+    assert inference.raised(200 - volume, classes[1])[5, 5, 5] == 200 - volume[5, 5, 5]

@@ -134,9 +134,10 @@ def test_the_registry_is_that_of_the_publishers():
     ]
     for about in known.values():
         assert "files" in about or len(bytes.fromhex(about["sha256"])) == 32
-        assert len(about["voxel_size"]) == 3
+        assert about["voxel_size"] is None or len(about["voxel_size"]) == 3
         assert about["url"].startswith("https://")
     assert known["cellseg3d"]["url"] == f"https://zenodo.org{ZENODO}?download=1"
+    assert known["cellseg3d"]["voxel_size"] is None  # not published: none is made up
     assert known["platynereis_nuclei"]["voxel_size"] == [2.031, 0.406, 0.406]
 
 
@@ -665,3 +666,21 @@ def test_cubes_cover_a_volume_and_may_be_apart(shape, size, apart):
         assert min(row["depth"], row["height"], row["width"]) >= 1
         splitting.cut(times, row)[...] += 1
     assert times.min() == 1 and (not apart or times.max() == 1)
+
+
+def test_cubes_as_files_are_a_data_set(tmp_path):
+    """Notebook 01 writes them, every notebook takes them: the voxels of the volume, labels numbered anew."""
+    from cellseg_nb.lessons import data as lesson
+
+    folder = datasets.simulated(tmp_path / "data", scale=0.3, names=("c5", "visual"))
+    collection = datasets.collect(str(folder))
+    shapes = {pair.name: datasets.load(pair)[0].shape for pair in collection.pairs}
+    cubes = splitting.cube_table(shapes, 16)
+    made = datasets.collect(str(lesson.write_cubes(tmp_path / "out", collection, cubes)))
+    assert len(made.pairs) == len(cubes)
+    whole = {pair.name: datasets.load(pair) for pair in collection.pairs}
+    for row, pair in zip(cubes.to_dict("records"), made.pairs):
+        image, labels, size = datasets.load(pair)
+        assert size == (5, 5, 5) and np.array_equal(image, splitting.cut(whole[row["volume"]][0], row))
+        truth = splitting.cut(whole[row["volume"]][1], row)
+        assert np.array_equal(labels > 0, truth > 0) and labels.max() == len(np.unique(truth[truth > 0]))

@@ -6,6 +6,7 @@ import tifffile
 
 from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
+from cellseg_nb.io import folder as folders, volumes
 from cellseg_nb.lessons import quickstart
 
 IMAGE = np.random.default_rng(0).integers(0, 999, (18, 20, 22)).astype(np.uint16)
@@ -135,3 +136,79 @@ def test_voxel_sizes_equal_but_for_rounding(tmp_path):
     choice = {"images": str(tmp_path), "labels": "", "out": str(tmp_path / "out")}
     choice |= {"channel": -1, "voxel_size": None, "cell_diameter": None}
     assert len(quickstart.load(choice)) == 2
+
+
+def test_several_channels_in_a_data_set_and_the_remedy_works(tmp_path, capsys):
+    from cellseg_nb import cli
+    from cellseg_nb.data import datasets
+
+    place = tmp_path / "set"
+    place.mkdir()
+    two = np.stack([IMAGE, IMAGE + 1])
+    tifffile.imwrite(place / "a.tif", two, photometric="minisblack", metadata={"axes": "CZYX"})
+    with pytest.raises(UserError) as caught:
+        datasets.load(pairing.pairs(place)[0])
+    line = str(caught.value)
+    assert "(on the command line: -p" not in line and "convert" in line  # these notebooks have no channel
+    tifffile.imwrite(place / "a_labels.tif", LABELS, metadata={"axes": "ZYX"})
+    with pytest.raises(UserError, match="and in a data set a file holds one volume"):
+        pairing.pairs(place)
+    given = line.partition("cellseg-nb ")[2].replace("FOLDER/NAME", str(tmp_path / "b")).split()
+    assert cli.main(given) == 0
+    (place / "a.tif").unlink()
+    (tmp_path / "b.tif").rename(place / "a.tif")
+    np.testing.assert_array_equal(datasets.load(pairing.pairs(place)[0])[0], IMAGE)
+
+
+def test_a_cell_tracking_challenge_set(tmp_path, capsys):
+    for name, array in (
+        ("01/t000.tif", IMAGE),
+        ("01/t001.tif", IMAGE + 1),
+        ("01_GT/SEG/man_seg001.tif", LABELS),
+        ("01_GT/SEG/man_seg_000_005.tif", LABELS[5]),
+        ("01_GT/TRA/man_track000.tif", LABELS),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        tifffile.imwrite(tmp_path / name, array, photometric="minisblack")
+    (pair,) = pairing.pairs(tmp_path)
+    assert (pair.name, pair.image.name, pair.labels.name) == ("01/001", "t001.tif", "man_seg001.tif")
+    assert "1 of 2 time points have labels" in capsys.readouterr().out
+    with pytest.raises(UserError, match="holds only what is named like labels"):
+        folders.find(tmp_path / "01_GT" / "SEG")
+    with pytest.raises(UserError, match="01"):  # the folder that does hold volumes is named
+        folders.find(tmp_path)
+    assert by_quick(tmp_path / "01" / "t001.tif", tmp_path / "01_GT/SEG/man_seg001.tif", tmp_path)[
+        0
+    ].labels.any()
+
+
+def by_quick(images, labels, out):
+    choice = {"images": str(images), "labels": str(labels), "out": str(out / "out"), "channel": -1}
+    return quickstart.load(choice | {"voxel_size": None, "cell_diameter": None})
+
+
+def test_volumes_and_labels_of_other_formats_are_pairs(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "labels").mkdir(parents=True)
+    volumes.write(tmp_path / "images" / "a.ome.zarr", IMAGE, (2, 0.5, 0.5))
+    volumes.write(tmp_path / "images" / "b.tif", IMAGE, (2, 0.5, 0.5))
+    with h5py.File(tmp_path / "labels" / "a_labels.h5", "w") as file:
+        file["labels"] = LABELS
+    volumes.write(tmp_path / "labels" / "b_masks.zarr", LABELS)
+    found = pairing.pairs(tmp_path)
+    assert [(p.name, p.image.name, p.labels.name) for p in found] == [
+        ("a", "a.ome.zarr", "a_labels.h5"),
+        ("b", "b.tif", "b_masks.zarr"),
+    ]
+    assert len(by_quick(tmp_path / "images", tmp_path / "labels", tmp_path)) == 2
+
+
+def test_results_never_land_among_the_inputs(tmp_path):
+    from cellseg_nb import parameters
+
+    tifffile.imwrite(tmp_path / "a.tif", IMAGE)
+    spec = {"images": parameters.text, "out": parameters.text}
+    for images in (tmp_path, tmp_path / "a.tif"):
+        with pytest.raises(UserError, match="results would land among the inputs: choose another"):
+            parameters.check(spec, {"images": str(images), "out": f"{tmp_path}/../{tmp_path.name}"})
+        parameters.check(spec, {"images": str(images), "out": str(tmp_path / "results")})  # the remedy

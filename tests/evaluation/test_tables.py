@@ -3,10 +3,11 @@
 import itertools
 
 import numpy as np
+import pandas
 import pytest
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.evaluation import tables
+from cellseg_nb.evaluation import statistics, tables
 
 GROUPS = ["Müller 5 µm", "NA", "None", "null", "n/a", "nan"]
 ROWS = [(group, f"v{i}", 0.5 + 0.01 * i + 0.1 * g) for g, group in enumerate(GROUPS) for i in range(3)]
@@ -140,3 +141,81 @@ def test_whatever_bytes_there_are_a_table_or_one_line(tmp_path):
             read(tmp_path, bytes(cut))
         except UserError as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "text, numbers",
+    [
+        ("group;value\na;1\u00a0234,5\nb;2\u202f345,25\n", [1234.5, 2345.25]),
+        ("group;value\na;1'234.5\nb;2\u2019345.25\n", [1234.5, 2345.25]),
+        ('group,value\na,"1,234.5"\nb,"2,345.25"\n', [1234.5, 2345.25]),
+        ("group;value\na;\u22121,5\nb;2,5\n", [-1.5, 2.5]),
+    ],
+)
+def test_thousands_and_minus_of_any_country(tmp_path, text, numbers):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    assert tables.read(tmp_path / "t.csv").value.tolist() == numbers
+
+
+@pytest.mark.parametrize("word", ["\u221e", "50%", "(1.5)", "1.Feb", "<0.5", "1\u00a023"])
+def test_what_is_no_number_is_named_with_its_row(tmp_path, word):
+    (tmp_path / "t.csv").write_text(f"group;value\na;1\nb;{word}\nc;3\n", encoding="utf-8")
+    with pytest.raises(UserError, match="row 2, line 3 of the file.*correct this cell"):
+        tables.clean(tables.read(tmp_path / "t.csv"), "value", "group")
+
+
+def test_parquet_round_trip(tmp_path):
+    pytest.importorskip("pyarrow")
+    (tmp_path / "t.csv").write_text("group,value\nNA,1.5\nb,2\n")
+    tables.convert(tmp_path / "t.csv", tmp_path / "t.parquet")
+    found = tables.read(tmp_path / "t.parquet")
+    assert found.value.tolist() == [1.5, 2.0] and found.group.tolist() == ["NA", "b"]
+    with pytest.raises(UserError, match="there already"):
+        tables.convert(tmp_path / "t.csv", tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
+    with pytest.raises(UserError, match="no readable Parquet"):
+        tables.read(tmp_path / "t.parquet")
+
+
+def with_seeds():
+    rng = np.random.default_rng(0)
+    return pandas.DataFrame(
+        [
+            {"model": m, "volume": v, "training_percent": p, "seed": s, "dice": rng.random()}
+            for m in "ab"
+            for v in ("c3", "c5")
+            for p in (10, np.nan)
+            for s in range(3)
+        ]
+    )
+
+
+def test_repeats_are_averaged_within_their_unit():
+    table = with_seeds()
+    assert tables.units(table, "model") == ["volume", "training_percent"]
+    found = tables.averaged(table, "dice", "model")
+    assert len(found) == 2 * 2 * 2 and set(found) == {"model", "volume", "training_percent", "dice"}
+    own = table[(table.model == "a") & (table.volume == "c5") & table.training_percent.isna()].dice.mean()
+    row = found[(found.model == "a") & (found.volume == "c5") & found.training_percent.isna()]
+    assert row.dice.item() == pytest.approx(own)
+    assert len(tables.averaged(table, "dice", "model", "volume")) == 4
+    assert tables.averaged(table, "dice", "model", "rows") is table
+    once = table[table.seed == 0]
+    assert tables.averaged(once, "dice", "model") is once  # one seed is no repeat
+
+
+def test_a_unit_must_be_there():
+    table = with_seeds()
+    with pytest.raises(UserError, match="no column 'place'"):
+        tables.averaged(table, "dice", "model", "place")
+    with pytest.raises(UserError, match="name it in unit, or write rows"):
+        tables.averaged(table[["model", "seed", "dice"]], "dice", "model")
+
+
+def test_a_table_three_times_is_the_table():
+    """Three seeds a cell are not three samples."""
+    table = with_seeds().query("seed == 0").drop(columns="seed")
+    tripled = pandas.concat([table.assign(seed=seed) for seed in range(3)], ignore_index=True)
+    whole = statistics.compare(table, "dice", "model", resamples=10).kruskal
+    assert statistics.compare(tripled, "dice", "model", resamples=10, unit="auto").kruskal.p == whole.p
+    assert statistics.compare(tripled, "dice", "model", resamples=10).kruskal.p < whole.p

@@ -82,6 +82,34 @@ def test_what_looks_odd_is_said(tmp_path, capsys):
     assert "no background" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["border", "three classes"])
+def test_classes_are_refused(tmp_path, kind):
+    inner = ndimage.binary_erosion(LABELS > 0)
+    array = np.where(inner, 1, np.where(LABELS > 0, 2, 0)) if kind == "border" else None
+    if array is None:
+        array = np.where(LABELS > 0, np.where(LABELS % 3 == 0, 3, 2), 1)
+    with pytest.raises(UserError, match="not labels|so these are classes, not cells: give labels"):
+        volumes.read_labels(written(tmp_path / "a.tif", array.astype(np.uint8)))
+
+
+def test_colours_are_no_labels(tmp_path):
+    colours = np.stack([LABELS % 255] * 3, -1).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", colours, photometric="rgb", metadata={"axes": "ZYXS"})
+    with pytest.raises(UserError, match="a colour .RGB. picture, not labels: export the numbers"):
+        volumes.read_labels(tmp_path / "a.tif")
+
+
+def test_a_mask_of_255_in_numbers_with_a_sign(tmp_path, capsys):
+    labels, _ = volumes.read_labels(written(tmp_path / "a.tif", -(LABELS > 0).astype(np.int8)))
+    assert labels.max() == PIECES and "parted" in capsys.readouterr().out
+
+
+def test_gaps_are_said(tmp_path, capsys):
+    labels, _ = volumes.read_labels(written(tmp_path / "a.tif", (LABELS * 100000).astype(np.uint32)))
+    np.testing.assert_array_equal(labels, LABELS * 100000)
+    assert f"numbered up to {LABELS.max() * 100000} with gaps: kept" in capsys.readouterr().out
+
+
 def test_labels_of_our_own_are_taken_as_they_are(tmp_path, capsys):
     mask = (LABELS > 0).astype(np.uint8)
     assert volumes.read_labels(written(tmp_path / "a.tif", mask), own=True)[0].max() == 1

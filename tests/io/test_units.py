@@ -33,13 +33,16 @@ def imagej(path, unit="um", pixels=(2, 4), resolution_unit="NONE", **words):
     [
         (
             "um µm μm Um micron microns micrometer micrometers Micrometre \\u00B5m \\u03bcm ㎛ мкм 微米 Âµm "
-            "mikrometer",
+            "mikrometer \\xb5m micromètre micromètres µm/px um/pixel micrometro",
             1,
         ),
         ("nm nanometer nanometers nanometre ㎚", 1e-3),
         ("mm millimeter millimetres", 1e3),
         ("cm centimeter", 1e4),
         ("m metre", 1e6),
+        ("thou mil mils", 25.4),
+        ("ft foot", 304800),
+        ("dm decimetre", 1e5),
         ("inch inches in", 25400),
         ("Å \u212b A\u030a angstrom Ångström angstroms", 1e-4),
     ],
@@ -89,6 +92,19 @@ def test_centimetres_as_imagej_shows_them(tmp_path):
     assert volumes.read(path)[1] == pytest.approx((2, 0.25, 0.5))
     path = imagej(tmp_path / "a.tif", "cm", (20000, 40000), "CENTIMETER")  # a depth of 1 is one not given
     assert volumes.read(path)[1] == pytest.approx((1, 0.25, 0.5))
+
+
+def test_without_a_unit_that_of_the_resolution_as_imagej(tmp_path):
+    path = tmp_path / "a.tif"
+    for unit, per, spacing in (("CENTIMETER", (20000, 40000), 0.0002), ("INCH", (50800, 101600), 2 / 25400)):
+        words = {"axes": "ZYX", "spacing": spacing}
+        tifffile.imwrite(path, RAMP, imagej=True, resolution=per, resolutionunit=unit, metadata=words)
+        assert volumes.read(path)[1] == pytest.approx((2, 0.25, 0.5))
+        # without a spacing the depth is not known, and nothing is made up
+        tifffile.imwrite(
+            path, RAMP, imagej=True, resolution=per, resolutionunit=unit, metadata={"axes": "ZYX"}
+        )
+        assert volumes.read(path)[1] is None
 
 
 def test_72_dots_per_inch_mean_nothing(tmp_path):

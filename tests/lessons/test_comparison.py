@@ -354,3 +354,25 @@ def test_figures(spy, data, tmp_path):
     found = comparison.found({"methods": ["otsu", "spy"], "seeds": [0], "out": tmp_path / "out"}, "b")
     figure = comparison_volumes.slices(data[1].image, data[1].labels, found, voxel_size=(2, 1, 1))
     assert figure.axes[0].get_title().startswith("otsu:") and figure.axes[0].get_ylabel() == "y (µm)"
+
+
+def test_pooled_as_published_and_what_was_tried(tmp_path):
+    rows = [
+        dict(
+            method=m,
+            fold=f,
+            seed=s,
+            variant="tuned",
+            matching="slicewise",
+            threshold=t,
+            f1=0.1 * i + t / 2 + s / 99,
+        )
+        for i, m in enumerate(("otsu", "wnet3d"))
+        for f in ("c3", "c5")
+        for s in (0, 1)
+        for t in (0.1, 0.5, 0.9)
+    ]
+    found = comparison.pooled(pandas.DataFrame(rows))
+    assert found.kruskal.n == {"otsu": 6, "wnet3d": 6}  # seeds are averaged, thresholds and folds pooled
+    assert comparison.tuning({"out": str(tmp_path), "seeds": [0]}, "cellpose", ["c3"]) is None
+    assert comparison.usual("paper") == [*comparison.usual("demo"), "stardist_default"]

@@ -12,8 +12,10 @@ from cellseg_nb.data import published, simulate, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import volumes
+from cellseg_nb.learning import augmentation
 from cellseg_nb.lessons import label_efficiency
 from cellseg_nb.methods import otsu, settings
+from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.plots import efficiency
 
 GIVEN = dict(
@@ -317,11 +319,71 @@ def test_volumes_without_labels_are_refused(tmp_path):
 
 def test_published_values_under_our_names():
     table = published.label_efficiency()
-    assert table.groupby("method").size().to_dict() == dict.fromkeys(
-        ["cellpose", "segresnet", "stardist", "swinunetr", "wnet3d"], 12
-    )
+    trained = [
+        "cellpose",
+        "cellpose_default",
+        "segresnet",
+        "stardist",
+        "stardist_default",
+        "swinunetr",
+        "wnet3d",
+    ]
+    counts = table.groupby("method").size().to_dict()
+    assert counts == dict.fromkeys(trained, 12) | {"wnet3d_pretrained": 3}
+    assert (table[table.method == "wnet3d_pretrained"].training_percent == 0).all()
     high = table[(table.method == "swinunetr") & (table.training_percent == 80)]
     assert high.dice.mean() == pytest.approx(0.829685, abs=1e-6)
+
+
+class SpyWNet3D(Spy):
+    """In WNet3D's place: notes what it is given, in whichever process."""
+
+    name, needs_labels, tunes_on_labels = "wnet3d", False, False
+    settings = {**WNet3DMethod.settings, **otsu.OtsuMethod.settings}
+
+
+def test_in_paper_wnet3d_never_learns_from_a_cube_that_touches_an_artefact(
+    folder, tmp_path, spy, monkeypatch
+):
+    """The bar of the issue. v1 has an artefact from slice 12 on, and is not held out in the first fold."""
+    monkeypatch.setattr(methods, "TARGETS", {**methods.TARGETS, "wnet3d": SpyWNet3D})
+    given = dict(methods="wnet3d,spy", profile="paper", held_out="v2,v3", percentages="10,60,100")
+    choice, data = prepared(folder, tmp_path, artefact_from="v1:17", seeds="0,1", **given)
+    marked = named(data)["v1"]
+    marked.image[17:] += 1e6
+    label_efficiency.run(choice, *data)
+    learned = [images for kind, images, labels in spy if kind == "fit" and labels is None]
+    others = [images for kind, images, labels in spy if kind == "fit" and labels is not None]
+    assert len(learned) == 3 * 2  # the first fold alone, with both seeds
+    assert all(cube.max() < 1e6 for images in learned for cube in images)
+    assert any(cube.max() >= 1e6 for images in others for cube in images)  # the others get all of them
+    assert not [kind for kind, *_ in spy if kind == "tune"]  # nothing is chosen again
+
+
+def test_in_paper_the_published_runs_and_no_others(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(label_efficiency.common, "available", list)
+    choice = chosen(tmp_path, dataset=str(folder), profile="paper", methods="auto", percentages="auto")
+    every, _ = label_efficiency.load(choice)
+    jobs = label_efficiency.jobs(choice, label_efficiency.plan(choice, every))
+    count = {name: sum(job["method"] == name for job in jobs) for name in choice["methods"]}
+    assert len(count) == 8 and "otsu" not in count
+    # two volumes are held out here, three in the paper
+    assert count.pop("wnet3d") == 4 * 3 and count.pop("wnet3d_pretrained") == 2
+    assert set(count.values()) == {2 * 4}
+
+
+def test_cubes_are_scaled_as_their_volume(folder, tmp_path, spy, monkeypatch):
+    """In training a cube is scaled as the whole volume is, and so is the volume at prediction."""
+    monkeypatch.setattr(Spy, "settings", {**otsu.OtsuMethod.settings, "scaling": "unit"})
+    choice, data = prepared(folder, tmp_path, methods="spy", held_out="v1", percentages="60")
+    label_efficiency.run(choice, *data)
+    job = label_efficiency.jobs(choice, data[1])[0]
+    every = [one._replace(image=augmentation.prepare(one.image)) for one in data[0]]
+    images, _, _ = label_efficiency.training_cubes(every, data[1], job)
+    fit = next(seen for kind, seen, _ in spy if kind == "fit")
+    assert all(np.array_equal(a, b) for a, b in zip(fit, images, strict=True))
+    segment = next(seen for kind, seen, _ in spy if kind == "segment")
+    assert np.array_equal(segment, augmentation.prepare(named(data)["v1"].image))
 
 
 def test_paper_settings(tmp_path):

@@ -7,8 +7,10 @@ from executing import defined
 
 from cellseg_nb import parameters
 from cellseg_nb.cells import instances
+from cellseg_nb.data import datasets
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
+from cellseg_nb.io import volumes
 from cellseg_nb.lessons import labels_from_wnet3d
 from cellseg_nb.plots import labels_from_wnet3d as figures
 
@@ -17,6 +19,7 @@ GIVEN = dict(
     held_out="auto",
     voxel_size="auto",
     artefact_from="auto",
+    teacher_data="auto",
     network="auto",
     filter_labels=True,
     min_size=5,
@@ -82,6 +85,33 @@ def test_scores_before_and_inside_the_artefact(truth, made):
     assert whole["invented away from the artefact"] == 3 and whole["invented inside the artefact"] == 0
 
 
+def test_the_teachers_volumes(tmp_path, capsys):
+    """In paper another sample: it has never seen what it labels."""
+    images = [np.zeros((2, 2, 2))]
+    assert labels_from_wnet3d.for_teacher(choose(tmp_path), images) is images
+    assert choose(tmp_path, profile="paper")["teacher_data"] == "delivr_cfos"
+    brain = np.arange(16**3, dtype=np.uint16).reshape(16, 16, 16)
+    volumes.write(tmp_path / "other" / "images" / "a.tif", brain)
+    found = labels_from_wnet3d.for_teacher(choose(tmp_path, teacher_data=str(tmp_path / "other")), images)
+    assert len(found) == 1 and (found[0] == brain).all() and "another sample" in capsys.readouterr().out
+    with pytest.raises(UserError, match="teacher_data is the dataset itself"):
+        labels_from_wnet3d.for_teacher(choose(tmp_path, dataset="x", teacher_data="x"), images)
+
+
+def test_several_volumes_held_out(truth, made):
+    tests = [datasets.Volume(name, truth, truth, None) for name in "ab"]
+    found = {"a": {"wnet3d": made}, "b": {"wnet3d": truth}}
+    total = labels_from_wnet3d.scores_of_all(tests, found, {"a": 12, "b": 12}).loc["wnet3d"]
+    one = labels_from_wnet3d.scores(truth, found["a"], 12).loc["wnet3d"]
+    assert total["invented inside the artefact"] == one["invented inside the artefact"] == 2
+    assert total["Dice, whole"] == pytest.approx((one["Dice, whole"] + 1) / 2, abs=1e-3)
+    curves = labels_from_wnet3d.curves_of_all(tests, found, {})
+    assert set(curves.volume) == {"a", "b"} and len(curves) == 18
+    assert set(
+        labels_from_wnet3d.paired_of_all(tests, {n: {"x": truth, "y": made} for n in "ab"}, {}).volume
+    ) == {*"ab"}
+
+
 def test_f1_curves(truth, made):
     table = labels_from_wnet3d.f1_curves(truth, {"wnet3d": made, "perfect": truth}, trusted=12)
     assert len(table) == 2 * 2 * 9 and (table[table.method == "perfect"].f1 == 1).all()
@@ -103,13 +133,16 @@ def test_cell_by_cell_is_mcnemars_test(truth, made):
 
 
 def test_simulated_volumes_have_an_artefact_that_is_known(tmp_path):
-    _, test, clean = labels_from_wnet3d.load(choose(tmp_path))
+    _, (test,), clean = labels_from_wnet3d.load(choose(tmp_path))
     assert test.name == "simulated 3" and set(clean.values()) == {42} and len(clean) == 3
     bright = test.image[45:] > np.median(test.image[test.labels > 0])
     assert (bright & (test.labels[45:] == 0)).sum() > 2 * (bright & (test.labels[45:] > 0)).sum()
     assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="none"))[2] == {}
     assert labels_from_wnet3d.load(choose(tmp_path, artefact_from="simulated 3:30"))[2] == {"simulated 3": 30}
-    assert labels_from_wnet3d.load(choose(tmp_path, held_out="1"))[1].name == "simulated 1"
+    learned, tests, _ = labels_from_wnet3d.load(choose(tmp_path, held_out="1, 3"))
+    assert [one.name for one in tests] == ["simulated 1", "simulated 3"] and len(learned) == 1
+    with pytest.raises(UserError, match="every volume is held out"):
+        labels_from_wnet3d.load(choose(tmp_path, held_out="1, 2, 3"))
 
 
 @pytest.mark.parametrize(

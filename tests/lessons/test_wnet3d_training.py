@@ -27,6 +27,7 @@ GOOD = dict(
     classes=2,
     learning_rate=0.0,
     rec_weight="auto",
+    start="",
     epochs=0,
     repo="a/b",
     profile="demo",
@@ -84,6 +85,7 @@ def test_paper_profile_is_the_papers(tmp_path):
     real = steps.settings(check(tmp_path, profile="paper"))
     assert real["channels"] == (64, 128, 256, 512) and real["dropout"] == 0.65 and real["cube"] == 64
     assert real["epochs"] == 50 and real["learning_rate"] == 2e-5
+    assert real["balance"] == "fixed" and real["rec_weight"] == 0.5  # "auto" is what the profile says
 
 
 def test_bundled_volumes(choice, capsys):

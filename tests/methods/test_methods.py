@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 from cellseg_nb import methods
 from cellseg_nb.cells import inference, instances
@@ -15,6 +16,7 @@ from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.methods.base import Method
+from cellseg_nb.networks.wnet3d import WNet3D
 
 # A user's own method, as one would write it: the whole file.
 SEVENTH = '''
@@ -104,8 +106,9 @@ def registry(monkeypatch):
     monkeypatch.setattr(methods, "TARGETS", dict(methods.TARGETS))
 
 
-def test_six_names():
-    assert methods.names() == ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"]
+def test_names():
+    assert methods.usual() == ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"]
+    assert methods.names() == [*methods.usual(), *methods.AGAIN]
 
 
 def test_importing_the_registry_imports_no_heavy_library():
@@ -193,9 +196,12 @@ def test_a_method_says_what_it_is(name):
     assert chosen.name == name and set(chosen.tunable) < set(chosen.settings)
     assert {"seed", "device", "voxel_size"} <= set(chosen.settings)
     assert list(inspect.signature(chosen).parameters) == list(chosen.settings)  # help() shows them
-    assert chosen.needs_labels == (name not in ("otsu", "wnet3d")) and chosen.self_tuning == (name == "otsu")
-    assert chosen.tunes_on_labels == (name != "wnet3d")
-    assert chosen.library == {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}.get(name, ())
+    family = name.partition("_")[0]
+    assert chosen.needs_labels == (family not in ("otsu", "wnet3d"))
+    assert chosen.self_tuning == (name == "otsu")
+    assert chosen.tunes_on_labels == (name not in ("wnet3d", *methods.AGAIN))
+    libraries = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
+    assert chosen.library == libraries.get(family, ())
     method = methods.get(name, **SMALL.get(name, {}))
     assert method.chosen == {option: getattr(method, option) for option in chosen.tunable}
     with pytest.raises(
@@ -278,3 +284,60 @@ def test_otsu_bad_files_and_labels(pair, tmp_path):
         methods.method_class("otsu").load(tmp_path)
     with pytest.raises(UserError, match="only background"):
         methods.get("otsu").tune([image], [np.zeros_like(labels)])
+
+
+TINY_WNET = dict(channels=(4, 8, 8, 8), cube=16, batch=2, steps=1, epochs=1, device="cpu")
+PUBLISHED = dict(optimizer="adam", schedule="constant", clip=0, average=0, balance="fixed", rec_weight=0.5)
+PUBLISHED |= dict(seeded=True, turns="published", scaling="cube", window=16, postprocess="released")
+PUBLISHED |= dict(separate="published", threshold=0.6, steps=0)
+
+
+def test_wnet3d_as_published():
+    """Each cube and each window is brought to 0..100 by itself, in training as at prediction; the weight of
+    the reconstruction stays; every cube once an epoch; Voronoi-Otsu on the prediction."""
+    image, labels = simulate.volume((24, 24, 24), 8, seed=3)
+    method = methods.get("wnet3d", **{**TINY_WNET, **PUBLISHED})
+    seen = []
+    for batch in method._batches([method.scaled(image)], None)(0, np.random.default_rng(0)):
+        seen += list(batch)
+        assert batch.dtype == torch.float32
+    assert len(seen) == 8  # 2 x 2 x 2 cubes of 16
+    assert all(float(cube.min()) == 0 and float(cube.max()) == 100 for cube in seen)
+    history = method.fit([image], progress=False)
+    assert {row["rec_weight"] for row in history} == {0.5}
+    probability = method.predict(image, progress=False)
+    assert probability.min() >= 0 and probability.max() <= 1
+    found = method.segment(image, probability)
+    assert np.array_equal(found, instances.published(probability, 0.6, 5))
+    method.tune([image], [labels], progress=False)
+    assert method.spots_tried.empty and method.spot_sigma == method.settings["spot_sigma"]
+    with pytest.raises(UserError, match="turns must be one of"):
+        methods.get("wnet3d", turns="none")
+
+
+def test_the_backward_pass_is_seeded_with_the_loss_where_it_was():
+    from cellseg_nb.networks.wnet3d_loss import WNetLoss
+
+    torch.manual_seed(0)
+    model, x = WNet3D(channels=(4, 4, 8, 8), dropout=0.0), torch.rand(1, 1, 8, 8, 8) * 100
+    slopes = []
+    for seeded in (False, True):
+        model.zero_grad()
+        terms = WNetLoss(balance="fixed", seeded=seeded)(model, x)
+        terms["loss"].backward()
+        slopes.append(model.encoder.in_b.module[0].weight.grad.clone())
+        value = terms["loss"].item()
+    plain = (2 * value) ** 0.5
+    assert torch.allclose(slopes[1], slopes[0] * plain, rtol=1e-3)
+
+
+def test_wnet3d_learns_on_from_weights(tmp_path):
+    """Fine-tuning: from a training of one's own, whose widths then count."""
+    image, _ = simulate.volume((24, 24, 24), 8, seed=3)
+    first = methods.get("wnet3d", **TINY_WNET)
+    first.save(tmp_path)
+    second = methods.get("wnet3d", start=tmp_path, cube=16, device="cpu")
+    assert second.network["channels"] == (4, 8, 8, 8)
+    assert all(torch.equal(a, b) for a, b in zip(first.model.parameters(), second.model.parameters()))
+    second = methods.get("wnet3d", **{**TINY_WNET, "learning_rate": 1e-4}, start=tmp_path)
+    assert len(second.fit([image], progress=False)) == 1

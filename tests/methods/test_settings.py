@@ -44,10 +44,11 @@ def test_shrunk_it_is_the_same_but_for_cubes_steps_and_epochs(name, monkeypatch)
     monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=32, steps=1,epochs=2")
     small = settings.of(name, "paper")
     changed = {option for option in whole if whole[option] != small[option]}
-    assert changed <= {"cube", "patch", "bsize", "steps", "slices", "epochs"}
+    assert changed <= {"cube", "patch", "bsize", "window", "steps", "slices", "epochs"}
     assert small.get("epochs", 2) == 2 and small.get("steps", 1) == 1 and small.get("slices", 8) == 8
-    if name not in ("wnet3d", "swinunetr"):  # these take a second or two to make
+    if name not in ("wnet3d", "swinunetr", "wnet3d_pretrained"):  # these take a second or two to make
         methods.get(name, **small)
-    expected = {"stardist": (8, 32, 32), "cellpose": 32, "swinunetr": (64, 32, 32), "otsu": None}
+    expected = {"stardist_default": (8, 32, 32), "stardist": (32, 32, 32), "swinunetr": (64, 32, 32)}
+    expected |= {"otsu": None, "wnet3d_pretrained": None}
     side = next((small[one] for one in ("cube", "patch", "bsize") if one in small), None)
     assert side == expected.get(name, 32)

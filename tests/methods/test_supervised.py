@@ -499,3 +499,43 @@ def test_no_cell_predicted_is_a_result(pair):
 def test_tune_on_background_only_is_refused(pair):
     with pytest.raises(UserError, match="only background"):
         SegResNetMethod(**TINY).tune([pair[0]], [pair[1] * 0])
+
+
+def test_a_cell_is_as_wide_as_it_is_whatever_the_voxels(pair):
+    """A ball of 12 µm is 12 voxels of the finest axis wide, at 5:1 as at 1:1."""
+    ball = np.linalg.norm(np.mgrid[-8:9, -8:9, -8:9], axis=0) <= 6
+    round_one = tuning.diameter([ball.astype(np.int32)])
+    flat = np.linalg.norm(np.mgrid[-2:3, -8:9, -8:9] * np.array([5, 1, 1])[:, None, None, None], axis=0) <= 6
+    assert tuning.diameter([flat.astype(np.int32)], (5, 1, 1)) == pytest.approx(round_one, rel=0.15)
+    assert tuning.diameter([flat.astype(np.int32)]) < 0.7 * round_one
+    assert tuning.blurs([flat.astype(np.int32)], (5, 1, 1))[0] > 0.6
+
+
+def test_every_cube_once_an_epoch(pair):
+    """``steps=0``, as published: the steps follow the cubes there are."""
+    cubes = pairs.Cubes([pair[0]], [pair[1]], (16, 16, 16), 3, 0)
+    batches = list(cubes(0, np.random.default_rng(0)))
+    assert [len(image) for image, *_ in batches] == [3, 3, 2]  # 24 x 32 x 32 voxels: 2 x 2 x 2 cubes
+    whole = augmentation.prepare(pair[0])
+    assert sum(float(image.sum()) for image, *_ in batches) == pytest.approx(
+        sum(
+            whole[z : z + 16, y : y + 16, x : x + 16].sum() for z in (0, 8) for y in (0, 16) for x in (0, 16)
+        ),
+        rel=1e-4,
+    )
+
+
+def test_as_published(pair):
+    """Adam without decay, clipped and not rescaled, the plugin's changes, its chain, and Voronoi-Otsu."""
+    given = dict(optimizer="adam", weight_decay=0.0, clip=0, schedule="constant", steps=0, scaling="clipped")
+    given |= dict(augment=("published",), window=16, postprocess="released", spots="published", threshold=0.3)
+    method, history = fit(pair, **given)
+    assert len(history) == 3
+    probability = method.predict(pair[0], progress=False)
+    assert probability.shape == pair[0].shape and probability.min() >= 0 and probability.max() <= 1
+    found = method.segment(pair[0], probability)
+    assert np.array_equal(found, instances.published(probability, 0.3, 5))
+    method.tune([pair[0]], [pair[1]], progress=False)
+    assert method.spots == "published" and method.spots_tried.empty
+    with pytest.raises(UserError, match="scaling must be one of"):
+        SegResNetMethod(**TINY, scaling="half")

@@ -296,7 +296,7 @@ def test_own_supervised_folder(tmp_path, volume):
     )
     method.save(tmp_path)
     found = weights.load(tmp_path)
-    assert (found.architecture, found.threshold, found.top) == ("segresnet", 0.35, 1.0)
+    assert (found.architecture, found.threshold, found.scaling) == ("segresnet", 0.35, "unit")
     assert np.allclose(found(volume, progress=False), method.predict(volume, progress=False), atol=1e-6)
     WNet3DMethod(channels=(4, 8, 8, 8), device="cpu").save(tmp_path)
     refused(lambda: weights.load(tmp_path), "several", "wnet3d.pt", "segresnet.pt")
@@ -325,15 +325,48 @@ def test_swinunetr_of_any_shape(shape):
     assert found.threshold == 0.4
 
 
-def test_predictor_does_not_care_for_the_units_of_brightness(segresnet, volume):
+def test_own_weights_do_not_care_for_the_units_of_brightness(segresnet, volume):
     model = monai_nets.network("segresnet")
     model.load_state_dict(segresnet)
-    found = weights.predictor(model, "segresnet")
+    found = weights.predictor(model, "segresnet", scaling="unit")
     first = found(volume, progress=False)
     assert np.allclose(found(volume * 0.01 + 7.0, progress=False), first, atol=1e-4)
     windows = found(volume, memory=0, window=32, progress=False)
     assert windows.shape == first.shape
     refused(lambda: found(volume[0]), "three dimensions")
+
+
+def test_released_supervised_networks_see_clipped_volumes_as_they_are(segresnet, volume):
+    """Published: clipped to the 1st and 99th percentile, not rescaled."""
+    found = weights.predictor(monai_nets.network("segresnet"), "segresnet")
+    assert np.array_equal(found.scaled(volume), np.clip(volume, *np.percentile(volume, (1, 99))))
+
+
+@pytest.mark.parametrize("architecture", ["wnet3d", "segresnet"])
+def test_the_published_chain(architecture, segresnet, volume):
+    """Of each window the output before softmax or sigmoid, from its minimum and maximum to 0..1."""
+    torch.manual_seed(0)
+    model = WNet3D(channels=(4, 8, 8, 8)) if architecture == "wnet3d" else monai_nets.network("segresnet")
+    found = weights.predictor(model, architecture)
+    probability = found(volume, progress=False)
+    found.postprocess = "released"
+    part = np.resize(volume, (32, 32, 32)).astype(np.float32)
+    made = found(part, window=32, progress=False)
+    if architecture == "wnet3d":
+        x = 100 * (part - part.min()) / (part.max() - part.min())
+        x = torch.from_numpy(x.astype(np.float32))[None, None]
+        with torch.inference_mode():
+            logits = model.encoder.scores(x)[0].numpy()
+    else:
+        x = np.clip(part, *np.percentile(part, (1, 99))).astype(np.float32)
+        x = torch.from_numpy(x)[None, None]
+        with torch.inference_mode():
+            logits = model(x)[0][0].numpy()
+    expected = (logits - logits.min()) / (logits.max() - logits.min())
+    assert any(np.allclose(made, one, atol=1e-4) for one in expected)
+    whole = found(volume, progress=False)
+    assert whole.shape == probability.shape and 0 <= whole.min() and whole.max() <= 1
+    refused(lambda: weights.load("wnet3d", postprocess="published"), "postprocess must be one of")
 
 
 # ---------------------------------------------------------------- the Hub

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas
 import pytest
+from executing import as_published
 
 from cellseg_nb import runs
 from cellseg_nb.data import simulate
@@ -76,6 +77,8 @@ def test_02_paper_profile(tmp_path, monkeypatch):
     assert (
         config["network"]["channels"] == [64, 128, 256, 512] and config["training"]["learning_rate"] == 2e-5
     )
+    used = {**config["training"], **config["network"], **config["loss"]}
+    assert as_published(used, "wnet3d", "02") >= 15
     assert config["training"]["epochs"] == len(pandas.read_csv(out / "history.csv")) == 1
     assert "Dice" in pandas.read_csv(out / "final.csv") and "all the same, to the bit" in shown(out)
 

@@ -5,6 +5,7 @@ import os
 
 import pandas
 import pytest
+from executing import as_published
 
 from cellseg_nb import runs
 from cellseg_nb.data import simulate
@@ -51,7 +52,14 @@ def test_paper_settings_of_all_methods_run(tmp_path, monkeypatch):
         volumes.write(tmp_path / "mine" / "labels" / f"v{number}.tif", labels, (5, 5, 5))
     given = {"dataset": str(tmp_path / "mine"), "held_out": "v1", "profile": "paper"}
     out = runs.run("05_cellpose_stardist", given, tmp_path / "out")
-    assert list(pandas.read_csv(out / "comparison.csv").method.unique()) == METHODS
+    table = pandas.read_csv(out / "comparison.csv")
+    assert list(table.method.unique()) == [*METHODS, "stardist_default"]
+    assert {"cellprob_threshold", "dice"} <= set(pandas.read_csv(out / "tuning_cellpose.csv"))
+    for file in (out / "runs").glob("*.json"):
+        run = json.loads(file.read_text())
+        assert (
+            as_published(run["settings"]["options"], run["job"]["method"], "05") >= 3 or "otsu" in file.name
+        )
 
 
 def test_own_folder_and_resumed(tmp_path):

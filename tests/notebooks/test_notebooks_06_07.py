@@ -4,7 +4,7 @@ import json
 
 import pandas
 import pytest
-from executing import executed
+from executing import as_published, executed, released
 
 from cellseg_nb.data import pairing, simulate
 from cellseg_nb.io import volumes
@@ -67,18 +67,29 @@ def shrunk(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_06_with_paper_settings(tmp_path, shrunk):
+def test_06_with_paper_settings(tmp_path, shrunk, monkeypatch):
     for library in ("cellpose", "stardist", "tensorflow"):
         pytest.importorskip(library)
-    given = dict(held_out="v3", percentages="10", seeds="0", processes=1)
-    out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **shrunk, **given)
-    assert len(pandas.read_csv(out / "results.csv")) == 6
+    given = dict(held_out="v3", percentages="10", seeds="0", processes=1, methods="auto")
+    with released(tmp_path / "weights", monkeypatch):
+        out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **shrunk, **given)
+    table = pandas.read_csv(out / "results.csv")
+    assert len(table) == 8  # all eight models of Fig. 1f
+    for file in (out / "runs").glob("*.json"):
+        run = json.loads(file.read_text())
+        assert as_published(run["settings"]["options"], run["job"]["method"], "06") >= 3
 
 
 @pytest.mark.slow
 def test_07_with_paper_settings(tmp_path, shrunk):
-    out, _ = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, artefact_from="v1:50", **shrunk)
-    assert (out / "swinunetr.pt").is_file()
+    image, _ = simulate.volume((40, 40, 40), 20, seed=9)
+    volumes.write(tmp_path / "brain" / "images" / "a.tif", image, (6, 1.62, 1.62))
+    given = dict(artefact_from="v1:50", held_out="v2, v3", teacher_data=tmp_path / "brain")
+    out, summary = executed("07_labels_from_wnet3d", tmp_path / "out", pictures=5, **shrunk, **given)
+    assert (out / "swinunetr.pt").is_file() and summary["held_out"] == ["v2", "v3"]
+    trained = json.loads((out / "config.json").read_text())["trained"]
+    assert as_published(trained, "swinunetr", "07") >= 15
+    assert set(pandas.read_csv(out / "f1_against_iou.csv").volume) == {"v2", "v3"}
 
 
 def test_07_the_student_passes_its_teacher(tmp_path):

@@ -137,7 +137,7 @@ def test_what_the_network_sees():
 def test_paper_means_as_published():
     given = dict(runs.parameters(runs.find("00_quickstart")), profile="paper")
     choice = quickstart.resolved(parameters.check(quickstart.PARAMETERS, given))
-    assert (choice["preprocess"], choice["separate"], choice["cell_diameter"]) == ("paper", "voronoi_otsu", 0)
+    assert (choice["preprocess"], choice["separate"], choice["cell_diameter"]) == ("paper", "published", 0)
     given["profile"] = "demo"
     choice = quickstart.resolved(parameters.check(quickstart.PARAMETERS, given))
     assert (choice["preprocess"], choice["separate"], choice["cell_diameter"]) == ("auto", "auto", None)

@@ -1,0 +1,97 @@
+"""How much memory and time reading a large volume takes, by kind of file.
+
+    python benchmarks/reading.py [GB]
+
+Writes a volume of that many GB (1) as uint16 and as float32 into the folder for temporary files, reads each
+in a process of its own, and prints the peak of that process above what it held before, as a multiple of the
+file and of the volume that is returned (float32). The files are deleted.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+READ = """
+import sys, time
+def memory(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
+from pathlib import Path
+import numpy as np
+from cellseg_nb.io import loading, volumes
+small = Path(sys.argv[2])
+volumes.read(small)  # libraries load
+before = memory("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+start = time.perf_counter()
+volume, size = volumes.read(sys.argv[1])
+print(memory("VmHWM") - before, volume.nbytes, round(time.perf_counter() - start, 1))
+"""
+
+
+def write(path, kind, array):
+    import h5py
+    import nibabel
+    import tifffile
+
+    from cellseg_nb.io import ngff
+
+    if kind in ("tiff", "bigtiff zlib"):
+        more = {"compression": "zlib"} if "zlib" in kind else {}
+        tifffile.imwrite(path, array, bigtiff="big" in kind, metadata={"axes": "ZYX"}, **more)
+    elif kind == "tiff pages":
+        with tifffile.TiffWriter(path) as writer:
+            for plane in array:
+                writer.write(plane, metadata=None, contiguous=False)
+    elif kind == "ome-zarr":
+        ngff.write(path, array, (1, 1, 1))
+    elif kind == "hdf5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("raw", data=array, chunks=(16, 16, 16))
+    else:
+        nibabel.save(nibabel.Nifti1Image(array.T, None), path)
+
+
+ENDINGS = {
+    "tiff": ".tif",
+    "bigtiff zlib": ".tif",
+    "tiff pages": ".tif",
+    "ome-zarr": ".zarr",
+    "hdf5": ".h5",
+    "nifti": ".nii",
+}
+
+
+def main(size):
+    rng = np.random.default_rng(0)
+    print("kind, stored as, file GB, peak / file, peak / volume, seconds")
+    for dtype in (np.uint16, np.float32):
+        side = round((size * 1e9 / np.dtype(dtype).itemsize) ** (1 / 3))
+        small = rng.integers(0, 999, (20, 24, 28)).astype(dtype)
+        plane = rng.integers(0, 999, (side, side)).astype(dtype)
+        for kind, ending in ENDINGS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                large, other = Path(folder) / f"large{ending}", Path(folder) / f"small{ending}"
+                write(other, kind, small)
+                array = np.empty((side, side, side), dtype)
+                for z in range(side):
+                    array[z] = np.roll(plane, z)
+                write(large, kind, array)
+                nbytes = array.nbytes
+                del array
+                command = [sys.executable, "-c", READ, str(large), str(other)]
+                run = subprocess.run(command, capture_output=True, text=True, check=True)
+                shown = "progress" if "Reading" in run.stderr else "no progress"
+                peak, volume, seconds = run.stdout.split()[-3:]
+                print(
+                    f"{kind}, {np.dtype(dtype).name}, {nbytes / 1e9:.2f}, {int(peak) / nbytes:.2f}, "
+                    f"{int(peak) / int(volume):.2f}, {seconds}, {shown}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0)

@@ -1,0 +1,158 @@
+"""NIfTI and NRRD."""
+
+import contextlib
+import gzip
+import zlib
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import units
+from cellseg_nb.io.parts import Image
+
+MOST_SHRINKING = 1040  # deflate
+NO_UNIT = "its header states no unit of length: give voxel_size in µm"
+
+
+@contextlib.contextmanager
+def nifti(path):
+    """The image of a NIfTI file; its array is (X, Y, Z), then time, then channels."""
+    import nibabel
+
+    try:
+        file = nibabel.load(path)
+    except nibabel.filebasedimages.ImageFileError as error:
+        raise UserError(f"{path} is not a NIfTI file: copy it again, or export it again") from error
+    header, shape = file.header, file.shape
+    axes = "XYZTC"[: len(shape)].ljust(len(shape), "Q")
+    dtype = header.get_data_dtype()
+    slope, inter = header.get_slope_inter()
+    scaled = (slope not in (None, 1)) or bool(inter)
+    whole = float(np.prod(shape, dtype=float)) * dtype.itemsize
+    _check_held(path, whole, str(path).lower().endswith(".gz"))
+    if dtype.kind == "V":  # RGB
+        raise UserError(f"{path} is a colour image: convert it to grey")
+    zooms = [abs(float(z)) for z in header.get_zooms()[:3]]
+    unit = header.get_xyzt_units()[0]
+    if len(zooms) < 3 or not all(zooms):
+        size, word = None, ""
+    elif unit == "unknown":
+        size, word = None, "" if zooms == [1, 1, 1] else NO_UNIT
+    else:
+        size, word = units.size(dict.fromkeys("zyx", unit), *zooms[::-1])
+
+    packed = str(path).lower().endswith(".gz")
+
+    def read(index):
+        if packed:
+            _check_sum(path)
+        return np.asanyarray(file.dataobj[index])
+
+    # Of a compressed file each block would be unpacked from the start.
+    step = shape[2] if len(shape) > 2 and packed else 1
+    kind = np.dtype("f8") if scaled else dtype
+    yield [Image("image", axes, shape, kind, read, size, word, step=max(2, step))]
+
+
+def _check_sum(path):
+    """Read a .gz to its end, where its checksum is: nibabel stops before, and would give damaged voxels."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(2**22):
+                pass
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise UserError(f"{path} is damaged ({error}): copy or download it again") from error
+
+
+def _check_held(path, whole, packed):
+    held = path.stat().st_size * (MOST_SHRINKING if packed else 1)
+    if held < whole:
+        raise UserError(
+            f"{path} is truncated: it declares more data than it holds; copy or download it again"
+        )
+
+
+@contextlib.contextmanager
+def nrrd(path):
+    """The image of an NRRD file; its first axis is the fastest, X."""
+    import nrrd as library
+
+    try:
+        header = library.read_header(str(path))
+    except library.NRRDError as error:
+        raise UserError(f"{path} is not an NRRD file: copy it again, or export it again") from error
+    shape = tuple(int(n) for n in header["sizes"])
+    dtype = _nrrd_dtype(path, header)
+    if "data file" not in header and "datafile" not in header:
+        packed = header.get("encoding", "raw") not in ("raw", "txt", "text", "ascii", "hex")
+        text = header.get("encoding") in ("txt", "text", "ascii", "hex")
+        _check_held(path, np.prod(shape, dtype=float) * (1 if text else dtype.itemsize), packed)
+    letters = _nrrd_axes(header, len(shape))
+    size, word = _nrrd_size(header, letters)
+
+    def read(index):
+        try:
+            array, _ = library.read(str(path), index_order="F")
+        except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+            raise UserError(f"{path} is damaged ({error}): copy or download it again") from error
+        return array[index]
+
+    yield [Image("image", letters, shape, dtype, read, size, word, step=10**9)]
+
+
+def _nrrd_dtype(path, header):
+    from nrrd.reader import _determine_datatype
+
+    if header["type"] == "block":
+        raise UserError(f"{path} holds blocks, not numbers: save the intensity as 16-bit")
+    return _determine_datatype(header)
+
+
+def _nrrd_axes(header, count):
+    """X, Y, Z, in this order, for the axes that are space; the kinds tell which are not."""
+    kinds = [str(kind).lower() for kind in header.get("kinds") or ()]
+    if len(kinds) != count:
+        kinds = ["space"] * count
+    directions = header.get("space directions")
+    if directions is not None and len(directions) == count:
+        none = [row is None or np.isnan(np.asarray(row, float)).all() for row in directions]
+        kinds = [
+            kind if not no else ("list" if kind in ("space", "domain") else kind)
+            for kind, no in zip(kinds, none)
+        ]
+    stated = [str(label)[:1].upper() for label in header.get("labels") or ()]
+    if len(stated) == count and sorted(one for one in stated if one in "ZYX") == ["X", "Y", "Z"]:
+        return "".join(one if one in "TCZYX" else "Q" for one in stated)
+    space = iter("XYZ")
+    letters = ""
+    for kind in kinds:
+        letters += (
+            "T" if kind == "time" else next(space, "Q") if kind in ("space", "domain", "???", "none") else "C"
+        )
+    return letters
+
+
+def _nrrd_size(header, letters):
+    where = [letters.find(letter) for letter in "ZYX"]
+    if min(where) < 0:
+        return None, ""
+    directions, spacings = header.get("space directions"), header.get("spacings")
+    if directions is not None:
+        lengths = [float(np.linalg.norm(np.asarray(directions[i], float))) for i in where]
+        names = [str(one) for one in header.get("space units") or ()]
+        names = dict.fromkeys("zyx", names[0]) if names and len(set(names)) == 1 else dict(zip("xyz", names))
+    elif spacings is not None:
+        lengths = [float(spacings[i]) for i in where]
+        every = list(header.get("units") or ())
+        names = (
+            {letter.lower(): str(every[i]) for letter, i in zip("ZYX", where)}
+            if len(every) > max(where)
+            else {}
+        )
+    else:
+        return None, ""
+    if not all(np.isfinite(lengths)) or not all(lengths):
+        return None, ""
+    if len(names) < 3 or not any(names.values()):
+        return None, "" if all(length == 1 for length in lengths) else NO_UNIT
+    return units.size(names, *lengths)

@@ -1,0 +1,285 @@
+"""OME-Zarr (NGFF 0.1 to 0.5) and plain Zarr arrays: read in blocks, written whole or not at all.
+
+`multiscales`, `levels` and `write` are for whoever wants lazy arrays: they open and write, and read no voxel.
+Source: the NGFF specifications 0.4 and 0.5, https://ngff.openmicroscopy.org.
+"""
+
+import contextlib
+import json
+import math
+import os
+import shutil
+import uuid
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import units
+from cellseg_nb.io.parts import Image
+
+MARKS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
+CHUNK = 64  # voxels a side of what is written
+
+
+def is_zarr(path):
+    """Whether a folder is a Zarr group or array, by what lies in it or by its name."""
+    return path.is_dir() and (path.name.lower().endswith(".zarr") or any((path / m).is_file() for m in MARKS))
+
+
+def opened(path):
+    """The zarr group or array at a path, for reading only. Raises UserError where there is none."""
+    import zarr
+
+    if not any((Path(path) / mark).is_file() for mark in MARKS):
+        raise UserError(f"{path} holds no Zarr group or array: copy the whole folder again")
+    return zarr.open(str(path), mode="r")
+
+
+def attributes(group):
+    """The OME attributes of a group: those under "ome" (0.5) or at the top (0.1 to 0.4)."""
+    found = dict(group.attrs)
+    return found["ome"] if isinstance(found.get("ome"), dict) else found
+
+
+def multiscales(path):
+    """The multiscale images at a path: a list of (name, group, description), none for plain arrays.
+
+    Those of a group itself, or, where it has none, of its subgroups (as bioformats2raw lays series out).
+    Raises UserError for a plate.
+    """
+    import zarr
+
+    group = opened(path)
+    if not isinstance(group, zarr.Group):
+        return []
+    about = attributes(group)
+    if "plate" in about or "well" in about:
+        raise UserError(f"{path} is a plate: give one field of it, a folder in it such as A/1/0")
+    if "multiscales" in about:
+        return [(str(one.get("name") or i), group, one) for i, one in enumerate(about["multiscales"])]
+    found = []
+    for name in sorted(group.group_keys(), key=lambda n: (not n.isdecimal(), n.zfill(9))):
+        if name not in ("labels", "OME"):
+            inner = attributes(group[name]).get("multiscales") or ()
+            found += [(str(name), group[name], one) for one in inner]
+    return found
+
+
+def levels(group, about):
+    """The resolution levels of one multiscale image, the finest first.
+
+    A list of (zarr array, letters of its axes, voxel size (z, y, x) in µm or None, word).
+    """
+    found = []
+    for one in about["datasets"]:
+        array = group[one["path"]]
+        letters, names = _axes(about, array)
+        scale = np.ones(array.ndim)
+        for step in (*one.get("coordinateTransformations", ()), *about.get("coordinateTransformations", ())):
+            if step.get("type") == "scale" and len(step.get("scale", ())) == array.ndim:
+                scale = scale * np.array(step["scale"], float)
+        stated = any("coordinateTransformations" in part for part in (one, about))
+        found.append((array, letters, *_size(letters, names, scale, stated)))
+    return found
+
+
+def _axes(about, array):
+    """A letter and a unit for each axis."""
+    axes = about.get("axes") or "tczyx"[-array.ndim :]
+    axes = [one if isinstance(one, dict) else {"name": one} for one in axes]
+    known = {"time": "T", "channel": "C"}
+    letters = "".join(known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes)
+    if len(letters) != array.ndim:
+        raise UserError(f"its description names {len(letters)} axes, its array has {array.ndim}")
+    return letters, [one.get("unit") for one in axes]
+
+
+def _size(letters, names, scale, stated):
+    if not stated or not all(letters.count(letter) == 1 for letter in "ZYX"):
+        return None, ""
+    where = [letters.index(letter) for letter in "ZYX"]
+    given = {letter.lower(): names[i] for letter, i in zip("ZYX", where)}
+    if not any(given.values()):
+        none = all(scale[i] == 1 for i in where)
+        return None, "" if none else "its axes have no unit: give voxel_size in µm"
+    given = {axis: unit or next(filter(None, given.values())) for axis, unit in given.items()}
+    return units.size(given, *(scale[i] for i in where))
+
+
+@contextlib.contextmanager
+def images(path):
+    """The images of a Zarr folder, as a list of `cellseg_nb.io.parts.Image`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            found = [_image(name, levels(group, about)) for name, group, about in multiscales(path)]
+            yield found or _plain(path)
+        except UserError as error:
+            line = str(error)
+            raise (error if str(path) in line else UserError(f"{path}: {line}")) from None
+
+
+def _image(name, of_levels):
+    made = [
+        Image(
+            name,
+            axes,
+            array.shape,
+            array.dtype,
+            _read(array),
+            size,
+            _words(array, word),
+            step=_step(array, axes),
+        )
+        for array, axes, size, word in of_levels
+    ]
+    return made[0]._replace(levels=tuple(made[1:]))
+
+
+def _words(array, word):
+    """Chunks that are all background may be left out by who writes; those of a copy that broke off lack "
+    "as well."""
+    lacking = array.nchunks - array.nchunks_initialized
+    said = (
+        f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
+        if lacking
+        else ""
+    )
+    return "; ".join(filter(None, (word, said)))
+
+
+def _plain(path):
+    """Zarr arrays that no multiscales describe; a level of one that the folder above describes."""
+    import zarr
+
+    found = opened(path)
+    if isinstance(found, zarr.Array) and is_zarr(path.parent):
+        for name, group, about in multiscales(path.parent):
+            paths = [one["path"] for one in about["datasets"]]
+            if path.name in paths:
+                return [_image(name, levels(group, about)[paths.index(path.name) :])]
+    arrays = {"array": found} if isinstance(found, zarr.Array) else dict(found.arrays())
+    if not arrays:
+        raise UserError(f"{path} describes no image: give the folder of the image within it")
+    made = []
+    for name, array in arrays.items():
+        stated = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None)
+        letters = "".join(str(n or "?")[:1].upper() for n in stated or ())
+        letters = letters if len(letters) == array.ndim else "QQQYX"[-array.ndim :]
+        made.append(
+            Image(
+                str(name),
+                letters,
+                array.shape,
+                array.dtype,
+                _read(array),
+                word=_words(array, ""),
+                step=_step(array, letters),
+            )
+        )
+    return made
+
+
+def _step(array, axes):
+    """Planes of a row of chunks, so that each is decompressed once."""
+    return int(array.chunks[axes.index("Z")]) if "Z" in axes else int(array.shape[0])
+
+
+def _read(array):
+    def read(index):
+        _check_chunks(array)
+        return np.asarray(array[index])
+
+    return read
+
+
+def _check_chunks(array):
+    """UserError where chunks are missing that hold no plain background: a copy that broke off.
+
+    Writers may leave out chunks that are all fill value, so a few may lack; not the most of them.
+    """
+    held, whole = array.nchunks_initialized, array.nchunks
+    if held * 50 < whole:
+        raise UserError(f"its array {array.path!r} holds {held} of {whole} chunks: copy it again, whole")
+
+
+# ---------------------------------------------------------------- writing
+
+
+def describe(name, shapes, voxel_size, version="0.4"):
+    """The NGFF attributes of a (Z, Y, X) pyramid. ``shapes`` of the levels, ``voxel_size`` (z, y, x) in µm of
+    the first, or None."""
+    unit = {"unit": "micrometer"} if voxel_size is not None else {}
+    datasets = [
+        {
+            "path": str(i),
+            "coordinateTransformations": [
+                {
+                    "type": "scale",
+                    "scale": [s * a / b for s, a, b in zip(voxel_size or (1.0,) * 3, shapes[0], shape)],
+                }
+            ],
+        }
+        for i, shape in enumerate(shapes)
+    ]
+    axes = [{"name": letter, "type": "space", **unit} for letter in "zyx"]
+    about = {"name": name, "axes": axes, "datasets": datasets}
+    if version == "0.4":
+        return {"multiscales": [{"version": version, **about}]}
+    return {"ome": {"version": version, "multiscales": [about]}}
+
+
+def create(path, shape, dtype, voxel_size=None, version="0.4", count=1, chunk=CHUNK):
+    """A new OME-Zarr of ``count`` levels, each half as wide as the one before, to be filled: its zarr arrays.
+
+    Version 0.4 lies on Zarr format 2, 0.5 on format 3. The folder must not be there yet.
+    """
+    import zarr
+
+    shapes = [tuple(math.ceil(side / 2**i) for side in shape) for i in range(count)]
+    group = zarr.create_group(str(path), zarr_format=2 if version == "0.4" else 3)
+    group.attrs.update(describe(Path(path).name.partition(".")[0], shapes, voxel_size, version))
+    more = (
+        {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
+        if version == "0.4"
+        else {"dimension_names": list("zyx")}
+    )
+    return [
+        group.create_array(
+            str(i),
+            config={"write_empty_chunks": True},
+            shape=s,
+            dtype=dtype,
+            chunks=tuple(min(chunk, n) for n in s),
+            **more,
+        )
+        for i, s in enumerate(shapes)
+    ]
+
+
+def write(path, array, voxel_size=None, version="0.4"):
+    """Write a (Z, Y, X) array as OME-Zarr of one level, beside and renamed. An older one of the name is
+    replaced; a folder that is no Zarr is not."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not is_zarr(path):
+        raise UserError(f"{path} is there and no Zarr: choose another name")
+    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (target,) = create(beside, array.shape, array.dtype, voxel_size, version)
+        for z in range(0, len(array), CHUNK):
+            target[z : z + CHUNK] = array[z : z + CHUNK]
+        json.loads((beside / (".zattrs" if version == "0.4" else "zarr.json")).read_text())
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error.strerror or error}): check the permissions and the "
+            f"space, or "
+            "choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,128 @@
+"""WNet3D as an ONNX file, which other programs open without PyTorch; and such files opened here.
+
+The file holds the encoder alone. It takes "input", (1, 1, Z, Y, X) float32 on the scale 0..100 with sides
+divisible by 8, and gives "scores", (1, K, Z, Y, X), what the last layer says before the softmax. Threshold,
+foreground class and scaling are in its metadata.
+"""
+
+import json
+
+import numpy as np
+import torch
+from torch import nn
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import files
+from cellseg_nb.methods import released
+from cellseg_nb.methods.predictor import Predictor
+
+INSTALL = 'pip install "cellseg-nb[onnx]"'
+
+
+def _library(name):
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"{name} is not installed ({error}): run  {INSTALL}  and restart the kernel"
+        ) from error
+
+
+class _Scores(nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x):
+        return self.encoder.scores(x)
+
+
+def export(predictor, path):
+    """Write the encoder of a WNet3D `Predictor` as ONNX, for volumes of any size. Returns the path.
+
+    Raises UserError for another network, and where a library is missing.
+    """
+    if predictor.architecture != "wnet3d" or not hasattr(predictor.model, "decoder"):
+        raise UserError(f"only a WNet3D can be exported as ONNX here, not {predictor.architecture!r}")
+    onnx, _ = _library("onnx"), _library("onnxscript")
+    path, model = files.as_path(path), _Scores(predictor.model.encoder).cpu().eval()
+    any_size = {axis: torch.export.Dim.DYNAMIC for axis in (2, 3, 4)}
+    program = torch.onnx.export(
+        model,
+        (torch.zeros(1, 1, 16, 24, 32),),
+        input_names=["input"],
+        output_names=["scores"],
+        dynamic_shapes=(any_size,),
+        dynamo=True,
+        verbose=False,
+    )
+    made = program.model_proto
+    about = {name: getattr(predictor, name) for name in ("threshold", "foreground", "scaling")}
+    onnx.helper.set_model_props(made, {"cellseg_nb": json.dumps({**about, "width": _width(predictor.model)})})
+    files.writable_folder(path.parent)
+    with files.atomic(path) as beside:
+        beside.write_bytes(made.SerializeToString())
+    return path
+
+
+def _width(model):
+    return next(weight.shape[0] for weight in model.parameters() if weight.ndim == 5)
+
+
+class _Session(nn.Module):
+    """An ONNX file in the place of a WNet3D: ``encoder(x)`` gives probabilities, ``encoder.scores(x)`` what
+    comes before the softmax."""
+
+    def __init__(self, path, width):
+        super().__init__()
+        ort = _library("onnxruntime")
+        try:
+            self.session = ort.InferenceSession(str(path), providers=ort.get_available_providers())
+        except Exception as error:  # onnxruntime has kinds of its own
+            raise UserError(f"{path} is damaged or no ONNX file: download or export it again") from error
+        self.input = self.session.get_inputs()[0]
+        self.width = nn.Parameter(torch.zeros(width, 1, 1, 1, 1), requires_grad=False)
+        sides = self.input.shape[2:]
+        self.side = sides[0] if all(isinstance(side, int) for side in sides) else 0  # 0: any
+        shape = (1, 1, *[self.side or 16] * 3)
+        out = self._run(torch.from_numpy(np.random.default_rng(0).random(shape, np.float32) * 100))
+        ones = torch.allclose(out.sum(1), torch.ones(()), atol=1e-3)
+        self.softmaxed = bool(out.min() >= 0) and ones
+
+    def _run(self, x):
+        found = self.session.run(None, {self.input.name: x.cpu().numpy()})[0]
+        return torch.from_numpy(found).to(x.device)
+
+    @property
+    def encoder(self):
+        return self
+
+    def scores(self, x):
+        out = self._run(x)
+        return out.clamp_min(1e-12).log() if self.softmaxed else out
+
+    def forward(self, x):
+        return self.scores(x).softmax(1)
+
+
+def load(path, postprocess="probability"):
+    """An ONNX file of a WNet3D as a `Predictor`: one that `export` wrote, or the released one.
+
+    Raises UserError for a file that is damaged, or where onnxruntime is missing.
+    """
+    session = _Session(path, 64)
+    held = session.session.get_modelmeta().custom_metadata_map.get("cellseg_nb")
+    about = json.loads(held) if held else {}
+    session.width = nn.Parameter(torch.zeros(about.get("width", 64), 1, 1, 1, 1), requires_grad=False)
+    return Predictor(
+        session.eval(),
+        "wnet3d",
+        float(about.get("threshold", released.THRESHOLDS["wnet3d"])),
+        about.get("foreground"),
+        about.get("scaling", "volume"),
+        str(path),
+        postprocess,
+        session.side,
+    )
