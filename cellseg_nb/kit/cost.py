@@ -12,19 +12,21 @@ def costs():
     return json.loads(bundled.path("reproduce_costs.json").read_text(encoding="utf-8"))
 
 
-def training(method):
+def training(method, cubes=0):
     """(hours on one CPU core, memory in GB, disk in GB) of one training at the paper's size; None where no
     measurement is stated.
 
-    Seconds and memory grow with the cubes of a batch. On the disk: the weights, and a checkpoint with the
-    running average and the optimiser's two moments, five times the weights in all.
+    ``cubes``: how many an epoch sees, where the settings say 0 steps, which means each cube once. Seconds and
+    memory grow with the cubes of a batch. On the disk: the weights, and a checkpoint with the running average
+    and the optimiser's two moments, five times the weights in all.
     """
     known = costs().get(method)
     if known is None:
         return None
     options = settings.of(method, "paper")
     batch = options["batch"]
-    hours = options["steps"] * options["epochs"] * batch * known["cpu_seconds"] / 3600
+    seen = options["steps"] * batch or cubes
+    hours = seen * options["epochs"] * known["cpu_seconds"] / 3600
     memory = (known["megabytes"] + (batch - 1) * known["more_megabytes"]) / 1e3
     return hours, memory, 5 * 4 * known["weights"] / 1e9
 
@@ -37,7 +39,7 @@ def words(plan, done=()):
         if one["run"] in done:
             lines.append(f"{one['run']:26s}is done already")
             continue
-        each = {method: training(method) for method in one["trains"]}
+        each = {method: training(method, one["cubes"]) for method in one["trains"]}
         unknown |= {method for method, cost in each.items() if cost is None}
         known = [(one["trains"][method], *cost) for method, cost in each.items() if cost]
         hours = sum(count * needed for count, needed, _, _ in known)

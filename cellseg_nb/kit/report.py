@@ -10,7 +10,7 @@ import pandas
 
 from cellseg_nb import __version__
 from cellseg_nb.data import bundled
-from cellseg_nb.data.published import MODELS
+from cellseg_nb.data.published import MODELS, label_efficiency
 from cellseg_nb.io.files import atomic, write_table
 
 COLUMNS = ["panel", "what", "published", "here", "difference", "run"]
@@ -20,7 +20,7 @@ PANELS = {
     "01_data": ("Fig. 1a", "S1e"),
     "02_wnet3d_training": ("Fig. 1d", "S2a"),
     "03_supervised_training": ("S1b", "S1c"),
-    "04_inference": ("Fig. 2b-d",),
+    "04_inference": ("Fig. 2b", "Fig. 2c", "Fig. 2d"),
     "05_cellpose_stardist": ("Fig. 1b", "Fig. 1c", "S1a", "S1d"),
     "06_label_efficiency": ("Fig. 1e", "Fig. 1f"),
     "07_labels_from_wnet3d": ("Fig. 1g",),
@@ -126,7 +126,7 @@ def _inference(folder, one):
     published = pandas.read_csv(bundled.path("published/cell_counts.csv")).set_index("volume").cells
     name = summary["volume"]
     what = f"cells found in {name} by {summary['architecture']}; published: annotated"
-    return [("Fig. 2b-d", what, published.get(name), summary["cells"])]
+    return [("Fig. 2", what, published.get(name), summary["cells"])]
 
 
 def _comparison(folder, one):
@@ -146,11 +146,7 @@ def _comparison(folder, one):
 
 def _efficiency(folder, one):
     keys = ["method", "volume", "training_percent"]
-    table = pandas.read_csv(bundled.path("published/label_efficiency_dice.csv"))
-    table = table[table.artifacts != "included"]
-    names = {model: name for name, model in MODELS.items()}
-    table = table.assign(method=table.model.map(names)).dropna(subset=["method"])
-    published = table.groupby(keys).dice.mean().to_dict()
+    published = label_efficiency().groupby(keys).dice.mean().to_dict()
     here = pandas.read_csv(folder / "results.csv").groupby(keys, sort=False).dice.mean()
     return [
         ("Fig. 1f", f"Dice of {key[0]} on {key[1]}, {key[2]:g} % of the cubes", published.get(key), dice)

@@ -47,7 +47,7 @@ def paper(config=None, out="results/paper", dry_run=False):
 
 
 def read(config, out):
-    """The runs of a configuration: a list of dicts with run, notebook, parameters, trains, folder.
+    """The runs of a configuration: a list of dicts with run, notebook, parameters, trains, cubes, folder.
 
     ``parameters`` holds what `runs.run` is given, the ones common to all included. Raises UserError.
     """
@@ -86,6 +86,7 @@ def _one(one, common, out):
         )
     given = {name: value for name, value in common.items() if name in known} | own
     made = {"run": one["run"], "notebook": path.stem, "parameters": given, "trains": one.get("trains", {})}
+    made["cubes"] = one.get("cubes", 0)
     if not str(one["run"]).replace("_", "").isalnum():
         raise UserError(f"{one['run']!r} cannot be the name of a folder: letters, digits and _ only")
     return made | {"folder": out / one["run"]}

@@ -67,8 +67,12 @@ def test_dry_run_says_hours_memory_and_disk_and_runs_nothing(tmp_path, capsys):
     assert [line.split()[0] for line in lines[1 : 1 + len(names)]] == names
     total = next(line for line in lines if line.startswith("all")).split()
     assert all(float(number) > 0 for number in total[1:])
-    hours, memory, disk = cost.training("wnet3d")
-    assert hours > cost.training("segresnet")[0] and memory > 1 and disk == pytest.approx(1.01, rel=0.1)
+    hours, memory, disk = cost.training("wnet3d", cubes=74)
+    assert (
+        hours > cost.training("segresnet", cubes=74)[0] > 0
+        and memory > 1
+        and disk == pytest.approx(1.01, rel=0.1)
+    )
 
 
 @pytest.fixture
@@ -118,6 +122,8 @@ def shrunk(tmp_path, monkeypatch):
         "01_data": {"cube": 32},
         "04_inference": {"weights": "{out}/02_wnet3d_training"},  # the released ones are not here
         "05_cellpose_stardist": {"methods": "otsu, segresnet", "held_out": "c5"},
+        "07_labels_from_wnet3d": {"teacher_data": "same"},  # the paper's teacher learns from a download
+        "08_statistics_of_06": {"block": ""},  # two methods are too few for a paired test
         "06_label_efficiency": {
             "methods": "otsu, segresnet",
             "percentages": "60,80",
@@ -139,7 +145,7 @@ def test_the_whole_paper_shrunk_ends_in_one_report_with_a_row_for_each_panel(tmp
     status = reproduce.paper(shrunk, out)
     table = pandas.read_csv(out / "report.csv")
     assert status == 0, table[["run", "what"]].to_string()
-    assert set(table.panel) == PANELS
+    assert set(table.panel) >= PANELS
     assert list(table.run.unique()) == [one["run"] for one in reproduce.read(shrunk, out)]
     both = table.dropna(subset=["published", "here"])
     assert {"01_data", "03_segresnet", "05_cellpose_stardist", "06_label_efficiency", "08_statistics"} <= set(
