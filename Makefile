@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PYTHON
 
 .NOTPARALLEL:
-.PHONY: demo test quick setup setup-rivals lab colab bench clean
+.PHONY: demo test quick setup setup-rivals lab colab bench bundle docs clean
 
 demo: setup
 	$(BIN)/cellseg-nb run 00_quickstart -o results/00_quickstart
@@ -27,6 +27,15 @@ colab: setup
 # Ours and its peers side by side (benchmarks/speed.py), on a machine that does nothing else.
 bench: setup-rivals
 	$(BIN)/python benchmarks/speed.py
+
+# For a room without internet: wheels, notebooks, data, weights. BUNDLE="--data cellseg3d --weights wnet3d" adds those.
+bundle: setup
+	$(BIN)/python tools/bundle.py $(BUNDLE)
+
+# The site, from the notebooks as they lie executed in results/; a warning is an error.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/python tools/docs.py
 
 setup: $(VENV)/.ready
 

@@ -1,5 +1,5 @@
 """The command line: ``cellseg-nb list``, ``run NOTEBOOK -p NAME VALUE -o OUT``, ``copy FOLDER``,
-``look FILE``, ``convert FILE OUT``, ``doctor``."""
+``look FILE``, ``convert FILE OUT``, ``doctor``, ``serve BUNDLE``, ``reproduce paper``."""
 
 import argparse
 import sys
@@ -68,6 +68,7 @@ def _parser():
         "copy", help="copy the notebooks into a folder of yours, to open them in Jupyter"
     )
     copy.add_argument("folder", nargs="?", default="notebooks", help="default: notebooks")
+    copy.add_argument("--students", action="store_true", help="leave the solutions of the exercises out")
     copy.set_defaults(command=_copy)
 
     look = commands.add_parser(
@@ -98,8 +99,35 @@ def _parser():
     doctor = commands.add_parser(
         "doctor", help="say what is installed, what is missing, and which device is used"
     )
+    doctor.add_argument(
+        "--class",
+        dest="classroom",
+        action="store_true",
+        help="check, with a short training, whether this machine can follow a class",
+    )
+    doctor.add_argument("--seconds", type=float, default=60.0, help="of that training (default: 60)")
     doctor.set_defaults(command=_doctor)
-    for command in (listing, run, copy, look, convert, doctor):
+
+    serve = commands.add_parser("serve", help="serve a bundle (make bundle) to a room without internet")
+    serve.add_argument("folder", help="the folder of the bundle")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="this machine's address in the room; default: itself alone"
+    )
+    serve.add_argument("--port", type=int, default=8000)
+    serve.set_defaults(command=_serve)
+
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="run the paper's experiments in order; one report beside the published numbers",
+        description="Run notebooks 01 to 08 in profile paper, one after another; what is finished is not "
+        "done again. Ends in report.md, report.html and report.csv, each number beside the published one.",
+    )
+    reproduce.add_argument("what", choices=["paper"])
+    reproduce.add_argument("-c", "--config", help="your own JSON file (default: data/reproduce_paper.json)")
+    reproduce.add_argument("-o", "--out", default="results/paper", help="default: results/paper")
+    reproduce.add_argument("--dry-run", action="store_true", help="say hours, memory and disk; run nothing")
+    reproduce.set_defaults(command=_reproduce)
+    for command in (listing, run, copy, look, convert, doctor, serve, reproduce):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
 
@@ -122,8 +150,9 @@ def _run(options):
 
 def _copy(options):
     from cellseg_nb import runs
+    from cellseg_nb.kit import copies
 
-    for path in runs.copy(options.folder):
+    for path in (copies.student_copies if options.students else runs.copy)(options.folder):
         print(path)
 
 
@@ -146,5 +175,20 @@ def _convert(options):
 
 def _doctor(options):
     from cellseg_nb import doctor
+    from cellseg_nb.kit import classroom
 
-    return doctor.report()
+    return classroom.report(options.seconds) if options.classroom else doctor.report()
+
+
+def _serve(options):
+    from cellseg_nb.kit import server
+
+    with server.start(options.folder, options.host, options.port) as serving:
+        print(*server.words(serving), sep="\n", flush=True)
+        serving.serve_forever()
+
+
+def _reproduce(options):
+    from cellseg_nb.kit import reproduce
+
+    return reproduce.paper(options.config, options.out, options.dry_run)

@@ -73,10 +73,11 @@ def _tested():
 def _tensorflow():
     """TensorFlow comes under one of two names: for the CPU alone, or with CUDA, as in Colab."""
     names = ("tensorflow", "tensorflow-cpu")
-    return next((name for name in names if _version(name)), names[0])
+    return next((name for name in names if version(name)), names[0])
 
 
-def _version(name):
+def version(name):
+    """The installed version of a distribution, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -84,9 +85,9 @@ def _version(name):
 
 
 def _line(name, remedy, optional=False):
-    version = _version(name)
-    print(f"{name:26s}{version or 'not installed' + (' (optional)' if optional else '') + ': ' + remedy}")
-    return version is not None
+    found = version(name)
+    print(f"{name:26s}{found or 'not installed' + (' (optional)' if optional else '') + ': ' + remedy}")
+    return found is not None
 
 
 def _device():

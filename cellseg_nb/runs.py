@@ -33,14 +33,12 @@ def find(name):
     return found[0]
 
 
-def copy(folder):
+def copy(folder, change=None):
     """Copy the notebooks into a folder; what is there already stays as it is. Returns the paths of the
-    copies.
+    copies. ``change``, where it is given, takes a notebook (its JSON as a dict) and returns what to write.
 
     Raises UserError when one of them is there, changed or not, or the folder cannot be written.
     """
-    import shutil
-
     from cellseg_nb.io.files import atomic, writable_folder
 
     copies = {path: writable_folder(absolute(folder)) / path.name for path in notebooks()}
@@ -50,8 +48,11 @@ def copy(folder):
             f"{there[0]} is there already: give another folder, so that your changes are not lost"
         )
     for source, target in copies.items():
+        text = source.read_text(encoding="utf-8")
+        if change:
+            text = json.dumps(change(json.loads(text)), indent=1, ensure_ascii=False) + "\n"
         with atomic(target) as beside:
-            shutil.copy(source, beside)
+            beside.write_text(text, encoding="utf-8")
     return list(copies.values())
 
 

@@ -22,7 +22,18 @@ NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipy
 OURS = re.compile(r"github(?:\.com)?/cellseg-nb/cellseg-nb/(?:blob|tree|raw)/main/([^\s)#?\"']+)")
 FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-FOLDERS = ("cellseg_nb", "notebooks", "data", "tests", "benchmarks", "tools", "colab", ".github")
+FOLDERS = (
+    "cellseg_nb",
+    "notebooks",
+    "data",
+    "tests",
+    "benchmarks",
+    "tools",
+    "colab",
+    "docs",
+    "rooms",
+    ".github",
+)
 
 
 def ours(pattern):

@@ -12,8 +12,9 @@ class Hills:
     Raising a threshold over the landscape takes its components apart exactly at the passes, so hills and
     passes are the whole tree of thresholds (component tree; Salembier et al. 1998), without a threshold.
 
-    voxels : flat indices of the mask in the padded volume; hill : which hill each belongs to; height : its
-        height
+    Attributes
+    ----------
+    voxels, hill, height : of each voxel of the mask: place in the padded volume, which hill, its height
     top : height of each summit
     low, high, saddle : pairs of neighbouring hills, and the height of the highest pass between them
     """

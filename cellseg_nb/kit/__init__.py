@@ -1,0 +1,1 @@
+"""What a class and a paper need beyond one notebook: copies, a check, a server, the experiments in order."""

@@ -1,0 +1,120 @@
+"""``cellseg-nb reproduce paper``: notebooks 01 to 08 in order, each once, and one report of all.
+
+One JSON file says what is run (``data/reproduce_paper.json``, or your own). A run is finished when its folder
+holds a summary and, in ``reproduced.json``, the same parameters: then it is not done again.
+"""
+
+import json
+import os
+import time
+
+from cellseg_nb import __version__, runs
+from cellseg_nb.data import bundled
+from cellseg_nb.errors import UserError
+from cellseg_nb.io.files import as_path, reason, writable_folder, write_json
+from cellseg_nb.kit import cost, report
+
+RECORD = "reproduced.json"
+
+
+def paper(config=None, out="results/paper", dry_run=False):
+    """Run what is not finished, then write the report. Returns 0, or 1 where a run failed.
+
+    A run that fails is told in one line, and the others go on; started again, the command tries it again.
+    Raises UserError for a configuration that cannot be right, before anything is run.
+    """
+    out = as_path(runs.absolute(out))
+    plan = read(config, out)
+    if dry_run:
+        print(*cost.words(plan, [one["run"] for one in plan if finished(one)]), sep="\n")
+        return 0
+    writable_folder(out)
+    failed = {}
+    for number, one in enumerate(plan, 1):
+        words = f"[{number}/{len(plan)}] {one['run']}"
+        if finished(one):
+            print(f"{words}: is done already", flush=True)
+            continue
+        print(f"{words}: runs", flush=True)
+        try:
+            _run(one)
+        except UserError as error:
+            failed[one["run"]] = str(error)
+            print(f"{words}: failed: {error}", flush=True)
+    for path in report.write(out, plan, failed):
+        print(path)
+    return int(bool(failed))
+
+
+def read(config, out):
+    """The runs of a configuration: a list of dicts with run, notebook, parameters, trains, cubes, folder.
+
+    ``parameters`` holds what `runs.run` is given, the ones common to all included. Raises UserError.
+    """
+    path = as_path(config) if config else bundled.path("reproduce_paper.json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        listed, common = content["runs"], content.get("common", {})
+        plan = [_one(one, common, out) for one in listed]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}): give a JSON file") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is no configuration ({type(error).__name__}: {reason(error)}): compare with "
+            f"{bundled.path('reproduce_paper.json')}"
+        ) from error
+    names = [one["run"] for one in plan]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice or not names:
+        raise UserError(f"{path}: {f'the run {twice[0]} is there twice' if twice else 'it has no runs'}")
+    return plan
+
+
+def _one(one, common, out):
+    path = runs.find(one["notebook"])
+    known = runs.parameters(path)
+    own = {
+        name: value.replace("{out}", str(out)) if isinstance(value, str) else value
+        for name, value in one.get("parameters", {}).items()
+    }
+    unknown = [name for name in own if name not in known]
+    if unknown or "out" in own:
+        raise UserError(
+            f"{one['run']}: {path.stem} has no parameter {unknown[0]!r}: it has {', '.join(known)}"
+            if unknown
+            else f"{one['run']}: out is the run's own folder, and not to be given"
+        )
+    given = {name: value for name, value in common.items() if name in known} | own
+    made = {"run": one["run"], "notebook": path.stem, "parameters": given, "trains": one.get("trains", {})}
+    made["cubes"] = one.get("cubes", 0)
+    if not str(one["run"]).replace("_", "").isalnum():
+        raise UserError(f"{one['run']!r} cannot be the name of a folder: letters, digits and _ only")
+    return made | {"folder": out / one["run"]}
+
+
+def record(one):
+    """What a finished run was made with."""
+    return {
+        "notebook": one["notebook"],
+        "parameters": one["parameters"],
+        "version": __version__,
+        "shrunk": os.environ.get("CELLSEG_NB_SHRINK", ""),
+    }
+
+
+def finished(one):
+    """Whether a run is there, made with the same parameters and version."""
+    try:
+        noted = json.loads((one["folder"] / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    same = {name: noted.get(name) for name in record(one)} == record(one)
+    return same and (one["folder"] / "summary.json").is_file()
+
+
+def _run(one):
+    note = one["folder"] / RECORD
+    note.unlink(missing_ok=True)
+    begun = time.time()
+    runs.run(one["notebook"], one["parameters"], one["folder"])
+    write_json(note, record(one) | {"seconds": round(time.time() - begun, 1)})

@@ -1,0 +1,63 @@
+"""The site: every page is reached, every module has its docstrings there, it builds without a warning."""
+
+import html
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from cellseg_nb import runs
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+
+
+@pytest.fixture(scope="module")
+def docs():
+    spec = importlib.util.spec_from_file_location("docs_tool", ROOT / "tools" / "docs.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
+def test_every_page_is_in_the_contents(docs):
+    blocks = re.findall(r"(?s)```\{toctree\}(.*?)```", (ROOT / "docs" / "index.md").read_text())
+    listed = {line for block in blocks for line in block.split() if not line.startswith(":")}
+    written = {str(path.relative_to(ROOT / "docs").with_suffix("")) for path in PAGES} - {"index"}
+    assert written <= listed and {Path(page).stem for page in docs.TEXTS.values()} <= listed
+
+
+def test_which_notebook_names_each_in_picture_and_table():
+    picture = (ROOT / "docs" / "pictures" / "which_notebook.svg").read_text()
+    table = (ROOT / "docs" / "which_notebook.md").read_text()
+    for path in runs.notebooks():
+        assert path.stem in picture, f"{path.stem} is not in docs/pictures/which_notebook.svg"
+        assert path.stem in table, f"{path.stem} is not in docs/which_notebook.md"
+
+
+def test_links_lead_to_pages_or_to_the_repository(docs, tmp_path):
+    moved = {ROOT / "data" / "README.md": tmp_path / "data.md"}
+    text = "[a](../../data/README.md#cellseg3d) [b](../../Makefile) [c](https://x.org) [d](one_hour.md)"
+    said = docs.relinked(text, ROOT / "docs" / "teaching", tmp_path / "teaching", moved)
+    assert "[a](../data.md#cellseg3d)" in said and f"[b]({docs.REPOSITORY}Makefile)" in said
+    assert "[c](https://x.org)" in said and "[d](one_hour.md)" in said
+
+
+def test_the_rooms_of_the_package_all_have_a_page(docs):
+    rooms = {path.parent.name for path in (ROOT / "cellseg_nb").glob("*/__init__.py")}
+    assert rooms - {"bundle"} == set(docs.ROOMS)
+
+
+@pytest.mark.slow
+def test_it_builds_without_a_warning(docs, tmp_path):
+    for library in ("sphinx", "myst_nb", "furo", "sphinx_copybutton"):
+        pytest.importorskip(library, reason="make docs installs it")
+    assert docs.main(["--executed", str(tmp_path / "none"), "--out", str(tmp_path)]) == 0
+    built = tmp_path / "html"
+    assert all((built / "notebooks" / f"{path.stem}.html").is_file() for path in runs.notebooks())
+    assert "voronoi_otsu" in (built / "api" / "cells.html").read_text()
+    for page in built.rglob("*.html"):  # links within the site lead somewhere
+        for target in re.findall(r'href="([^"#:]+)(?:#[^"]*)?"', page.read_text(encoding="utf-8")):
+            file = html.unescape(target).partition("?")[0]
+            assert (page.parent / file).exists(), f"{page.relative_to(built)}: {target}"

@@ -1,0 +1,130 @@
+"""`make docs`: the site in docs/_build/html, from docs/, notebooks, some texts elsewhere, and the docstrings.
+
+python tools/docs.py [--executed results] [--out docs/_build]
+
+A notebook that lies executed in RESULTS/NAME/NAME.ipynb, as `cellseg-nb run` leaves it, is shown with its
+pictures; the others without. The pages are put together beside: docs/ holds what people write and no more.
+"""
+
+import argparse
+import json
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cellseg_nb
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = "https://github.com/cellseg-nb/cellseg-nb/blob/main/"
+ROOMS = (
+    *("io", "data", "networks", "learning", "cells", "evaluation", "viewer", "methods", "plots", "brains"),
+    *("lessons", "kit"),
+)
+TEXTS = {
+    "benchmarks/README.md": "benchmarks.md",
+    "data/README.md": "data.md",
+    "CONTRIBUTING.md": "contributing.md",
+}
+LINK = re.compile(r"(\]\(|src=\")([^)#\":\s]+)(#[^)\"]*)?([)\"])")
+
+
+def main(arguments=None):
+    """Build the site. Returns Sphinx's exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--executed", type=Path, default=ROOT / "results", help="default: results")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "_build", help="default: docs/_build")
+    options = parser.parse_args(arguments)
+    source, html = options.out / "source", options.out / "html"
+    for folder in (source, html):
+        shutil.rmtree(folder, ignore_errors=True)
+    pages(source, options.executed)
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-j", "auto"]
+    status = subprocess.run([*command, "-d", options.out / "doctrees", source, html]).returncode
+    if status == 0:
+        print(html / "index.html")
+    return status
+
+
+def pages(source, executed):
+    """All pages as Sphinx reads them, in one folder."""
+    shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    moved = {(ROOT / old).resolve(): source / new for old, new in TEXTS.items()}
+    moved |= {path.resolve(): source / "notebooks" / path.name for path in notebooks()}
+    moved |= {
+        path.resolve(): source / path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")
+    }
+    (source / "notebooks").mkdir()
+    shown = []
+    for path in notebooks():
+        done = executed / path.stem / path.name
+        shown += [path.stem] if done.is_file() else []
+        content = json.loads((done if done.is_file() else path).read_text(encoding="utf-8"))
+        (source / "notebooks" / path.name).write_text(json.dumps(notebook(content)), encoding="utf-8")
+    print(f"{len(shown)} of {len(notebooks())} notebooks are executed: {', '.join(shown) or 'none'}")
+    for old, new in TEXTS.items():
+        (source / new).write_text((ROOT / old).read_text(encoding="utf-8"), encoding="utf-8")
+    for old, new in moved.items():
+        if new.suffix == ".md":
+            new.write_text(
+                relinked(new.read_text(encoding="utf-8"), old.parent, new.parent, moved), encoding="utf-8"
+            )
+    api(source / "api")
+
+
+def notebooks():
+    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def notebook(content):
+    """A notebook as a page: progress bars and warnings left out, as in the report of `cellseg-nb run`."""
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = [one for one in cell["outputs"] if one.get("name") != "stderr"]
+    return content
+
+
+def relinked(text, old, new, moved):
+    """A text whose links lead to the pages of the site, or, where a file is no page, to the repository."""
+
+    def link(found):
+        before, target, anchor, end = found[1], found[2], found[3] or "", found[4]
+        file = (old / target).resolve()
+        if file in moved:
+            steps = len(new.relative_to(common(new, moved[file])).parts) * "../"
+            return f"{before}{steps}{moved[file].relative_to(common(new, moved[file]))}{anchor}{end}"
+        if file.is_relative_to(ROOT / "docs") or not file.exists():
+            return found[0]
+        return f"{before}{REPOSITORY}{file.relative_to(ROOT)}{anchor}{end}"
+
+    return LINK.sub(link, text)
+
+
+def common(folder, file):
+    """The nearest folder that holds both."""
+    return next(parent for parent in (folder, *folder.parents) if file.is_relative_to(parent))
+
+
+def api(folder):
+    """One page a room of the package, its modules' docstrings by autodoc."""
+    folder.mkdir()
+    modules = {room: [] for room in ROOMS}
+    for module in pkgutil.walk_packages(cellseg_nb.__path__, "cellseg_nb."):
+        room = module.name.split(".")[1]
+        if room in modules and "bundle" not in module.name:
+            modules[room].append(module.name)
+    for room, names in modules.items():
+        parts = [f"# {room}\n"]
+        for name in names:
+            title = f"## {name.removeprefix('cellseg_nb.')}\n\n" if name.count(".") > 1 else ""
+            parts.append(f"{title}```{{eval-rst}}\n.. automodule:: {name}\n```\n")
+        (folder / f"{room}.md").write_text("\n".join(parts), encoding="utf-8")
+    listed = "\n".join(ROOMS)
+    text = f"# The package\n\nWhat each room holds.\n\n```{{toctree}}\n:maxdepth: 2\n\n{listed}\n```\n"
+    (folder / "index.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
