@@ -23,9 +23,9 @@ def folder(choice):
     for number in range(3):
         image, _ = simulate.volume((40, 56, 56), 20 + 10 * number, choice["seed"] + 41 + number)
         volumes.write(place / f"slab_{number + 1}.tif", image, (5.0, 5.0, 5.0))
-    half = (place / "slab_1.tif").read_bytes()[:40_000]
+    short = (place / "slab_1.tif").read_bytes()[:-500]  # as a copy that broke off
     with files.atomic(place / "slab_4_broken.tif") as beside:
-        beside.write_bytes(half)
+        beside.write_bytes(short)
     return place
 
 
