@@ -62,7 +62,8 @@ def pages(source, executed):
         done = executed / path.stem / path.name
         shown += [path.stem] if done.is_file() else []
         content = json.loads((done if done.is_file() else path).read_text(encoding="utf-8"))
-        (source / "notebooks" / path.name).write_text(json.dumps(notebook(content)), encoding="utf-8")
+        page = notebook(content, lambda text: relinked(text, ROOT / "notebooks", source / "notebooks", moved))
+        (source / "notebooks" / path.name).write_text(json.dumps(page), encoding="utf-8")
     print(f"{len(shown)} of {len(notebooks())} notebooks are executed: {', '.join(shown) or 'none'}")
     for old, new in TEXTS.items():
         (source / new).write_text((ROOT / old).read_text(encoding="utf-8"), encoding="utf-8")
@@ -78,11 +79,14 @@ def notebooks():
     return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def notebook(content):
-    """A notebook as a page: progress bars and warnings left out, as in the report of `cellseg-nb run`."""
+def notebook(content, link):
+    """A notebook as a page: progress bars and warnings left out, as in the report of `cellseg-nb run`.
+    ``link`` mends the links of a text."""
     for cell in content["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"] = [one for one in cell["outputs"] if one.get("name") != "stderr"]
+        else:
+            cell["source"] = link("".join(cell["source"]))
     return content
 
 
