@@ -76,7 +76,7 @@ def class_mean(probabilities, volume, intensity_sigma=1.0, spatial_sigma=4.0, ra
     p = probabilities
     sides = (2, 3, 4)
     mean = (volume * p).mean(sides, keepdim=True) / (p.mean(sides, keepdim=True) + 1e-5)
-    weight = torch.exp((-(((volume - mean) ** 2) ** 2) / intensity_sigma**2).clamp(min=UNLIKE))
+    weight = torch.exp(-(((volume - mean) ** 2) ** 2) / intensity_sigma**2)
     # sum(p * blur(w)) = sum(blur(p) * w), since blurring is self-adjoint: one blur a class serves both sums.
     near = _Blur.apply(p, gaussian_line(radius, spatial_sigma, p)) * weight
     inside = (near * p).sum(sides)
