@@ -15,6 +15,7 @@ from cellseg_nb.errors import UserError
 STEP = 0.14  # seconds a training step of notebook 00 takes on two cores alone (README)
 # Minutes that the heads of the notebooks promise on two such cores, the larger where they give two.
 MINUTES = {"00": 3, "01": 1, "02": 2, "03": 1, "04": 1, "05": 3, "06": 2, "07": 1.5, "08": 1}
+MINUTES |= {"09": 1, "10": 3}
 SLOW = 4  # times those minutes: over ten for notebook 00; a class of an hour cannot wait for that
 MEMORY = 2.0  # GB free; notebook 00 on its sample took 1.14 at most (docs/teaching/hub.md)
 DISK = 1.0  # GB free, for results: notebook 00 leaves 0.065
