@@ -78,7 +78,12 @@ function render({ model, el }) {
     next = [];
     setTimeout(() => { root.classList.toggle("cellseg-busy", waiting === own); }, 500);
     setTimeout(() => { if (waiting === own) line.textContent = GONE; }, 20000);
-    model.send({ ...message, id: own.id });
+    try {
+      model.send({ ...message, id: own.id });
+    } catch { // the kernel was restarted: this widget is the old one
+      waiting = null;
+      line.textContent = GONE;
+    }
   }
   function received(answer, buffers) {
     const bytes = buffers.map((b) => (b instanceof DataView ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength)
