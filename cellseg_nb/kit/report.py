@@ -5,6 +5,7 @@ It reads what the notebooks leave (``summary.json`` and their tables) and ``data
 
 import html
 import json
+import os
 
 import pandas
 
@@ -34,6 +35,7 @@ def write(out, plan, failed=None):
     ``plan`` as `reproduce.read` gives it; ``failed`` is {run: why}.
     """
     table = rows(plan, failed or {})
+    shrunk = os.environ.get("CELLSEG_NB_SHRINK")
     write_table(out / "report.csv", table)
     text = [
         "# The paper, reproduced",
@@ -42,13 +44,14 @@ def write(out, plan, failed=None):
         "Empty: no such number is published as a table, or the run has none. Simulated or shrunk data",
         "reproduce nothing: look at `reproduced.json` in a run's folder before you quote a row.",
         "",
+        *([f"**Shrunk** ({shrunk}): these numbers reproduce nothing.", ""] if shrunk else []),
         *_markdown(table),
         "",
     ]
     with atomic(out / "report.md") as beside:
         beside.write_text("\n".join(text), encoding="utf-8")
     with atomic(out / "report.html") as beside:
-        beside.write_text(_page(text[2:5], table), encoding="utf-8")
+        beside.write_text(_page(text[2 : 7 if shrunk else 5], table), encoding="utf-8")
     return [out / name for name in ("report.csv", "report.md", "report.html")]
 
 
@@ -126,7 +129,13 @@ def _inference(folder, one):
     published = pandas.read_csv(bundled.path("published/cell_counts.csv")).set_index("volume").cells
     name = summary["volume"]
     what = f"cells found in {name} by {summary['architecture']}; published: annotated"
-    return [("Fig. 2", what, published.get(name), summary["cells"])]
+    found = [("Fig. 2", what, published.get(name), summary["cells"])]
+    unseen = folder / "zero_shot_f1.csv"
+    if unseen.is_file():
+        table = pandas.read_csv(unseen)
+        table = table[(table.threshold - 0.5).abs() < 1e-6]
+        found += [("Fig. 2b", f"F1 at IoU 0.5 on {row.volume}", None, row.f1) for row in table.itertuples()]
+    return found
 
 
 def _comparison(folder, one):
@@ -211,5 +220,6 @@ def _page(lines, table):
         '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>The paper, reproduced</title>\n'
         "<style>body{font:15px sans-serif;margin:2em;max-width:70em}td,th{padding:2px 10px;text-align:left;"
         "border-bottom:1px solid #ccc}</style>\n<h1>The paper, reproduced</h1>\n"
-        f"<p>{html.escape(' '.join(lines))}</p>\n<table><tr>{head}</tr>\n{body}\n</table></html>\n"
+        f"<p>{html.escape(' '.join(lines).replace('**', ''))}</p>\n"
+        f"<table><tr>{head}</tr>\n{body}\n</table></html>\n"
     )

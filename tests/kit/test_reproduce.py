@@ -11,6 +11,7 @@ from cellseg_nb.data import bundled, simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.kit import cost, report, reproduce
+from cellseg_nb.lessons import inference_unseen
 
 PANELS = {panel for panels in report.PANELS.values() for panel in panels}
 
@@ -116,6 +117,10 @@ def shrunk(tmp_path, monkeypatch):
         image, labels = simulate.volume((64, 32, 32), 20, seed=number, artefact=name == "visual")
         volumes.write(folder / f"{name}.tif", image, (5, 5, 5))
         volumes.write(folder / "labels" / f"{name}.tif", labels, (5, 5, 5))
+    for number, name in enumerate(inference_unseen.UNSEEN):  # a small volume of each
+        image, labels = simulate.volume((24, 24, 24), 6, seed=number)
+        volumes.write(tmp_path / "cache" / name / "images" / "v.tif", image, (5, 5, 5))
+        volumes.write(tmp_path / "cache" / name / "labels" / "v.tif", labels, (5, 5, 5))
     content = json.loads(bundled.path("reproduce_paper.json").read_text(encoding="utf-8"))
     content["common"] |= {"cache": str(tmp_path / "cache"), "processes": 1, "device": "cpu"}
     smaller = {
