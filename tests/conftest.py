@@ -7,6 +7,7 @@ import pytest
 
 # The longest first: from five minutes to half a minute.
 LONG = [
+    "test_reproduce.py",
     "test_notebooks_06_07.py",
     "test_notebook_02.py",
     "test_browser.py",
@@ -19,6 +20,8 @@ LONG = [
     "test_notebook_09.py",
     "test_wheel.py",
     "test_rivals.py",
+    "test_resume.py",
+    "test_bundle.py",
     "test_cli.py",
     "test_install.py",
     "test_label_efficiency.py",
