@@ -1,6 +1,7 @@
 """A real browser before a real Jupyter: the server is started by the test, Playwright drives Chromium."""
 
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -16,6 +17,22 @@ QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+
+
+def twice(test):
+    """A test of ``tmp_path`` that is tried once more, in another folder, before its failure counts: a
+    browser, a server and a kernel meet on a machine that does other things, too."""
+
+    @functools.wraps(test)
+    def tried(tmp_path):
+        try:
+            test(tmp_path)
+        except Exception as error:  # skips are no Exception
+            print(f"first try: {error}")
+            (tmp_path / "again").mkdir()
+            test(tmp_path / "again")
+
+    return tried
 
 
 def chromium():

@@ -75,6 +75,7 @@ def test_a_widget_carries_a_still_picture(volume):
 def test_slices_and_label_in_and_out_of_batch(tmp_path, volume, monkeypatch, capsys):
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # what other tests have left open
     monkeypatch.setattr(runtime, "in_batch", lambda: True)
     session = widgets.label(volume[0], tmp_path / "s", volume[1], None, SIZE)
     widgets.slices(volume[0], volume[1], SIZE)
