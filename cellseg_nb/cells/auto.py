@@ -6,7 +6,9 @@ from cellseg_nb.cells import background, instances, spots
 from cellseg_nb.cells.separate import separate
 
 
-def find_cells(volume, probability=None, voxel_size=None, diameter=None, *, min_size=0, threshold=0.5):
+def find_cells(
+    volume, probability=None, voxel_size=None, diameter=None, *, min_size=0, threshold=0.5, clear=None
+):
     """Labels of the cells, (Z, Y, X) int32, 0 is background.
 
     Cells under three voxels along an axis are bright spots (`cellseg_nb.cells.spots`), which no mask tells
@@ -20,6 +22,7 @@ def find_cells(volume, probability=None, voxel_size=None, diameter=None, *, min_
     voxel_size : (z, y, x) in µm or None
     diameter : of a typical cell in µm, or None: estimated from the volume
     threshold : how probable a larger cell must be in one of its voxels; bright spots are taken without it
+    clear : larger cells that rise so many times as far as noise are kept, however unlikely; see `separate`
     min_size : voxels; smaller objects are dropped
     """
     widths = background.widths(voxel_size, diameter)
@@ -33,5 +36,6 @@ def find_cells(volume, probability=None, voxel_size=None, diameter=None, *, min_
         volume=None if probability is None else volume,
         diameter=diameter,
         likely=threshold,
+        clear=clear,
     )
     return instances.filter_size(labels, min_size)

@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import auto, inference, instances
+from cellseg_nb.cells import auto, background, inference, instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import cubes, guided, loop, monitor, pairs
@@ -235,7 +235,7 @@ class WNet3DMethod(NetworkMethod):
             return instances.published(probability, self.threshold, self.min_size)
         if self.options["separate"] == "auto":
             diameter = self.options["cell_diameter"]
-            limits = dict(min_size=self.min_size, threshold=self.threshold)
+            limits = dict(min_size=self.min_size, threshold=self.threshold, clear=background.CLEAR)
             return auto.find_cells(volume, probability, voxel_size, diameter, **limits)
         labels = instances.voronoi_otsu(
             probability,

@@ -99,3 +99,11 @@ def test_what_does_not_fit_is_said(wrong):
         separate(np.random.default_rng(0).random((4, 4, 4)), **wrong)
     with pytest.raises(UserError, match="three dimensions"):
         separate(np.zeros((4, 4)))
+
+
+def test_what_is_clear_is_not_lost_to_an_unlucky_network():
+    volume, labels = simulate.volume((32, 48, 48), 14, seed=3, touching=0)
+    nothing = np.zeros(volume.shape, np.float32)
+    found = separate(nothing, volume=volume, diameter=8.0, clear=8.0)
+    assert abs(found.max() - labels.max()) <= 2
+    assert separate(nothing, volume=volume, diameter=8.0, clear=1000.0).max() == 0
