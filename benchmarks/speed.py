@@ -13,233 +13,16 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from cellseg_nb.io import files
 
-ROWS = {}
-
-
-def row(words, peer, bar, slow=False):
-    """A row: a function of ``short`` that returns two calls without arguments and a check of what they
-    return."""
-
-    def keep(make):
-        ROWS[make.__name__] = {"words": words, "peer": peer, "bar": bar, "slow": slow, "make": make}
-        return make
-
-    return keep
-
-
-# ---------------------------------------------------------------- networks
-
-
-def _cubes(side, classes=2):
-    import torch
-
-    torch.manual_seed(0)
-    volume = 100 * torch.rand(2, 1, side, side, side)
-    return torch.rand(2, classes, side, side, side).softmax(1).requires_grad_(), volume
-
-
-def _loss(form, p, volume):
-    p.grad = None
-    value = form(p, volume)
-    value.backward()
-    return np.append(p.grad.numpy().ravel(), value.item())
-
-
-@row(
-    "SoftNCuts, class mean, forward and backward, two cubes",
-    "one 5x5x5 convolution a term (plain reading)",
-    25,
-)
-def class_mean(short):
-    from cellseg_nb.networks import ncuts
-
-    p, volume = _cubes(32 if short else 64)
-    peer, ours = (lambda form=form: _loss(form, p, volume) for form in (_by_convolution, ncuts.class_mean))
-    return peer, ours, lambda a, b: np.allclose(a, b, atol=1e-5)
-
-
-def _by_convolution(p, volume, si=1.0, sx=4.0, radius=2):
-    import torch
-    import torch.nn.functional as F
-
-    from cellseg_nb.networks import ncuts
-
-    line = ncuts.gaussian_line(radius, sx, p)
-    kernel = (line[:, None, None] * line[:, None] * line)[None, None]
-    loss = p.shape[1]
-    for k in range(p.shape[1]):
-        q = p[:, k : k + 1]
-        mean = (volume * q).mean((2, 3, 4), keepdim=True) / (q.mean((2, 3, 4), keepdim=True) + 1e-5)
-        weight = torch.exp(-(((volume - mean) ** 2) ** 2) / si**2)
-        inside = (q * F.conv3d(q * weight, kernel, padding=radius)).sum((1, 2, 3, 4))
-        everything = (q * F.conv3d(weight, kernel, padding=radius)).sum((1, 2, 3, 4))
-        loss = loss - (inside / (everything + 1e-6)).mean()
-    return loss
-
-
-@row("SoftNCuts, pairwise, forward and backward, two cubes", "a loop over offsets, through autograd", 4)
-def pairwise(short):
-    from cellseg_nb.networks import ncuts
-
-    p, volume = _cubes(32 if short else 64)
-    peer, ours = (lambda form=form: _loss(form, p, volume) for form in (_through_autograd, ncuts.pairwise))
-    return peer, ours, lambda a, b: np.allclose(a, b, atol=1e-5)
-
-
-def _through_autograd(p, volume, si=1.0, sx=4.0, radius=2):
-    from cellseg_nb.networks import ncuts
-
-    sides = (2, 3, 4)
-    inside, everything = (p * p).sum(sides), p.sum(sides)
-    for offset in ncuts.offsets(radius):
-        weight = ncuts.edge_weight(volume, offset, si, sx)
-        a, b = ncuts.shifted(p, offset)
-        inside = inside + 2 * (weight * a * b).sum(sides)
-        everything = everything + (weight * (a + b)).sum(sides)
-    return p.shape[1] - (inside / (everything + 1e-6)).sum(1).mean()
-
-
-@row(
-    "prediction, full-width encoder, 96 x 128 x 128", "MONAI's windows of 64 at 25 % overlap", 2.5, slow=True
-)
-def prediction(short):
-    import torch
-    from monai.inferers import sliding_window_inference
-
-    from cellseg_nb.cells import inference
-    from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, UNet
-
-    torch.manual_seed(0)
-    network = UNet(1, 2, PAPER_CHANNELS, softmax=True).eval()
-    volume = 100 * np.random.default_rng(0).random((96, 128, 128), np.float32)
-
-    def peer():
-        with torch.inference_mode():
-            whole = torch.from_numpy(volume)[None, None]
-            return sliding_window_inference(whole, (64, 64, 64), 1, network, overlap=0.25)[0].numpy()
-
-    def ours():
-        return inference.predict(network, volume, device="cpu", progress=False)
-
-    return peer, ours, lambda a, b: np.median(np.abs(a - b)) < 0.01
-
-
-# ---------------------------------------------------------------- cells
-
-
-def _volume(short):
-    from cellseg_nb.data import simulate
-
-    side, cells = (128, 620) if short else (256, 5000)
-    return simulate.volume((side,) * 3, cells, seed=0)
-
-
-def _alike(a, b):
-    return abs(a.max() - b.max()) <= 0.005 * a.max()
-
-
-@row("Voronoi-Otsu, 256 x 256 x 256, 5,000 cells", "scikit-image and SciPy, as a textbook has it", 3)
-def voronoi_otsu(short):
-    from cellseg_nb.cells import instances
-
-    image, _ = _volume(short)
-    return lambda: _textbook(image), lambda: instances.voronoi_otsu(image, 1, 1), _alike
-
-
-@row("the default separation of cells, the same volume", "textbook Voronoi-Otsu", 1)
-def separation(short):
-    from cellseg_nb.cells.separate import separate
-
-    image, _ = _volume(short)
-    return lambda: _textbook(image), lambda: separate(image, diameter=8.0), _alike
-
-
-def _textbook(image):
-    """Haase et al. 2020 with scikit-image: seeds and outlines from two blurs, then the nearest seed."""
-    from scipy import ndimage as ndi
-    from skimage.filters import gaussian, threshold_otsu
-    from skimage.measure import label
-    from skimage.morphology import local_maxima
-    from skimage.segmentation import watershed
-
-    spots, outline = (gaussian(image, 1, preserve_range=True) for _ in range(2))
-    mask = outline > threshold_otsu(outline)
-    seeds = label(local_maxima(spots) & mask)
-    return watershed(ndi.distance_transform_edt(seeds == 0), seeds, mask=mask)
-
-
-@row(
-    "table of the cells, all columns, 256 x 256 x 256",
-    "regionprops_table with centre, area, brightness, surface",
-    3,
-)
-def table(short):
-    from skimage.measure import marching_cubes, mesh_surface_area, regionprops_table
-
-    from cellseg_nb.cells import instances
-
-    image, labels = _volume(short)
-
-    def surface(mask):
-        return mesh_surface_area(*marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5)[:2])
-
-    names = ("label", "centroid", "area", "intensity_mean")
-    return (
-        lambda: regionprops_table(labels, image, properties=names, extra_properties=(surface,)),
-        lambda: instances.table(labels, image),
-        lambda a, b: np.allclose(a["centroid-0"], b.z) and np.allclose(a["intensity_mean"], b.mean_intensity),
-    )
-
-
-@row("matching at nine IoU thresholds, 192 x 192 x 192, 2,700 cells", "nine calls of StarDist's matching", 60)
-def matching(short):
-    from scipy import ndimage as ndi
-    from stardist.matching import matching as one
-
-    from cellseg_nb.evaluation import metrics
-
-    rng = np.random.default_rng(0)
-    side, cells = (96, 340) if short else (192, 2750)
-    seeds = np.zeros((side,) * 3, np.int32)
-    seeds[tuple(rng.integers(6, side - 6, (cells, 3)).T)] = np.arange(1, cells + 1)
-    distance, nearest = ndi.distance_transform_edt(seeds == 0, return_indices=True)
-    truth = np.where(distance < 5.5, seeds[tuple(nearest)], 0)
-    found = np.roll(truth, 2, 1)
-    return (
-        lambda: [one(truth, found, thresh=t).tp for t in metrics.THRESHOLDS],
-        lambda: metrics.match(truth, found),
-        lambda a, b: a == b.tp.tolist(),
-    )
-
-
-@row("read and scale a TIFF of 512 x 512 x 512, 16 bit", "tifffile alone", 1 / 1.5)
-def reading(short):
-    import tifffile
-
-    from cellseg_nb.io import volumes
-
-    path = Path(tempfile.mkdtemp()) / "volume.tif"
-    side = 128 if short else 512
-    image = np.random.default_rng(0).integers(0, 65535, (side,) * 3, np.uint16)
-    tifffile.imwrite(path, image, metadata={"axes": "ZYX"})
-    return (
-        lambda: tifffile.imread(path),
-        lambda: volumes.remap(volumes.read(path)[0]),
-        lambda a, b: a.shape == b.shape and abs(float(b.max()) - 100) < 1e-3,
-    )
-
+sys.path.insert(0, str(Path(__file__).parent))  # where this file is loaded by its path
+from speed_rows import ROWS  # noqa: E402
 
 # ---------------------------------------------------------------- one row, in a process of its own
 
@@ -259,11 +42,22 @@ def pairs(name, short, count):
 
 
 def memory(name, short, side):
-    """Megabytes that one call takes on top of what stood before it."""
+    """Megabytes that one call takes on top of what is there before it; nothing without Linux's count of the
+    peak."""
     call = ROWS[name]["make"](short)[side]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _status("VmRSS")
+    except OSError:
+        return {}
     call()
-    return {"megabytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+    return {"megabytes": (_status("VmHWM") - before) / 1024}
+
+
+def _status(name):
+    """A number of kilobytes from the kernel's words on this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(f"{name}:")).split()[1])
 
 
 def alone(*arguments):
@@ -279,7 +73,7 @@ def measured(name, short, count):
     found = alone(name, short, count)["seconds"]
     peer, ours = (statistics.median(pair[i] for pair in found) for i in (0, 1))
     one = {
-        "work": ROWS[name]["words"],
+        "work": ROWS[name]["words"] + (", but smaller" if short else ""),
         "peer": ROWS[name]["peer"],
         "peer_seconds": peer,
         "our_seconds": ours,
@@ -287,7 +81,8 @@ def measured(name, short, count):
         "bar": ROWS[name]["bar"],
     }
     if not short:
-        one |= {f"{who}_mb": alone(name, short, 0, i)["megabytes"] for i, who in enumerate(("peer", "our"))}
+        taken = {who: alone(name, short, 0, i) for i, who in enumerate(("peer", "our"))}
+        one |= {f"{who}_mb": found["megabytes"] for who, found in taken.items() if found}
     return name, one
 
 
