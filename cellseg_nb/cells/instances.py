@@ -251,22 +251,36 @@ def table(labels, intensity=None, voxel_size=None):
         )
     if labels.dtype != np.int32:
         labels = labels.astype(np.int32)
-    inside = np.flatnonzero(labels)
-    own = labels.ravel()[inside]
-    voxels = np.bincount(own)
-    numbers = np.flatnonzero(voxels)
-    voxels = voxels[numbers]
+    sums = _sums(labels, intensity)
+    numbers = np.flatnonzero(sums[0])
+    voxels, *centre, bright = sums[:, numbers]
     area, enclosed = (each[numbers] for each in surfaces(labels, size))
     with np.errstate(invalid="ignore", divide="ignore"):
         sphericity = np.minimum(np.pi ** (1 / 3) * (6 * enclosed) ** (2 / 3) / area, 1)
     volume = voxels * size.prod()
     columns = [
         numbers,
-        *(np.bincount(own, place)[numbers] / voxels for place in np.unravel_index(inside, labels.shape)),
+        *(place / voxels for place in centre),
         voxels,
         volume,
         np.cbrt(6 * volume / np.pi),
         np.where(area > 0, sphericity, np.nan),
-        np.nan if intensity is None else np.bincount(own, np.ravel(intensity)[inside])[numbers] / voxels,
+        np.nan if intensity is None else bright / voxels,
     ]
     return pandas.DataFrame(dict(zip(COLUMNS, columns))).astype({"label": int, "volume_voxels": int})
+
+
+def _sums(labels, intensity, planes=16):
+    """Of each label the sums of 1, z, y, x and brightness, (5, labels + 1) float64: some planes at a time, so
+    that the places of all voxels are never there at once."""
+    sums = np.zeros((5, int(labels.max(initial=0)) + 1))
+    for start in range(0, len(labels), planes):
+        block = slice(start, start + planes)
+        own = labels[block]
+        inside = np.nonzero(own)
+        own = own[inside]
+        weights = [None, inside[0] + start, *inside[1:]]
+        weights += [] if intensity is None else [intensity[block][inside]]
+        for row, weight in zip(sums, weights):
+            row += np.bincount(own, weight, len(row))
+    return sums

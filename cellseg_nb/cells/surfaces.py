@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 CORNERS = [(z, y, x) for z in (0, 1) for y in (0, 1) for x in (0, 1)]
+PLANES = 16  # slices at a time: a few MB of cubes, and sums over all labels not too often
 
 
 def surfaces(labels, size):
@@ -16,33 +17,34 @@ def surfaces(labels, size):
     label alone gives up to rounding. In a binary volume the triangles of a cube hang on its eight corners
     alone (Lorensen & Cline 1987, SIGGRAPH 21, 163), so 256 cases are looked up.
     """
-    cubes, corners = _borders(np.asarray(labels))
-    highest = corners.max(0)
-    code, other = np.zeros(len(cubes), np.uint8), np.zeros(len(cubes), bool)
-    for bit, corner in enumerate(corners):
-        own = corner == highest
-        code |= own.astype(np.uint8) << np.uint8(bit)
-        other |= ~own & (corner > 0)
-    found = [(highest, code, cubes)]
-    rest, cubes = corners[:, other], cubes[other]  # where two cells touch, the others in turn
-    highest = highest[other]
-    while len(cubes):
-        rest = np.where(rest == highest, 0, rest)
-        highest = rest.max(0)
-        keep = highest > 0
-        rest, cubes, highest = rest[:, keep], cubes[keep], highest[keep]
-        code = sum((corner == highest).astype(np.uint8) << np.uint8(bit) for bit, corner in enumerate(rest))
-        if len(cubes):
-            found.append((highest, code, cubes))
-    label, code, cubes = (np.concatenate(each) for each in zip(*found))
-    return _sums(label, code, cubes, np.shape(labels), size, int(np.max(labels, initial=0)) + 1)
+    labels = np.asarray(labels)
+    length = int(labels.max(initial=0)) + 1
+    area, volume, table = np.zeros(length), np.zeros(length), _table(size)
+    for cubes, corners in _borders(labels):
+        for part in _cases(cubes, corners):
+            more = _sums(*part, labels.shape, size, table, length)
+            area += more[0]
+            volume += more[1]
+    return area, np.abs(volume)
+
+
+def _cases(cubes, corners):
+    """For each label of each cube: label, code (which of the corners are its own), cube; three arrays (n,) at
+    a time."""
+    while len(cubes):  # the highest label of each cube first; then, where two cells touch, the others
+        highest = corners.max(0)
+        own = corners == highest
+        code = sum(each.astype(np.uint8) << np.uint8(bit) for bit, each in enumerate(own))
+        yield highest, code, cubes
+        corners = np.where(own, 0, corners)
+        left = np.flatnonzero(corners.any(0))
+        cubes, corners = cubes[left], corners[:, left]
 
 
 def _borders(labels):
     """Cubes of eight voxels that are not all alike, counted from one before the first voxel of each axis, as
-    if the volume had a rim of background: their number, (n,), and labels, (8, n).
-
-    Slice by slice, so that all of it stays in the processor's cache.
+    if the volume had a rim of background: yields their numbers, (n,), and labels, (8, n), of `PLANES` slices
+    at a time. Looked for slice by slice, so that all of it stays in the processor's cache.
     """
     rows, columns = labels.shape[1] + 2, labels.shape[2] + 2
     found, below = [], np.zeros((rows, columns), labels.dtype)
@@ -59,7 +61,9 @@ def _borders(labels):
         planes = below.ravel(), above.ravel()
         found.append((at + z * rows * columns, np.stack([p[at + step] for p in planes for step in steps])))
         below, below_mixed = above, above_mixed
-    return tuple(np.concatenate(each, -1) for each in zip(*found))
+        if len(found) == PLANES or z == labels.shape[0]:
+            yield tuple(np.concatenate(each, -1) for each in zip(*found))
+            found = []
 
 
 def _mixed(plane):
@@ -71,15 +75,15 @@ def _mixed(plane):
     return mixed
 
 
-def _sums(label, code, cubes, shape, size, length):
+def _sums(label, code, cubes, shape, size, table, length):
     """Area and volume: sums of the table over the cubes of a label, and of where they lie (divergence
     theorem)."""
-    area, inside, normal = _table(size)
+    area, inside, normal = table
     position = np.unravel_index(cubes, [side + 2 for side in shape])
     volume = inside[code]
     for axis in range(3):
         volume += position[axis] * (normal[:, axis] * size[axis])[code]
-    return np.bincount(label, area[code], length), np.abs(np.bincount(label, volume, length))
+    return np.bincount(label, area[code], length), np.bincount(label, volume, length)
 
 
 def _table(size):
