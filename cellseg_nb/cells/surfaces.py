@@ -103,12 +103,12 @@ def _triangles():
     """Which set of corners each triangle belongs to, (n,), and its points in a cube of 1, (n, 3, 3)."""
     from skimage.measure import marching_cubes
 
-    cubes = np.zeros((256, 3, 2, 2), np.float32)  # a rim of background between two of them
-    for bit, (z, y, x) in enumerate(CORNERS):
-        cubes[:, z, y, x] = np.arange(256) >> bit & 1
-    points, faces, *_ = marching_cubes(cubes.reshape(-1, 2, 2), 0.5)
-    triangles = points[faces].astype(float)
-    code, z = np.divmod(triangles[..., 0].mean(1), 3)
-    own, code = z < 1, code.astype(int)
-    triangles[..., 0] -= 3 * code[:, None]
-    return code[own], triangles[own]
+    codes, triangles = [], []
+    for code in range(1, 255):  # one cube at a time: some triangles lie in a face, and would be a neighbour's
+        cube = np.zeros((2, 2, 2), np.float32)
+        for bit, corner in enumerate(CORNERS):
+            cube[corner] = code >> bit & 1
+        points, faces, *_ = marching_cubes(cube, 0.5)
+        triangles.append(points[faces].astype(float))
+        codes += len(faces) * [code]
+    return np.array(codes), np.concatenate(triangles)
