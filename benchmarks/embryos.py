@@ -16,7 +16,6 @@ from cellseg_nb.data import datasets
 from cellseg_nb.io import files, volumes
 from cellseg_nb.lessons import comparison
 
-FOLDER = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
 NAMES = ("01", "04", "09", "11")
 SETTINGS = {  # flat cubes: the embryos have about 50 slices
     "wnet3d": dict(channels=(16, 32, 64, 128), cube=32, epochs=20),
@@ -35,28 +34,35 @@ SETTINGS = {  # flat cubes: the embryos have about 50 slices
     "stardist": dict(epochs=20, steps=30, patch=(16, 48, 48)),
 }
 
-chosen, held_out, out = [
-    *sys.argv[1:],
-    *[",".join(methods.names()), ",".join(NAMES), "results/embryos"][len(sys.argv) - 1 :],
-]
-embryos = [
-    datasets.Volume(
-        name,
-        volumes.read(FOLDER / f"emb{name}_image.tif")[0],
-        volumes.read_labels(FOLDER / f"emb{name}_labels.tif")[0],
-        (1.75, 0.8, 0.8),
+
+def main():
+    folder = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
+    chosen, held_out, out = [
+        *sys.argv[1:],
+        *[",".join(methods.names()), ",".join(NAMES), "results/embryos"][len(sys.argv) - 1 :],
+    ]
+    embryos = [
+        datasets.Volume(
+            name,
+            volumes.read(folder / f"emb{name}_image.tif")[0],
+            volumes.read_labels(folder / f"emb{name}_labels.tif")[0],
+            (1.75, 0.8, 0.8),
+        )
+        for name in NAMES
+    ]
+    choice = dict(
+        dataset="bbbc050",
+        methods=chosen.split(","),
+        seeds=[0],
+        profile="demo",
+        epochs=0,
+        processes=1,
+        device="auto",
+        out=files.writable_folder(out),
     )
-    for name in NAMES
-]
-choice = dict(
-    dataset="bbbc050",
-    methods=chosen.split(","),
-    seeds=[0],
-    profile="demo",
-    epochs=0,
-    processes=1,
-    device="auto",
-    out=files.writable_folder(out),
-)
-table = comparison.run(choice, embryos, held_out.split(","), SETTINGS)
-print(comparison.runs(table).round(3).to_string())
+    table = comparison.run(choice, embryos, held_out.split(","), SETTINGS)
+    print(comparison.runs(table).round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

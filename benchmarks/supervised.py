@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pandas
+from embryos import SETTINGS
 
 from cellseg_nb import methods
 from cellseg_nb.cells import instances
@@ -32,18 +33,6 @@ CFOS = ("969_0", "969_1", "969_2", "1147_0", "1147_1", "695_0", "695_4", "753_0"
 BRAINS = (("969", "1147"), ("695", "753"))  # learned from by turns
 # what belongs to the volumes: voxel size (z, y, x) in µm, tolerance of centres in µm (None: half a diameter)
 KINDS = {"embryos": ((1.75, 0.8, 0.8), None), "cfos": ((6, 1.62, 1.62), 6.0)}
-SETTINGS = {
-    "segresnet": dict(
-        cores=True,
-        batch=4,
-        share=0,
-        epochs=180,
-        average=0.98,
-        init_filters=16,
-        cube=(24, 48, 48),
-        loss="dice_ce",
-    )
-}
 
 
 def splits(kind):
@@ -94,7 +83,7 @@ def run(folder, kind, name, held_out, learned, tune):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("kinds", nargs="*", metavar="embryos or cfos")
-    parser.add_argument("--methods", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--methods", nargs="+", choices=SETTINGS, default=["segresnet"])
     parser.add_argument("--held-out", nargs="+", metavar="NAME", help="only trainings that hold these out")
     parser.add_argument("--tune", action="store_true")
     parser.add_argument("--out", default="results/supervised")

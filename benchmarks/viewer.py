@@ -36,28 +36,8 @@ def in_browser():
     """Median milliseconds from the hand to the new picture, of a slice and of a stroke, 512 x 512 voxels."""
     import browser
 
-    cell = {"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": []}
-    code = """from cellseg_nb.data import simulate
-from cellseg_nb.viewer.widget import label
-image, truth = simulate.volume((32, 512, 512), 300, seed=1)
-label(image, "session", truth, voxel_size=(2.0, 1.0, 1.0))"""
-    kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
-    content = {"cells": [{**cell, "source": code}], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "one.ipynb").write_text(json.dumps(content))
-        with browser.page() as page, browser.jupyter(folder) as address:
-            browser.open_in_lab(page, address, "one.ipynb")
-            browser.run_all(page)
-            viewer = page.locator(".cellseg")
-            viewer.scroll_into_view_if_needed()
-            for n, z in enumerate(range(4, 28), 1):
-                browser.slide(page, viewer, "z", z)
-                slices = browser.settled(page, viewer, n, "go")
-            viewer.focus()
-            page.keyboard.press("b")
-            for n in range(1, 16):
-                browser.stroke(page, viewer, (0.05 + 0.05 * n, 0.2), (0.08 + 0.05 * n, 0.4))
-                strokes = browser.settled(page, viewer, n, "paint")
+    with tempfile.TemporaryDirectory() as folder, browser.page() as page:
+        slices, strokes = browser.slices_and_strokes(page, folder)
     return float(np.median(slices)), float(np.median(strokes))
 
 

@@ -12,6 +12,8 @@ the volumes meanwhile (2 GB at 1024). The processor's seconds are those of all w
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -40,7 +42,7 @@ def made(side, out, client):
         client.gather(client.map(_render, todo, place=place, shape=shape))
         for number in range(1, len(levels)):
             parts = pyramid.jobs(levels, number)
-            client.gather(client.map(_level, parts, place=place, levels=levels, number=number))
+            client.gather(client.map(functools.partial(pyramid.write, place, levels, number), parts))
         (out / f"brain{side}.done").touch()
     return sources.find(place)
 
@@ -77,10 +79,6 @@ def only(maps, source, chunk, many):
 
 def _render(block, place, shape):
     omezarr.writing(place, "0")[block.core] = brain.render(block.core, shape)[0]
-
-
-def _level(block, place, levels, number):
-    pyramid.write(place, levels, number, block)
 
 
 def whole(source, folder, client, chunk=128, method="otsu", many=0):
@@ -130,8 +128,6 @@ def _processor(client):
 
 def _network(job, maps, out):
     """A narrow WNet3D, trained once on cubes of the first brain it is asked for."""
-    import dataclasses
-
     from cellseg_nb import methods
     from cellseg_nb.brains import network
 
@@ -169,8 +165,8 @@ def one(args):
     with engine.connected(workers=args.workers) as client:
         source = made(args.side, args.out, client)
         row, cells, place = whole(source, folder, client, args.chunk, args.method, args.only)
-    row = {"side": args.side, "workers": args.workers, "chunk": args.chunk, "method": args.method, **row}
-    row |= {"chunks": args.only or "all"}
+    about = {name: getattr(args, name) for name in ("side", "workers", "chunk", "method")}
+    row = about | row | {"chunks": args.only or "all"}
     with (args.out / "rows.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row), flush=True)
@@ -207,9 +203,8 @@ def chunks(args):
             near = centres.match_centres(known, found, tolerance=DIAMETER / 2)["f1"]
             score = {"f1_at_0.5": round(float(f1), 4), "f1_centres": round(near, 4)}
             same = bool(np.array_equal(first, labels))
-            print(
-                json.dumps({"chunk": chunk, "method": args.method, "same": same, **score, **row}), flush=True
-            )
+            row = {"chunk": chunk, "method": args.method, "same": same, **score, **row}
+            print(json.dumps(row), flush=True)
 
 
 def join(args):
@@ -280,19 +275,9 @@ def theirs(args):
 
 
 def _said(name, count, began):
-    seconds = time.perf_counter() - began
-    print(
-        json.dumps(
-            {
-                "name": name,
-                "pieces": count,
-                "seconds": round(seconds, 2),
-                "processor": round(time.process_time(), 2),
-                "memory_mb": round(engine.peak_memory() / 1e6),
-            }
-        ),
-        flush=True,
-    )
+    row = {"name": name, "pieces": count, "seconds": round(time.perf_counter() - began, 2)}
+    row |= {"processor": round(time.process_time(), 2), "memory_mb": round(engine.peak_memory() / 1e6)}
+    print(json.dumps(row), flush=True)
 
 
 def main():

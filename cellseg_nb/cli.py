@@ -53,15 +53,7 @@ def _parser():
     )
     run.add_argument("notebook", help="its name, for example 00_quickstart")
     run.add_argument("-o", "--out", help="folder for the results (default: results/NOTEBOOK)")
-    run.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="set a parameter of the notebook; give it once for each",
-    )
+    _takes_parameters(run, "set a parameter of the notebook; give it once for each")
     run.set_defaults(command=_run)
 
     copy = commands.add_parser(
@@ -85,15 +77,8 @@ def _parser():
     )
     convert.add_argument("file")
     convert.add_argument("out")
-    convert.add_argument(
-        "-p",
-        "--parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="which volume: channel, timepoint, series, level; axes, voxel_size where the file is wrong",
-    )
+    words = "which volume: channel, timepoint, series, level; axes, voxel_size where the file is wrong"
+    _takes_parameters(convert, words)
     convert.set_defaults(command=_convert)
 
     doctor = commands.add_parser(
@@ -130,6 +115,12 @@ def _parser():
     for command in (listing, run, copy, look, convert, doctor, serve, reproduce):
         command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     return parser
+
+
+def _takes_parameters(command, words):
+    command.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help=words
+    )
 
 
 def _list(options):

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import socket
@@ -191,3 +192,43 @@ def stroke(page, viewer, start, end, steps=8):
     for point in points[1:]:
         page.mouse.move(*point)
     page.mouse.up()
+
+
+LARGE = """
+from cellseg_nb.data import simulate
+from cellseg_nb.viewer.widget import label
+image, truth = simulate.volume((32, 512, 512), 300, seed=1)
+tool = label(image, "session", truth, voxel_size=(2.0, 1.0, 1.0))
+tool
+"""
+
+
+def notebook(folder, code):
+    """A notebook of one cell, one.ipynb."""
+    cell = {"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": []}
+    content = {
+        "cells": [{**cell, "source": code.strip()}],
+        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    (Path(folder) / "one.ipynb").write_text(json.dumps(content))
+
+
+def slices_and_strokes(page, folder):
+    """Slices and strokes on 512 x 512 voxels with labels: the milliseconds of 24 slices, of 15 strokes."""
+    notebook(folder, LARGE)
+    with jupyter(folder) as address:
+        open_in_lab(page, address, "one.ipynb")
+        run_all(page)
+        viewer = page.locator(".cellseg")
+        viewer.scroll_into_view_if_needed()
+        for n, z in enumerate(range(4, 28), 1):
+            slide(page, viewer, "z", z)
+            slices = settled(page, viewer, n, "go")
+        viewer.focus()
+        page.keyboard.press("b")
+        for n in range(1, 16):
+            stroke(page, viewer, (0.05 + 0.05 * n, 0.2), (0.08 + 0.05 * n, 0.4))
+            strokes = settled(page, viewer, n, "paint")
+    return slices, strokes

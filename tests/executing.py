@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import importlib.util
 import json
 import re
 import tarfile
@@ -9,7 +10,17 @@ from pathlib import Path
 
 from cellseg_nb import runs
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def loaded(path):
+    """A script of the project as a module, by its path from the root: ``tools`` and ``benchmarks`` are no
+    packages."""
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_").removesuffix(".py"), ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def executed(name, out, pictures=3, **given):
@@ -52,7 +63,7 @@ def as_published(used, method, notebook):
     was shrunk; returns how many were compared."""
     import pandas
 
-    table = pandas.read_csv(Path(__file__).parents[1] / "data" / "settings.csv", keep_default_na=False)
+    table = pandas.read_csv(ROOT / "data" / "settings.csv", keep_default_na=False)
     rows = table[(table.method == method) & table.notebook.isin(["methods", notebook[:2]])]
     own = {row.setting: json.loads(row.paper) for row in rows.itertuples()}  # a notebook's row comes last
     compared = [name for name in own if name in used and name not in SHRUNK]

@@ -1,8 +1,6 @@
 """benchmarks/volumes.py on two tiny simulated volumes, with the methods that need no training."""
 
-import importlib.util
-from pathlib import Path
-
+import executing
 import numpy as np
 import pandas
 import pytest
@@ -10,15 +8,10 @@ import pytest
 from cellseg_nb.data import simulate
 from cellseg_nb.io import volumes
 
-ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
-
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("volumes_benchmark", ROOT / "benchmarks" / "volumes.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return executing.loaded("benchmarks/volumes.py")
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """The site: every page is reached, every module has its docstrings there, it builds without a warning."""
 
 import html
-import importlib.util
 import re
 from pathlib import Path
 
+import executing
 import pytest
 
 from cellseg_nb import runs
@@ -15,10 +15,7 @@ PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in
 
 @pytest.fixture(scope="module")
 def docs():
-    spec = importlib.util.spec_from_file_location("docs_tool", ROOT / "tools" / "docs.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    return executing.loaded("tools/docs.py")
 
 
 def test_every_page_is_in_the_contents(docs):

@@ -1,7 +1,6 @@
 """tools/install.py on what can go wrong: each ends in one clear line. And what it says agrees with the
 package."""
 
-import importlib.util
 import os
 import shutil
 import stat
@@ -9,14 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import executing
 import pytest
 
 from cellseg_nb import doctor, methods
 
 ROOT = Path(__file__).resolve().parents[1]
-spec = importlib.util.spec_from_file_location("install", ROOT / "tools" / "install.py")
-install = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(install)
+install = executing.loaded("tools/install.py")
 
 
 @pytest.fixture

@@ -4,21 +4,15 @@ Only the rows whose ratio leaves room for a machine that does other things, too;
 of its bar. The others are run with ``make bench``.
 """
 
-import importlib.util
 import json
-from pathlib import Path
 
+import executing
 import pytest
-
-ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").is_file())
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("speed", ROOT / "benchmarks" / "speed.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return executing.loaded("benchmarks/speed.py")
 
 
 @pytest.mark.slow

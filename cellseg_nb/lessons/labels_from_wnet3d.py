@@ -145,22 +145,17 @@ def scores_of_all(tests, found, clean):
 
 def curves_of_all(tests, found, clean):
     """`f1_curves` of every volume held out: a table with the column volume in front."""
-    parts = []
-    for test in tests:
-        part = f1_curves(test.labels, found[test.name], clean.get(test.name))
-        part.insert(0, "volume", test.name)
-        parts.append(part)
-    return pandas.concat(parts, ignore_index=True)
+    return _of_all(f1_curves, tests, found, clean)
 
 
 def paired_of_all(tests, found, clean):
     """`paired` of every volume held out: a table with the column volume in front."""
-    parts = []
-    for test in tests:
-        part = paired(test.labels, found[test.name], clean.get(test.name))
-        part.insert(0, "volume", test.name)
-        parts.append(part)
-    return pandas.concat(parts, ignore_index=True)
+    return _of_all(paired, tests, found, clean)
+
+
+def _of_all(table, tests, found, clean):
+    parts = {test.name: table(test.labels, found[test.name], clean.get(test.name)) for test in tests}
+    return pandas.concat(parts, names=["volume"]).reset_index(level="volume").reset_index(drop=True)
 
 
 def f1_curves(truth, found, trusted=None):

@@ -95,11 +95,13 @@ def install_words(library):
     return f"{RIVALS}  and then  {CELLPOSE}" if library.startswith("cellpose") else RIVALS
 
 
-def import_library(library):
-    """Import a library that only one method uses. Raises UserError that says how to install it."""
+def import_library(library, install=None):
+    """Import a library that only one method or format uses. Raises UserError that says how to install it
+    (``install``, default: `install_words`)."""
     try:
         return importlib.import_module(library)
     except ImportError as error:
         raise UserError(
-            f"{library} is not installed ({error}): run  {install_words(library)}  and restart the kernel"
+            f"{library} is not installed ({error}): run  {install or install_words(library)}  and restart "
+            "the kernel"
         ) from error

@@ -11,23 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from cellseg_nb import methods
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
 from cellseg_nb.methods import released
 from cellseg_nb.methods.predictor import Predictor
 
 INSTALL = 'pip install "cellseg-nb[onnx]"'
-
-
-def _library(name):
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"{name} is not installed ({error}): run  {INSTALL}  and restart the kernel"
-        ) from error
 
 
 class _Scores(nn.Module):
@@ -46,7 +36,7 @@ def export(predictor, path):
     """
     if predictor.architecture != "wnet3d" or not hasattr(predictor.model, "decoder"):
         raise UserError(f"only a WNet3D can be exported as ONNX here, not {predictor.architecture!r}")
-    onnx, _ = _library("onnx"), _library("onnxscript")
+    onnx, _ = (methods.import_library(name, INSTALL) for name in ("onnx", "onnxscript"))
     path, model = files.as_path(path), _Scores(predictor.model.encoder).cpu().eval()
     any_size = {axis: torch.export.Dim.DYNAMIC for axis in (2, 3, 4)}
     program = torch.onnx.export(
@@ -77,7 +67,7 @@ class _Session(nn.Module):
 
     def __init__(self, path, width):
         super().__init__()
-        ort = _library("onnxruntime")
+        ort = methods.import_library("onnxruntime", INSTALL)
         try:
             self.session = ort.InferenceSession(str(path), providers=ort.get_available_providers())
         except Exception as error:  # onnxruntime has kinds of its own

@@ -9,6 +9,7 @@ import pandas
 from scipy import ndimage as ndi
 
 from cellseg_nb.evaluation import metrics
+from cellseg_nb.viewer import edits
 
 # Seconds that a person is taken to need: assumed, not measured. `session.Session.times` measures yours.
 SECONDS = {"look": 4.0, "delete": 2.0, "split": 8.0, "merge": 5.0, "new": 2.0, "paint": 6.0, "erase": 6.0}
@@ -102,10 +103,7 @@ def _deepest(canvas, truth, number, cell):
     """The voxel deepest in what a label and a true cell share."""
     box = canvas.box(number)
     both = (canvas.labels[box] == number) & (truth[box] == cell)
-    deep = ndi.distance_transform_edt(np.pad(both, 1), sampling=canvas.size)
-    return tuple(
-        int(p) - 1 + part.start for p, part in zip(np.unravel_index(np.argmax(deep), deep.shape), box)
-    )
+    return edits.deepest(both, box, canvas.size)
 
 
 def _mend(canvas, truth, number, cell):

@@ -32,14 +32,13 @@ def crop(volume, box, folder, labels=None, voxel_size=None, cube=0, isotropic=0.
         raise UserError(f"the box {spans} does not fit the volume of shape {source.shape}")
     if isotropic and source.size is None:
         raise UserError("to resample, the voxel size must be known: give voxel_size (Z,Y,X in µm)")
-    if labels is not None and opened(labels).shape != source.shape:
-        raise UserError(
-            f"the labels have shape {opened(labels).shape}, the volume {source.shape}: both must agree"
-        )
+    labels = None if labels is None else opened(labels)
+    if labels is not None and labels.shape != source.shape:
+        raise UserError(f"the labels have shape {labels.shape}, the volume {source.shape}: both must agree")
     part = tuple(slice(first, end) for first, end in spans)
     pieces = {"images": source.part(part)}
     if labels is not None:
-        pieces["labels"] = opened(labels).part(part)
+        pieces["labels"] = labels.part(part)
     size = source.size
     if isotropic:
         pieces = {

@@ -93,6 +93,13 @@ def pick(labels, point):
     return int(labels[tuple(place)]) if inside else 0
 
 
+def deepest(mask, box, voxel_size=None):
+    """The voxel (z, y, x) of the volume that lies deepest in a mask over its box."""
+    deep = ndi.distance_transform_edt(np.pad(mask, 1), sampling=voxel_size)
+    place = np.unravel_index(np.argmax(deep), deep.shape)
+    return tuple(int(p - 1 + part.start) for p, part in zip(place, box))
+
+
 def _in_box(labels, mask, box):
     """Flat indices in ``labels`` of a mask over its box."""
     corner = [0 if part.start is None else part.start for part in box]

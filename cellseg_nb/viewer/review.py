@@ -12,6 +12,7 @@ from scipy import ndimage as ndi
 
 from cellseg_nb.cells import background, scale
 from cellseg_nb.errors import UserError
+from cellseg_nb.viewer import edits
 
 REASONS = {  # what each doubt says to a person
     "size": "much smaller or larger than the others",
@@ -103,7 +104,7 @@ def _cells(labels, numbers, smooth, probability, size, diameter, places):
         own = near == number
         away = ndi.distance_transform_edt(~own, sampling=size)
         ring = (near == 0) & (away <= 0.35 * diameter) & (away > 0)
-        row = {"label": number} | dict(zip("zyx", _deepest(own, box, size)))
+        row = {"label": number} | dict(zip("zyx", edits.deepest(own, box, size)))
         row["size"] = _over(abs(np.log2(voxels / usual)), 0.6, 2.0)
         row["shape"] = _over(1 - _roundness(own, size), 0.05, 0.25)
         row["spots"] = {0: 0.6, 1: 0.0}.get(int(spots[number]), 0.9)
@@ -122,12 +123,6 @@ def _cells(labels, numbers, smooth, probability, size, diameter, places):
 def _over(value, low, high):
     """0 up to ``low``, 1 from ``high``, linear between."""
     return float(np.clip((value - low) / (high - low), 0, 1))
-
-
-def _deepest(own, box, size):
-    deep = ndi.distance_transform_edt(np.pad(own, 1), sampling=size)
-    place = np.unravel_index(np.argmax(deep), deep.shape)
-    return [int(p - 1 + part.start) for p, part in zip(place, box)]
 
 
 def _roundness(own, size):

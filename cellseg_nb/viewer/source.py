@@ -6,7 +6,7 @@ from collections import OrderedDict
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import units, volumes
+from cellseg_nb.io import ngff, units, volumes
 
 KEPT = 64e6  # bytes of slices that were read and may be looked at again
 SLAB = 150e6  # bytes of a row of chunks: to read a z slice, its store unpacks all of them anyway
@@ -23,28 +23,35 @@ def opened(volume, voxel_size=None):
     if isinstance(volume, (str, bytes)) or hasattr(volume, "__fspath__"):
         path = str(volume)
         if path.rstrip("/").lower().endswith(".zarr"):
-            return Source(_zarr(path), voxel_size, path)
+            array, found = _zarr(path)
+            return Source(array, found if voxel_size is None else voxel_size, path)
         array, found = volumes.read(path, voxel_size=voxel_size, minimum=1)
         return Source(array, found, path)
     return Source(volume, voxel_size)
 
 
 def _zarr(path):
-    """The array of a Zarr store, or the finest level of an OME-Zarr."""
+    """The array of a Zarr store, or the finest level of an OME-Zarr; its voxel size in µm, or None."""
     try:
         import zarr
     except ImportError:
         raise UserError(f"{path} is a Zarr store: to open it, run  pip install zarr") from None
     try:
         store = zarr.open(path, mode="r")
+        described = [level for _, *image in ngff.multiscales(path)[:1] for level in ngff.levels(*image)]
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"{path} cannot be read as Zarr ({str(error).splitlines()[0][:120]})") from error
     if hasattr(store, "shape"):
-        return store
+        return store, None
+    if described:
+        array, _, size, _ = described[0]  # the finest
+        return array, size
     levels = [store[name] for name in sorted(store.array_keys())]
     if not levels:
         raise UserError(f"{path} holds no array: give the folder of the image itself")
-    return max(levels, key=lambda level: int(np.prod(level.shape)))
+    return max(levels, key=lambda level: int(np.prod(level.shape))), None
 
 
 class Source:

@@ -1,6 +1,5 @@
 """The viewer and the labelling tool in a real browser: JupyterLab, and Notebook 6 with ipywidgets 7."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,13 +15,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 ROOT = Path(__file__).parents[2]
 SHRINK = {"CELLSEG_NB_SHRINK": "cube=16,steps=2,epochs=2"}  # the browser is tested, not the training
 SHOTS = os.environ.get("CELLSEG_NB_SCREENSHOTS")
-LARGE = """
-from cellseg_nb.data import simulate
-from cellseg_nb.viewer.widget import label
-image, truth = simulate.volume((32, 512, 512), 300, seed=1)
-tool = label(image, "session", truth, voxel_size=(2.0, 1.0, 1.0))
-tool
-"""
 
 
 def shot(page, name):
@@ -30,18 +22,6 @@ def shot(page, name):
         for button in page.locator(".jp-toast-button:text-is('No')").all():
             button.click()
         page.screenshot(path=f"{SHOTS}/{name}.png")
-
-
-def notebook(folder, code):
-    """A notebook of one cell."""
-    cell = {"cell_type": "code", "execution_count": None, "id": "one", "metadata": {}, "outputs": []}
-    content = {
-        "cells": [{**cell, "source": code.strip()}],
-        "metadata": {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }
-    (folder / "one.ipynb").write_text(json.dumps(content))
 
 
 @browser.twice
@@ -108,20 +88,8 @@ def test_notebook_10_in_jupyterlab(tmp_path):
 @browser.twice
 def test_many_slices_and_strokes(tmp_path):
     """On 512 x 512 voxels with labels; how quick they are, benchmarks/viewer.py says."""
-    notebook(tmp_path, LARGE)
-    with browser.page() as page, browser.jupyter(tmp_path) as address:
-        browser.open_in_lab(page, address, "one.ipynb")
-        browser.run_all(page)
-        viewer = page.locator(".cellseg")
-        viewer.scroll_into_view_if_needed()
-        for n, z in enumerate(range(4, 28), 1):
-            browser.slide(page, viewer, "z", z)
-            slices = browser.settled(page, viewer, n, "go")
-        viewer.focus()
-        page.keyboard.press("b")
-        for n in range(1, 16):
-            browser.stroke(page, viewer, (0.05 + 0.05 * n, 0.2), (0.08 + 0.05 * n, 0.4))
-            strokes = browser.settled(page, viewer, n, "paint")
+    with browser.page() as page:
+        slices, strokes = browser.slices_and_strokes(page, tmp_path)
         assert len(slices) == 24 and len(strokes) == 15 and not page.errors
         shot(page, "large")
 
@@ -133,7 +101,7 @@ def test_notebook_6_with_ipywidgets_7(tmp_path):
     needs = [python, "-c", "import anywidget, notebook.notebookapp"]
     if not Path(python).exists() or subprocess.run(needs, capture_output=True).returncode:
         pytest.skip("no Notebook 6 with anywidget here: make colab builds an environment with both")
-    notebook(tmp_path, LARGE.replace("(32, 512, 512), 300", "(16, 64, 64), 20"))
+    browser.notebook(tmp_path, browser.LARGE.replace("(32, 512, 512), 300", "(16, 64, 64), 20"))
     variables = {"PYTHONPATH": str(ROOT)}
     with browser.page() as page, browser.jupyter(tmp_path, ("notebook",), python, **variables) as address:
         page.goto(f"{address}/notebooks/one.ipynb?token=t")

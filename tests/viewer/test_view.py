@@ -5,6 +5,7 @@ import pytest
 
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
+from cellseg_nb.io import volumes
 from cellseg_nb.viewer import surface
 from cellseg_nb.viewer.session import Session
 from cellseg_nb.viewer.source import Source, grey, opened
@@ -140,6 +141,9 @@ def test_volumes_on_disk_are_read_slice_by_slice(tmp_path):
     group.create_array("1", shape=(1, 1, 4, 10, 10), chunks=(1, 1, 4, 10, 10), dtype="uint8")
     assert opened(tmp_path / "ome.zarr").shape == (8, 20, 20)
     assert (opened(tmp_path / "ome.zarr").plane(2, 4) == 3).all()
+    volumes.write(tmp_path / "sized.zarr", np.ones((8, 20, 20), np.uint8), (2.0, 0.5, 0.5))
+    assert opened(tmp_path / "sized.zarr").size == (2.0, 0.5, 0.5)
+    assert opened(tmp_path / "sized.zarr", (1.0, 1.0, 1.0)).size == (1.0, 1.0, 1.0)
 
 
 def test_points_lie_on_the_rims():
