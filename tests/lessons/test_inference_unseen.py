@@ -7,6 +7,7 @@ from cellseg_nb import parameters, runs
 from cellseg_nb.cells import instances
 from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
+from cellseg_nb.evaluation import centres
 from cellseg_nb.io import volumes
 from cellseg_nb.lessons import inference, inference_unseen
 from cellseg_nb.plots import inference as figures
@@ -84,3 +85,13 @@ def test_which_chain_and_threshold():
     Found.source = "mine.pt"
     assert inference.threshold(choose(), Found) == 0.6
     assert choose()["method"] == "voronoi_otsu" and choose(profile="paper")["method"] == "published"
+
+
+def test_halved_truth_stays_where_the_cells_are():
+    image, labels = simulate.volume((33, 48, 48), 12, seed=1, radius=(4.0, 5.0))
+    half = inference_unseen.halved(datasets.Volume("a", image, labels, (2, 1, 1)))
+    assert half.image.shape == half.labels.shape == (16, 24, 24) and half.voxel_size == (4, 2, 2)
+    assert half.labels.dtype == labels.dtype and (np.unique(half.labels) == np.unique(labels[:32])).all()
+    size = np.array((2, 1, 1))  # centres are counted from that of the first voxel
+    shift = centres.of(half.labels, 2 * size) + size - centres.of(labels[:32], size) - size / 2
+    assert (abs(shift.mean(0)) < 0.15 * size).all()  # nearest neighbours: 0.5
