@@ -54,6 +54,11 @@ def test_doctor():
     assert "torch" in run.stdout and "device" in run.stdout
 
 
+def test_the_module_of_the_command_line_runs_too():
+    run = subprocess.run([sys.executable, "-m", "cellseg_nb.cli", "look", "nope.tif"], capture_output=True)
+    assert run.returncode == 1 and b"nope.tif does not exist" in run.stderr
+
+
 def test_no_command_shows_help():
     run = cellseg_nb()
     assert run.returncode == 1 and "usage" in run.stdout
