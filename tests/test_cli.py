@@ -174,6 +174,8 @@ def test_names_stay_names(given):
     (given.place / "owner" / "name").touch()
     assert given("04_inference", weights="owner/name")["weights"] == str(given.place / "owner" / "name")
     assert given("01_data", dataset="mine")["dataset"] == str(given.place / "mine")
+    several = given("04_inference", other="platynereis_ish,mine.tif")["other"]
+    assert several == f"platynereis_ish, {given.place / 'mine.tif'}"
 
 
 @pytest.mark.parametrize("path", runs.notebooks(), ids=lambda path: path.stem)
