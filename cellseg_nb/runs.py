@@ -119,6 +119,15 @@ def absolute(text, hub=False):
     return text if hub and re.fullmatch(HUB_NAME, text) and not os.path.exists(file) else file
 
 
+def _listed(text, hub=False):
+    """Paths and names of data sets with commas between: a bare name that is no file or folder here stays."""
+    words = (word.strip() for word in str(text).split(","))
+    bare = re.compile(r"\w*")
+    return ", ".join(
+        w if bare.fullmatch(w) and not os.path.exists(w or "nothing") else absolute(w, hub) for w in words
+    )
+
+
 def convert(name, text, default):
     """A parameter's text from the command line as a value of its default's type."""
     kind = type(default)
@@ -155,7 +164,7 @@ def run(name, given=None, out=None, kernel="python3"):
     values["out"] = out = out or values.get("out") or Path("results") / path.stem
     for key in values.keys() & paths.keys():  # a word of the form, such as a data set's name, is no path
         if values[key] and values[key] not in choices(path, key):
-            values[key] = absolute(values[key], hub=paths[key])
+            values[key] = (_listed if key == "other" else absolute)(values[key], hub=paths[key])
     out = Path(values["out"])
     writable_folder(out)
     _execute(path, out, values, kernel)

@@ -54,6 +54,11 @@ def test_doctor():
     assert "torch" in run.stdout and "device" in run.stdout
 
 
+def test_the_module_of_the_command_line_runs_too():
+    run = subprocess.run([sys.executable, "-m", "cellseg_nb.cli", "look", "nope.tif"], capture_output=True)
+    assert run.returncode == 1 and b"nope.tif does not exist" in run.stderr
+
+
 def test_no_command_shows_help():
     run = cellseg_nb()
     assert run.returncode == 1 and "usage" in run.stdout
@@ -169,6 +174,8 @@ def test_names_stay_names(given):
     (given.place / "owner" / "name").touch()
     assert given("04_inference", weights="owner/name")["weights"] == str(given.place / "owner" / "name")
     assert given("01_data", dataset="mine")["dataset"] == str(given.place / "mine")
+    several = given("04_inference", other="platynereis_ish,mine.tif")["other"]
+    assert several == f"platynereis_ish, {given.place / 'mine.tif'}"
 
 
 @pytest.mark.parametrize("path", runs.notebooks(), ids=lambda path: path.stem)

@@ -197,13 +197,13 @@ def _step(array, axes):
 
 def _read(array):
     def read(index):
-        _check_chunks(array)
+        check_chunks(array)
         return np.asarray(array[index])
 
     return read
 
 
-def _check_chunks(array):
+def check_chunks(array):
     """UserError where chunks are missing that hold no plain background: a copy that broke off.
 
     Writers may leave out chunks that are all fill value, so a few may lack; not the most of them.

@@ -42,8 +42,9 @@ def flat(path):
     import tifffile
 
     try:
-        with tiff.quiet_tifffile(), tifffile.TiffFile(path) as tif:
-            return len(tif.pages) == 1 and sum(n > 1 for n in tif.series[0].shape) <= 2
+        with tiff.quiet_tifffile() as complaints, tifffile.TiffFile(path) as tif:
+            found = len(tif.pages) == 1 and sum(n > 1 for n in tif.series[0].shape) <= 2
+            return found and not tiff.fault(path, complaints)  # a cut stack may show its first plane alone
     except Exception:  # what is wrong with a file is said when it is read
         return False
 

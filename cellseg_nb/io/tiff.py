@@ -69,9 +69,21 @@ def _opened(path):
 def _series(path, tif, complaints):
     _ = len(tif.pages)  # walks the whole chain of pages, so that a cut is noticed
     found = tif.series
-    if any("corrupt" in line or "offset" in line for line in complaints):
-        raise UserError(_truncated(path))
+    if said := fault(path, complaints):
+        raise UserError(said)
     return found
+
+
+def fault(path, complaints):
+    """What tifffile's complaints say of the file, in a line; empty where it is whole."""
+    if any("corrupt" in line or "offset" in line for line in complaints):
+        return _truncated(path)
+    if any("failed to reshape" in line for line in complaints):
+        return (
+            f"{path} holds fewer or more planes than its header says: copy or download it again, or open it "
+            "in Fiji, look whether all planes are there, and save it as TIFF"
+        )
+    return ""
 
 
 def _image(path, tif, number, series):

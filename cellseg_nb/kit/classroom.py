@@ -9,7 +9,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from cellseg_nb import doctor, runtime
+from cellseg_nb import doctor, parameters, runtime
 from cellseg_nb.errors import UserError
 
 STEP = 0.14  # seconds a training step of notebook 00 takes on two cores alone (README)
@@ -30,7 +30,8 @@ class Finding(NamedTuple):
 
 def report(seconds=60.0):
     """Print the findings, a short training of at most ``seconds`` among them. Returns 0, or 1 where one
-    FAILED."""
+    FAILED. Raises UserError for seconds below 0 or above an hour."""
+    parameters.number("--seconds", seconds, 0, 3600)
     grades = []
     for finding in findings(seconds):
         print(f"{finding.grade:8s}{finding.what:12s}{finding.words}", flush=True)

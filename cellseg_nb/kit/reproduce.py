@@ -8,7 +8,7 @@ import json
 import os
 import time
 
-from cellseg_nb import __version__, runs
+from cellseg_nb import __version__, parameters, runs
 from cellseg_nb.data import bundled
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import as_path, reason, writable_folder, write_json
@@ -58,6 +58,8 @@ def read(config, out):
         plan = [_one(one, common, out) for one in listed]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): give a JSON file") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} is no configuration ({type(error).__name__}: {reason(error)}): compare with "
@@ -85,8 +87,13 @@ def _one(one, common, out):
             else f"{one['run']}: out is the run's own folder, and not to be given"
         )
     given = {name: value for name, value in common.items() if name in known} | own
+    for name, value in given.items():
+        if isinstance(value, str):
+            runs.convert(name, value, known[name])
     made = {"run": one["run"], "notebook": path.stem, "parameters": given, "trains": one.get("trains", {})}
-    made["cubes"] = one.get("cubes", 0)
+    made["cubes"] = parameters.number(f"{one['run']}: cubes", one.get("cubes", 0), 0, whole=True)
+    for method, count in made["trains"].items():
+        parameters.number(f"{one['run']}: trains {method}", count, 0, whole=True)
     if not str(one["run"]).replace("_", "").isalnum():
         raise UserError(f"{one['run']!r} cannot be the name of a folder: letters, digits and _ only")
     return made | {"folder": out / one["run"]}

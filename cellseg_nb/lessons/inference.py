@@ -39,7 +39,13 @@ PARAMETERS = (
 
 
 def resolved(choice):
-    """The choices with the method that the profile has."""
+    """The choices with the method that the profile has. Raises UserError for a ``folder`` or ``other`` that
+    would only be looked for after a training."""
+    from cellseg_nb.lessons import inference_unseen
+
+    inference_unseen.words(choice)
+    if choice["folder"]:
+        folders.listed(choice["folder"])
     named = choice["method"] != "by_profile"
     return choice | {"method": choice["method"] if named else BY_PROFILE[choice["profile"]]}
 

@@ -11,6 +11,7 @@ from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.io import volumes
+from cellseg_nb.io.files import as_path
 from cellseg_nb.io.ngff import is_zarr
 from cellseg_nb.lessons.inference import read
 
@@ -27,11 +28,20 @@ def others(choice):
     the profile paper, in demo simulated volumes that differ each in one way. Raises UserError for the data
     set that the released weights were trained on, and whatever else is no other one.
     """
-    words = [word.strip() for word in choice["other"].split(",") if word.strip()]
-    if not words and choice["profile"] == "demo":
+    named = words(choice)
+    if not named and choice["profile"] == "demo":
         return simulated(choice["seed"])
-    known = datasets.registry()
-    for word in words:
+    found = []
+    for word in named or UNSEEN:
+        found += _file(choice, word) if Path(word).is_file() or is_zarr(Path(word)) else _set(choice, word)
+    return found
+
+
+def words(choice):
+    """What ``other`` names, as a list of texts. Raises UserError like `others`; nothing is read."""
+    found = [word.strip() for word in choice["other"].split(",") if word.strip()]
+    known = datasets.registry() if found else ()
+    for word in found:
         if word == "simulated" or (word in known and word not in UNSEEN):
             raise UserError(
                 f"other = {word!r} is not unseen: "
@@ -42,9 +52,11 @@ def others(choice):
                 )
                 + f"Choose among {', '.join(UNSEEN)}, or give the path of your own volumes"
             )
-    found = []
-    for word in words or UNSEEN:
-        found += _file(choice, word) if Path(word).is_file() or is_zarr(Path(word)) else _set(choice, word)
+        if word not in known and not as_path(word).exists():
+            raise UserError(
+                f"other = {word!r}: there is no data set {word!r} and no such file or folder. Choose among "
+                f"{', '.join(UNSEEN)}, or give the path of your own volumes"
+            )
     return found
 
 

@@ -308,6 +308,16 @@ def test_read_refuses_truncated_files(tmp_path, kind, part, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_planes_that_the_header_does_not_tell_are_no_plane(tmp_path):
+    tifffile.imwrite(tmp_path / "v.tif", np.zeros((6, 8, 9), np.uint16), compression="zlib")
+    content = (tmp_path / "v.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "v.tif") as tif:
+        second = tif.pages[1].offset
+    changed = content.replace(second.to_bytes(4, "little"), bytes(4), 1)  # the chain of pages ends there
+    (tmp_path / "v.tif").write_bytes(changed)
+    refused(lambda: volumes.read(tmp_path / "v.tif"), "planes than its header says", path=tmp_path / "v.tif")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kind=st.sampled_from(

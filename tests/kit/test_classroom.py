@@ -40,6 +40,13 @@ def test_it_trains_within_its_time_and_ends_well(capsys):
     assert re.search(r" 2 steps, \d+\.\d\d s each; SoftNCuts", said["training"])
 
 
+@pytest.mark.parametrize("seconds", ["-3", "nan", "inf"])
+def test_a_time_that_cannot_be_is_one_line(capsys, seconds):
+    assert cli.main(["doctor", "--class", "--seconds", seconds]) == 1
+    said = capsys.readouterr()
+    assert not said.out and said.err.startswith("cellseg-nb: --seconds must be")
+
+
 def test_what_is_missing_fails(monkeypatch, capsys):
     there = doctor.version
     monkeypatch.setattr(doctor, "version", lambda name: None if name == "monai" else there(name))

@@ -43,6 +43,10 @@ def test_the_configuration_runs_01_to_08_in_order(tmp_path):
         ([{"run": "a", "notebook": "08", "parameters": {"out": "x"}}], "own folder"),
         ([{"run": "../a", "notebook": "08"}], "name of a folder"),
         ([{"run": "a", "notebook": "08"}] * 2, "twice"),
+        ([{"run": "a", "notebook": "08", "parameters": {"seed": "x"}}], "mine.json: parameter seed must be"),
+        ([{"run": "a", "notebook": "08", "trains": 3}], "no configuration"),
+        ([{"run": "a", "notebook": "08", "trains": {"wnet3d": "x"}}], "a: trains wnet3d must be"),
+        ([{"run": "a", "notebook": "08", "cubes": "x"}], "a: cubes must be a whole number"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_before_anything_runs(tmp_path, capsys, listed, words):

@@ -1,6 +1,8 @@
 """Notebook 04's folder: what is done is kept, what is damaged is done anew, what cannot be read is a row."""
 
 import numpy as np
+import pytest
+import tifffile
 
 from cellseg_nb.data import simulate
 from cellseg_nb.io import volumes
@@ -36,3 +38,19 @@ def test_done_once_and_anew_where_the_note_is_damaged(tmp_path):
     seen.clear()
     inference_folder.batch(choice, segment, tmp_path / "in", "other weights")
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("imagej", [True, False])
+def test_a_volume_cut_in_its_middle_is_told_not_left_out(tmp_path, imagej):
+    (tmp_path / "in").mkdir()
+    for number in (1, 2):
+        noise = np.random.default_rng(number).integers(0, 60000, (24, 32, 32), dtype=np.uint16)
+        tifffile.imwrite(tmp_path / "in" / f"v{number}.tif", noise, imagej=imagej, metadata={"axes": "ZYX"})
+    cut = tmp_path / "in" / "v2.tif"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    choice = {"out": str(tmp_path / "out"), "voxel_size": (1, 1, 1), "folder": str(tmp_path / "in")}
+    table = inference_folder.batch(
+        choice, lambda image, size: np.ones(image.shape, np.int32), tmp_path / "in"
+    )
+    assert list(table.file) == ["v1.tif", "v2.tif"] and table.problem[0] == ""
+    assert "v2.tif is truncated" in table.problem[1]

@@ -30,6 +30,12 @@ def test_what_is_no_data_set_is_refused(tmp_path):
         inference_unseen.others(choose(other="fly_brain", cache=str(tmp_path)))
 
 
+@pytest.mark.parametrize("name", ["other", "folder"])
+def test_what_is_not_there_is_said_before_a_training(name, tmp_path):
+    with pytest.raises(UserError, match="no such file or folder|does not exist"):
+        choose(**{name: str(tmp_path / "nothing")})
+
+
 def write(folder, size):
     image, labels = simulate.volume((24, 24, 24), 8, seed=1)
     volumes.write(folder / "images" / "a.tif", image, size)
