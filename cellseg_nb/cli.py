@@ -192,3 +192,7 @@ def _reproduce(options):
     from cellseg_nb.kit import reproduce
 
     return reproduce.paper(options.config, options.out, options.dry_run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
