@@ -270,5 +270,8 @@ def print_outcome(out):
             if name in found:
                 print(f"{name.replace('_', ' ')}: {found[name]}")
     print(f"results in {out}:")
-    for path in sorted(p for p in out.iterdir() if p.is_file() and not p.name.startswith(".")):
-        print(f"  {path.name:28s} {path.stat().st_size / 1e3:9.0f} kB")
+    for path in sorted(p for p in out.iterdir() if not p.name.startswith(".")):
+        if path.is_dir():
+            print(f"  {path.name}/")
+        else:
+            print(f"  {path.name:28s} {max(1, path.stat().st_size / 1e3):9.0f} kB")

@@ -15,6 +15,7 @@ from cellseg_nb.brains import (
     network,
     omezarr,
     outputs,
+    plan,
     pyramid,
     run,
     segment,
@@ -70,7 +71,8 @@ def brain_or_yours(choice, client):
     size = source.voxel_size
     words = "unknown, µm below are voxels" if size is None else " x ".join(f"{s:g}" for s in size) + " µm"
     sides = " x ".join(map(str, source.shape))
-    print(f"{source.name}: {sides} voxels (Z, Y, X), {source.nbytes / 1e9:.2f} GB, voxel size {words}")
+    name = source.name if choice["images"] else "simulated brain"
+    print(f"{name}: {sides} voxels (Z, Y, X), {plan.sized(source.nbytes)}, voxel size {words}")
     return source
 
 
@@ -165,7 +167,7 @@ def save(choice, job, cells, density, figures, started, **found):
     outputs.table(out, cells)
     outputs.points(out, cells, job.source.name)
     outputs.write_density(out, density)
-    headline = f"{len(cells)} cells in {job.source.name}"
+    headline = f"{len(cells)} cells in {job.source.name if choice['images'] else 'a simulated brain'}"
     if found.get("failed"):
         headline += f"; {len(found['failed'])} chunks failed"
     size = job.source.voxel_size
@@ -173,16 +175,13 @@ def save(choice, job, cells, density, figures, started, **found):
     return common.save(out, choice, None, figures, headline, voxel_size=size, started=started, **how, **found)
 
 
-def cost(plan, voxels, cores=(2, 16, 200), chunk=128):
-    """Time for a brain of so many voxels, planned from a measured chunk: a table, one row for each number of
-    cores. Reckoned as if all of it were tissue, and no disk or network in the way."""
-    each = plan["core_seconds"] / (plan["chunks"] * chunk**3)
+def cost(planned, voxels, cores=(2, 16, 200)):
+    """Time for a brain of so many voxels, planned from a measured chunk (a dict of `plan.plan`): a table, one
+    row for each number of cores. Reckoned as if all of it were tissue, and no disk or network in the way."""
+    each = planned["core_seconds"] / planned["in_chunks"]
+    memory = planned["memory_per_worker"] or 0
     rows = [
-        {
-            "cores": n,
-            "hours": round(each * voxels / n / 3600, 2),
-            "memory in all (GB)": round(n * (plan["memory_per_worker"] or 0) / 1e9, 1),
-        }
+        {"cores": n, "time": plan.spoken(each * voxels / n), "memory in all": plan.sized(n * memory)}
         for n in cores
     ]
     return pandas.DataFrame(rows).set_index("cores")

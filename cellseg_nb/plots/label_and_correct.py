@@ -1,5 +1,7 @@
 """Pictures of notebook 10: doubtful cells and why, edits before and after, F1 against minutes."""
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -7,35 +9,42 @@ from cellseg_nb.plots.basic import BLUE, GREEN, ORANGE, STYLE, random_colours
 
 
 def _cut(image, labels, place, reach):
-    """The slice through a place, as far as ``reach`` voxels around it: grey, labels."""
+    """The slice through a place, as far as ``reach`` voxels around it: grey, labels, and where they lie."""
     z, y, x = place
-    part = (z, slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1))
-    return image[part], labels[part]
+    down, right = slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
+    grey = image[z, down, right]
+    extent = (right.start - 0.5, right.start + grey.shape[1] - 0.5, down.start + grey.shape[0] - 0.5)
+    return grey, labels[z, down, right], (*extent, down.start - 0.5)
 
 
-def _outlined(ax, grey, labels, colours, limits):
+def _outlined(ax, grey, labels, extent, colours, limits):
     from skimage.segmentation import find_boundaries
 
-    ax.imshow(grey, cmap="gray", vmin=limits[0], vmax=limits[1])
+    ax.imshow(grey, cmap="gray", vmin=limits[0], vmax=limits[1], extent=extent)
     edges = np.where(find_boundaries(labels, mode="inner"), labels, 0)
-    ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1))
-    ax.set(xticks=[], yticks=[])
+    ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extent)
+    ax.locator_params(nbins=4, integer=True)
+    ax.set_xlabel("x (voxels)")
 
 
 def doubtful(image, labels, items, reach=14):
-    """Cells of a queue in a row, each with its doubt and the reason; (Z, Y, X) volume and labels."""
+    """Cells of a queue in two rows, each marked, with its doubt and the reason; (Z, Y, X) volume and
+    labels."""
     colours, limits = random_colours(labels), np.percentile(image, (1, 99.7))
+    rows = min(2, len(items))
+    across = -(-len(items) // rows)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(items), figsize=(2.6 * len(items), 3.6), squeeze=False)
-        for ax, item in zip(axes[0], items):
+        figure, axes = plt.subplots(rows, across, figsize=(4.2 * across, 4.7 * rows), squeeze=False)
+        for ax, item in zip(axes.flat, items):
             _outlined(ax, *_cut(image, labels, item.place, reach), colours, limits)
-            why = item.why.split(";")[0]
-            words = (
-                why
-                if len(why) < 26
-                else why[: why.rfind(" ", 0, 26)] + "\n" + why[why.rfind(" ", 0, 26) + 1 :]
-            )
-            ax.set_title(f"doubt {item.doubt:.2f}\n{words}", fontsize=9)
+            ax.plot(item.place[2], item.place[1], "+", color="white", markersize=11, markeredgewidth=2)
+            name = f"cell {item.number}" if item.number else "no label"
+            why = textwrap.fill(item.why.split(";")[0], 32)
+            ax.set_title(f"{name}, slice {item.place[0]}: doubt {item.doubt:.2f}\n{why}", fontsize=11)
+        for ax in axes.flat[len(items) :]:
+            ax.set_axis_off()
+        for ax in axes[:, 0]:
+            ax.set_ylabel("y (voxels)")
     return figure
 
 
@@ -44,10 +53,13 @@ def edited(image, stages, place, reach=22):
     limits = np.percentile(image, (1, 99.7))
     colours = random_colours(np.array([max(int(one.max()) for one in stages.values())]))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(stages), figsize=(3 * len(stages), 3.3), squeeze=False)
+        figure, axes = plt.subplots(
+            1, len(stages), figsize=(3 * len(stages), 3.7), squeeze=False, sharey=True
+        )
         for ax, (words, labels) in zip(axes[0], stages.items()):
             _outlined(ax, *_cut(image, labels, place, reach), colours, limits)
-            ax.set_title(words, fontsize=11)
+            ax.set_title(words, fontsize=12)
+        axes[0, 0].set_ylabel("y (voxels)")
     return figure
 
 
@@ -67,7 +79,7 @@ def against_time(tables, enough=0.95):
                     linewidth=2.5 if queue else 1,
                     label="the queue's order" if queue else "random order" if name == "random 1" else None,
                 )
-            ax.axhline(enough, color="black", linestyle="--", linewidth=1)
+            ax.axhline(enough, color="black", linestyle="--", linewidth=1, label=f"{enough:g}")
             ax.set(xlabel=words, ylabel="F1 at IoU 0.5" if column == "minutes" else "")
         axes[0].legend(frameon=False, loc="lower right")
     return figure
@@ -81,7 +93,10 @@ def gain(table):
             bars = ax.bar(np.arange(len(table)) + offset, table[column], 0.38, color=colour, label=column)
             ax.bar_label(bars, fmt="%.2f", fontsize=10)
         ax.set(
-            xticks=range(len(table)), xticklabels=table.index, ylim=(0, 1.3), ylabel="on the held-out volume"
+            xticks=range(len(table)),
+            xticklabels=table.index,
+            ylim=(0, 1.3),
+            ylabel="F1 on the held-out volume",
         )
         ax.legend(frameon=False, ncols=2, loc="upper left")
     return figure

@@ -10,45 +10,58 @@ from cellseg_nb.plots import basic
 SIDES = (("seen along z", "y", "x"), ("seen along y", "z", "x"), ("seen along x", "z", "y"))
 
 
-def three_sides(level, mask=None, boxes=(), factor=(1, 1, 1), title=""):
-    """A coarse level's middle slices, with the border of a mask on its grid and boxes of the finest level
-    (three slices each)."""
+def three_sides(level, mask=None, boxes=(), factor=(1, 1, 1), title="", voxel_size=None):
+    """A coarse level from three sides: its middle slices, with the border of a mask on its grid; or, with
+    ``boxes`` (three slices each, in voxels of the finest level), its means. ``factor``: voxels of the finest
+    level in one of this one; ``voxel_size`` (z, y, x) of the finest in µm, or None."""
+    unit, size = ("voxels", (1, 1, 1)) if voxel_size is None else ("µm", voxel_size)
+    step = [f * s for f, s in zip(factor, size)]
     with plt.rc_context(basic.STYLE):
-        figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.4))
-        low, high = np.percentile(level, [0.5, 99.8])
+        figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.6))
         for axis, (ax, (words, down, right)) in enumerate(zip(panels, SIDES)):
             plane = level.mean(axis) if boxes else level.take(level.shape[axis] // 2, axis)
-            ax.imshow(plane, cmap="gray", vmin=low, vmax=high, aspect="auto")
+            low, high = np.percentile(plane, [0.5, 99.8])
+            tall, wide = (s for a, s in enumerate(step) if a != axis)
+            extent = (0, plane.shape[1] * wide, plane.shape[0] * tall, 0)
+            ax.imshow(plane, cmap="gray", vmin=low, vmax=max(high, low + 1e-9), extent=extent)
             if mask is not None:
                 there = mask.take(mask.shape[axis] // 2, axis)
-                extent = (-0.5, plane.shape[1] - 0.5, plane.shape[0] - 0.5, -0.5)
                 if there.any() and not there.all():
                     ax.contour(there, [0.5], colors=basic.ORANGE, extent=extent, origin="upper", linewidths=2)
             for number, box in enumerate(boxes, 1):
-                top, left = (s for a, s in enumerate(box) if a != axis)
-                f, g = (f for a, f in enumerate(factor) if a != axis)
-                size = (left.stop - left.start) / g, (top.stop - top.start) / f
-                corner = left.start / g - 0.5, top.start / f - 0.5
-                ax.add_patch(Rectangle(corner, *size, fill=False, color=basic.SKY, linewidth=2))
-                ax.text(corner[0], corner[1] - 1, str(number), color=basic.SKY)
-            ax.set(title=words, xlabel=right, ylabel=down, xticks=[], yticks=[])
-        figure.suptitle(title, fontsize=12)
+                sides = [(b.start * s, b.stop * s) for b, s in zip(box, size)]
+                _numbered(ax, number, len(boxes), *(side for a, side in enumerate(sides) if a != axis))
+            what = "mean" if boxes else "middle slice"
+            ax.set(title=f"{what}, {words}", xlabel=f"{right} ({unit})", ylabel=f"{down} ({unit})")
+        figure.suptitle(title, fontsize=13)
     return figure
+
+
+def _numbered(ax, number, of, down, right):
+    """A box, (from, to) along both axes, and its number: boxes behind each other show theirs side by side."""
+    tall, wide = down[1] - down[0], right[1] - right[0]
+    ax.add_patch(Rectangle((right[0], down[0]), wide, tall, fill=False, color=basic.SKY, linewidth=2))
+    place = right[0] + wide * (number - 0.5) / of, down[0] + 0.04 * tall
+    behind = dict(facecolor="black", edgecolor="none", pad=1.5)
+    ax.text(*place, str(number), color=basic.SKY, ha="center", va="top", bbox=behind)
 
 
 def cubes(images, boxes):
     """The middle slice of each cube, with where it begins."""
     with plt.rc_context(basic.STYLE):
-        figure, panels = plt.subplots(1, len(images), figsize=(3.1 * len(images), 3.4), squeeze=False)
+        figure, panels = plt.subplots(
+            1, len(images), figsize=(3.1 * len(images), 3.7), squeeze=False, sharey=True
+        )
         low, high = np.percentile(np.concatenate([image.ravel() for image in images]), [1, 99.8])
         for number, (ax, image, box) in enumerate(zip(panels[0], images, boxes), 1):
             ax.imshow(image[len(image) // 2], cmap="gray", vmin=low, vmax=high)
-            ax.set(title=f"{number}: from {', '.join(str(s.start) for s in box)}", xticks=[], yticks=[])
-        figure.suptitle("the cubes; from z, y, x (voxels)", fontsize=12)
+            ax.set(title=f"{number}: from {', '.join(str(s.start) for s in box)}", xlabel="x (voxels)")
+        panels[0, 0].set_ylabel("y (voxels)")
+        figure.suptitle("middle slice of each cube, and where it begins: z, y, x (voxels)", fontsize=13)
     return figure
 
 
-def threshold(values, counts, cut, words="brightness above the ground"):
+def threshold(values, counts, cut, words="brightness above the ground (grey values)"):
     """A streamed histogram with the threshold that follows from it."""
     there = np.flatnonzero(counts)
     last = there[np.searchsorted(np.cumsum(counts[there]), 0.9995 * counts.sum())]
@@ -123,6 +136,6 @@ def density(values, width, title="Cells per mm³"):
             extent = (0, plane.shape[1] * width, plane.shape[0] * width, 0)
             shown = ax.imshow(plane, cmap="magma", vmin=0, vmax=high, extent=extent)
             ax.set(title=words, xlabel=f"{right} (µm)", ylabel=f"{down} (µm)")
-        figure.colorbar(shown, ax=panels, label="cells per mm³", shrink=0.8)
+        figure.colorbar(shown, ax=panels, label="mean along the line of sight", shrink=0.8)
         figure.suptitle(f"{title}, boxes of {width:g} µm", fontsize=12)
     return figure
