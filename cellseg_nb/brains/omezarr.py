@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import units
+from cellseg_nb.io import ngff, units
 from cellseg_nb.io.files import as_path, reason, writable_folder
 
 VERSIONS = ("0.4", "0.5")
@@ -64,31 +64,32 @@ def described(path):
 def levels(path):
     """The levels of a store, the finest first, and the place of Z, Y, X among its axes: (list of `Level`,
     names of the axes). Raises UserError for a store that is none, or whose axes are not known."""
-    path = as_path(path)
-    scales = described(path)
-    axes = [axis if isinstance(axis, str) else axis.get("name") for axis in scales.get("axes", "tczyx")]
+    path, found = as_path(path), []
+    about = described(path)
     try:
-        at = [axes.index(name) for name in "zyx"]
-        unit = [scales["axes"][i].get("unit", "micrometer") for i in at] if scales.get("axes") else []
-        micrometres = [units.micrometres(name) for name in unit] or [None] * 3
-    except (ValueError, KeyError, AttributeError) as error:
+        scaled = ngff.scaled(ngff.opened(path), about)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:  # of many kinds: a missing array, broken JSON, a codec that is not there
+        raise UserError(f"{path}: its arrays cannot be opened ({reason(error)}): copy it again") from error
+    letters, names = scaled[0][1:3]
+    try:
+        at = [letters.index(letter) for letter in "ZYX"]
+        micrometres = [units.micrometres(names[i] or "micrometer") for i in at]
+    except (ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: its axes {axes} are not those of a volume: z, y and x are needed"
+            f"{path}: its axes {letters} are not those of a volume: z, y, x are needed, in a unit of length"
         ) from error
-    found, first = [], None
-    for dataset in scales["datasets"]:
-        array = opened(path, dataset["path"])
-        steps = [t["scale"] for t in dataset.get("coordinateTransformations", []) if t["type"] == "scale"]
+    for dataset, (array, _, _, scale, stated) in zip(about["datasets"], scaled):
+        shape, chunks, own = (tuple(v[i] for i in at) for v in (array.shape, array.chunks, scale.tolist()))
         size = None
-        if steps and None not in micrometres:
-            size = tuple(float(steps[0][i]) * m for i, m in zip(at, micrometres))
-        shape, chunks = (tuple(int(values[i]) for i in at) for values in (array.shape, array.chunks))
-        own = np.array([steps[0][i] for i in at] if steps else [1.0] * 3)
-        first = own if first is None else first
+        if stated and None not in micrometres:
+            size = tuple(float(s * m) for s, m in zip(own, micrometres))
         whole = np.array(found[0].shape if found else shape) / shape
-        factor = tuple(int(f) for f in np.rint(own / first if steps else 2 ** np.rint(np.log2(whole))))
+        ratio = np.divide(own, scaled[0][3][at]) if stated else 2 ** np.rint(np.log2(whole))
+        factor = tuple(int(f) for f in np.rint(ratio))
         found.append(Level(dataset["path"], shape, chunks, size, factor))
-    return found, axes
+    return found, [letter.lower() for letter in letters]
 
 
 def factors(shape, voxel_size=None):

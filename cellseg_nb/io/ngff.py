@@ -72,6 +72,14 @@ def levels(group, about):
 
     A list of (zarr array, letters of its axes, voxel size (z, y, x) in µm or None, word).
     """
+    return [
+        (array, letters, *_size(letters, names, scale, stated))
+        for array, letters, names, scale, stated in scaled(group, about)
+    ]
+
+
+def scaled(group, about):
+    """As `levels`, with what is written: (zarr array, letters, units, scale of each axis, whether stated)."""
     found = []
     for one in about["datasets"]:
         array = group[one["path"]]
@@ -81,7 +89,7 @@ def levels(group, about):
             if step.get("type") == "scale" and len(step.get("scale", ())) == array.ndim:
                 scale = scale * np.array(step["scale"], float)
         stated = any("coordinateTransformations" in part for part in (one, about))
-        found.append((array, letters, *_size(letters, names, scale, stated)))
+        found.append((array, letters, names, scale, stated))
     return found
 
 
