@@ -68,7 +68,7 @@ def test_stop_ends_after_an_epoch_and_keeps_what_was_learned(files, monkeypatch)
             break
         time.sleep(0.1)
     press(panel, "Start")  # once is enough
-    assert "it is running" in panel.lines[-1] or any("it is running" in line for line in panel.lines)
+    assert any("it is running" in line for line in panel.lines)
     press(panel, "Stop")
     panel.thread.join(60)
     assert panel.lines[-1] == "stopped" and 1 <= len(panel.result) < 200
