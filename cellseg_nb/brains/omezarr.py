@@ -78,7 +78,7 @@ def levels(path):
         micrometres = [units.micrometres(names[i] or "micrometer") for i in at]
     except (ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: its axes {letters} are not those of a volume: z, y and x are needed, in a unit of length"
+            f"{path}: its axes {letters} are not those of a volume: z, y, x are needed, in a unit of length"
         ) from error
     for dataset, (array, _, _, scale, stated) in zip(about["datasets"], scaled):
         shape, chunks, own = (tuple(v[i] for i in at) for v in (array.shape, array.chunks, scale.tolist()))
