@@ -16,7 +16,7 @@ import numpy as np
 
 from cellseg_nb.brains import omezarr
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, folder, tiff, units
+from cellseg_nb.io import axes, folder, ngff, tiff, units
 from cellseg_nb.io.files import as_path, reason
 
 
@@ -97,6 +97,11 @@ def find(path, voxel_size=None, channel=None):
 def _zarr(path, voxel_size, channel):
     levels, names = omezarr.levels(path)
     array = omezarr.opened(path, levels[0].key)
+    if len(levels) < 2:  # else `run.look` compares them: what a coarser level shows must be there
+        try:
+            ngff.check_chunks(array, levels[0].key)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
     found = []
     for name, side in zip(names, array.shape):
         if name in "zyx":
@@ -163,7 +168,8 @@ def _planes(path, voxel_size):
         if here[:2] != first[:2]:
             raise UserError(
                 f"{file} is {here[0][0]} x {here[0][1]} {here[1]}, {files[0].name} {first[0][0]} x "
-                f"{first[0][1]} {first[1]}: all planes of a volume must be of one size and type"
+                f"{first[0][1]} {first[1]}: all planes of a volume must be of one size and type: "
+                "export that plane again, or keep one volume in the folder"
             )
     shape = (len(files), *first[0])
     size = voxel_size or first[2]

@@ -34,8 +34,8 @@ WHOLE = parameters.rule(parameters.number, 0, whole=True)
 PARAMETERS = parameters.common("voxel_size", "max_size", "seed", "device", "out", "start_over") | {
     "images": parameters.text,
     "channel": parameters.rule(parameters.number, -1, whole=True),
-    "min_size": parameters.auto(lambda name, value: _decimal(name, value)),
-    "cell_diameter": parameters.auto(lambda name, value: _decimal(name, value)),
+    "min_size": parameters.auto(lambda name, value: parameters.number(name, _decimal(name, value), 0)),
+    "cell_diameter": parameters.auto(lambda name, value: parameters.number(name, _decimal(name, value), 0)),
     "method": parameters.rule(parameters.one_of, METHODS),
     "weights": parameters.text,
     "separate": parameters.rule(parameters.one_of, segment.SEPARATE),

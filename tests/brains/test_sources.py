@@ -12,6 +12,7 @@ pytest.importorskip("dask")
 
 from cellseg_nb.brains import convert, disk, omezarr, outputs, pyramid, run, sources  # noqa: E402
 from cellseg_nb.errors import UserError  # noqa: E402
+from cellseg_nb.io import volumes  # noqa: E402
 
 VOLUME = np.random.default_rng(0).integers(1, 60000, (33, 70, 41)).astype(np.uint16)
 BOX = (slice(3, 30), slice(1, 50), slice(5, 41))
@@ -91,6 +92,7 @@ LINES = {
     "plane 7 is missing before scan2_z008": lambda f: sources.find(
         planes(f / "p", [n for n in range(34) if n != 7])
     ),
+    "its array '0' holds 0 of 2 chunks": lambda f: sources.find(_nothing_but_heads(f)),
     "all planes of a volume must be of one size": lambda f: sources.find(planes(f / "p", change=5)),
     "holds TIFFs without a number": lambda f: sources.find(_unnumbered(f)),
     "one grey plane a file": lambda f: sources.find(_stacks(f)),
@@ -112,6 +114,15 @@ def _empty_zarr(folder):
 
     zarr.open_group(str(folder / "z.zarr"), mode="w", zarr_format=2)
     return folder / "z.zarr"
+
+
+def _nothing_but_heads(folder):
+    path = folder / "v.zarr"
+    volumes.write(path, VOLUME, SIZE)
+    for file in (path / "0").rglob("*"):
+        if file.is_file() and file.name[0] != ".":
+            file.unlink()
+    return path
 
 
 def _unnumbered(folder):
