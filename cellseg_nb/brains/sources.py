@@ -99,7 +99,7 @@ def _zarr(path, voxel_size, channel):
     array = omezarr.opened(path, levels[0].key)
     if len(levels) < 2:  # else `run.look` compares them: what a coarser level shows must be there
         try:
-            ngff.check_chunks(array)
+            ngff.check_chunks(array, levels[0].key)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     found = []

@@ -197,20 +197,20 @@ def _step(array, axes):
 
 def _read(array):
     def read(index):
-        check_chunks(array)
+        check_chunks(array, array.path)
         return np.asarray(array[index])
 
     return read
 
 
-def check_chunks(array):
+def check_chunks(array, key):
     """UserError where chunks are missing that hold no plain background: a copy that broke off.
 
     Writers may leave out chunks that are all fill value, so a few may lack; not the most of them.
     """
     held, whole = array.nchunks_initialized, array.nchunks
     if held * 50 < whole:
-        raise UserError(f"its array {array.path!r} holds {held} of {whole} chunks: copy it again, whole")
+        raise UserError(f"its array {key!r} holds {held} of {whole} chunks: copy it again, whole")
 
 
 # ---------------------------------------------------------------- writing
