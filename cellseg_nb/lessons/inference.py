@@ -7,14 +7,18 @@ import numpy as np
 from cellseg_nb import parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import bundled, datasets, simulate
+from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import convert, folder as folders, volumes
+from cellseg_nb.io.files import as_path
 from cellseg_nb.methods import released
 
 METHODS = ("voronoi_otsu", "watershed", "connected", "published", "auto")
 BY_PROFILE = {"demo": "voronoi_otsu", "paper": "published"}
 ARCHITECTURES = ("auto", "wnet3d", "swinunetr", "segresnet")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
+EMBEDSEG = ("platynereis_nuclei", "platynereis_ish", "mouse_skull_nuclei")  # scaled down by two in the paper
+UNSEEN = (*EMBEDSEG, "delivr_cfos")
 WHOLE = parameters.rule(parameters.number, 0, whole=True)
 PARAMETERS = (
     parameters.common("voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out")
@@ -41,13 +45,35 @@ PARAMETERS = (
 def resolved(choice):
     """The choices with the method that the profile has. Raises UserError for a ``folder`` or ``other`` that
     would only be looked for after a training."""
-    from cellseg_nb.lessons import inference_unseen
-
-    inference_unseen.words(choice)
+    other_words(choice)
     if choice["folder"]:
         folders.listed(choice["folder"])
     named = choice["method"] != "by_profile"
     return choice | {"method": choice["method"] if named else BY_PROFILE[choice["profile"]]}
+
+
+def other_words(choice):
+    """What ``other`` names, as a list of texts. Raises UserError like
+    `inference_unseen.others`; nothing is read."""
+    found = [word.strip() for word in choice["other"].split(",") if word.strip()]
+    known = datasets.registry() if found else ()
+    for word in found:
+        if word == "simulated" or (word in known and word not in UNSEEN):
+            raise UserError(
+                f"other = {word!r} is not unseen: "
+                + (
+                    "the released networks learned from it. "
+                    if word in known
+                    else "it is no data set of its own. "
+                )
+                + f"Choose among {', '.join(UNSEEN)}, or give the path of your own volumes"
+            )
+        if word not in known and not as_path(word).exists():
+            raise UserError(
+                f"other = {word!r}: there is no data set {word!r} and no such file or folder. Choose among "
+                f"{', '.join(UNSEEN)}, or give the path of your own volumes"
+            )
+    return found
 
 
 # ---------------------------------------------------------------- volumes and weights

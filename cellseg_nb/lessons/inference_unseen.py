@@ -7,15 +7,11 @@ import pandas
 
 from cellseg_nb.cells import borders
 from cellseg_nb.data import datasets, simulate
-from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.io import volumes
-from cellseg_nb.io.files import as_path
 from cellseg_nb.io.ngff import is_zarr
-from cellseg_nb.lessons.inference import read
+from cellseg_nb.lessons.inference import EMBEDSEG, UNSEEN, other_words, read
 
-EMBEDSEG = ("platynereis_nuclei", "platynereis_ish", "mouse_skull_nuclei")  # scaled down by two in the paper
-UNSEEN = (*EMBEDSEG, "delivr_cfos")
 SMALL = "small cells, as c-FOS"
 REACH = 6.0  # µm between the centres of a true and a found cell
 
@@ -27,35 +23,12 @@ def others(choice):
     the profile paper, in demo simulated volumes that differ each in one way. Raises UserError for the data
     set that the released weights were trained on, and whatever else is no other one.
     """
-    named = words(choice)
+    named = other_words(choice)
     if not named and choice["profile"] == "demo":
         return simulated(choice["seed"])
     found = []
     for word in named or UNSEEN:
         found += _file(choice, word) if Path(word).is_file() or is_zarr(Path(word)) else _set(choice, word)
-    return found
-
-
-def words(choice):
-    """What ``other`` names, as a list of texts. Raises UserError like `others`; nothing is read."""
-    found = [word.strip() for word in choice["other"].split(",") if word.strip()]
-    known = datasets.registry() if found else ()
-    for word in found:
-        if word == "simulated" or (word in known and word not in UNSEEN):
-            raise UserError(
-                f"other = {word!r} is not unseen: "
-                + (
-                    "the released networks learned from it. "
-                    if word in known
-                    else "it is no data set of its own. "
-                )
-                + f"Choose among {', '.join(UNSEEN)}, or give the path of your own volumes"
-            )
-        if word not in known and not as_path(word).exists():
-            raise UserError(
-                f"other = {word!r}: there is no data set {word!r} and no such file or folder. Choose among "
-                f"{', '.join(UNSEEN)}, or give the path of your own volumes"
-            )
     return found
 
 
