@@ -12,7 +12,6 @@ there; it is part of the ONNX graph, and the description says so.
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import torch
@@ -90,10 +89,13 @@ def needed(authors, licence):
         methods.import_library(library, INSTALL)
     from bioimageio.spec.generic.v0_3 import LicenseId
 
-    if licence not in get_args(LicenseId):
+    try:
+        LicenseId(licence)
+    except ValueError as error:
         raise UserError(
-            f"the licence {licence!r} is no SPDX name: choose one of https://spdx.org/licenses, such as CC-BY-4.0"
-        )
+            f"the licence {licence!r} is no SPDX name: choose one of https://spdx.org/licenses, such as "
+            "CC-BY-4.0"
+        ) from error
 
 
 def check(path):
@@ -175,7 +177,7 @@ def _onnx(found, shape, path):
     sizes = (
         {axis: torch.export.Dim.DYNAMIC for axis in (2, 3, 4)} if model_package_spec.any_size(found) else {}
     )
-    shape = (16, 24, 32) if sizes else shape
+    shape = [found.multiple * times for times in (2, 3, 4)] if sizes else shape
     program = torch.onnx.export(
         _Probability(found).eval(),
         (torch.rand(1, 1, *shape),),

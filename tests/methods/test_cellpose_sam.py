@@ -46,7 +46,7 @@ def other(tmp_path, monkeypatch):
 
     def make(code):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
-        python = next((tmp_path / "env").glob("*/python*"))
+        python = next(path for path in (tmp_path / "env").glob("*/python*") if path.is_file())
         ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
         place = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
         (place / "numpy_and_torch.pth").write_text(str(Path(np.__file__).parents[1]))
