@@ -140,9 +140,7 @@ def test_what_a_package_needs(image, tmp_path):
     found = weights.load(wnet3d(tmp_path / "own"))
     out = tmp_path / "p.zip"
     refused(lambda: model_package.write(found, out, image, [], "MIT"), "names its authors")
-    refused(
-        lambda: model_package.write(found, out, image, ["J"], "my own"), "license", "no package was written"
-    )
+    refused(lambda: model_package.write(found, out, image, ["J"], "my own"), "'my own' is no SPDX name")
     refused(lambda: model_package.write(found, out, image * 0 + 3, ["J"], "MIT"), "one value")
     assert not out.exists()
 
