@@ -2,7 +2,8 @@
 
 python benchmarks/classroom.py [N] [EPOCHS] [FOLDER]
 
-EPOCHS 0: as many as the notebook has. Prints, for each run, seconds on the clock, processor seconds, and the memory of its largest process.
+EPOCHS 0: as many as the notebook has. Prints, for each run, seconds on the clock, processor seconds, and the
+memory of its largest process.
 """
 
 import os
@@ -17,7 +18,7 @@ def started(number, epochs, folder):
     command = [sys.executable, "-m", "cellseg_nb", "run", "00_quickstart", "-o", str(out)]
     command += ["-p", "epochs", str(epochs)] if epochs else []
     silent = os.open(os.devnull, os.O_WRONLY)
-    actions = [(os.POSIX_SPAWN_DUP2, silent, 1)]
+    actions = [(os.POSIX_SPAWN_DUP2, silent, stream) for stream in (1, 2)]
     return os.posix_spawn(command[0], command, {**os.environ, "OMP_NUM_THREADS": "1"}, file_actions=actions)
 
 
