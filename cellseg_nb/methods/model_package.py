@@ -174,21 +174,11 @@ class _Probability(nn.Module):
 
 def _onnx(found, shape, path):
     """Write the network as ONNX. Returns the version of its operators."""
-    sizes = (
-        {axis: torch.export.Dim.DYNAMIC for axis in (2, 3, 4)} if model_package_spec.any_size(found) else {}
-    )
-    shape = [found.multiple * times for times in (2, 3, 4)] if sizes else shape
-    program = torch.onnx.export(
-        _Probability(found).eval(),
-        (torch.rand(1, 1, *shape),),
-        input_names=["volume"],
-        output_names=["probability"],
-        dynamic_shapes=(sizes,),
-        dynamo=True,
-        verbose=False,
-    )
-    path.write_bytes(program.model_proto.SerializeToString())
-    return next(one.version for one in program.model_proto.opset_import if not one.domain)
+    free = model_package_spec.any_size(found)
+    shape = [found.multiple * times for times in (2, 3, 4)] if free else shape
+    made = onnx_files.traced(_Probability(found), shape, ("volume", "probability"), free)
+    path.write_bytes(made.SerializeToString())
+    return next(one.version for one in made.opset_import if not one.domain)
 
 
 # ---------------------------------------------------------------- files

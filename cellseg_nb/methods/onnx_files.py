@@ -7,6 +7,8 @@ foreground class and scaling are in its metadata.
 
 import copy
 import json
+import logging
+import warnings
 
 import numpy as np
 import torch
@@ -53,6 +55,26 @@ def exportable(model):
     return model
 
 
+def traced(model, shape, names, any_size=True):
+    """A module that takes and gives one tensor, as an ONNX ModelProto.
+
+    ``shape`` (z, y, x): of the volume it is drawn with; the only one it then takes, unless ``any_size``.
+    ``names``: of the tensors in and out.
+    """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision is not installed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch among its own parts
+        return torch.onnx.export(
+            model.eval(),
+            (torch.zeros(1, 1, *shape),),
+            input_names=names[:1],
+            output_names=names[1:],
+            dynamic_shapes=({axis: torch.export.Dim.DYNAMIC for axis in (2, 3, 4)} if any_size else {},),
+            dynamo=True,
+            verbose=False,
+        ).model_proto
+
+
 class _Scores(nn.Module):
     def __init__(self, encoder):
         super().__init__()
@@ -73,18 +95,8 @@ def export(predictor, path):
             "package of it (cellseg_nb.methods.model_package.write), which holds it as ONNX"
         )
     onnx, _ = (methods.import_library(name, INSTALL) for name in ("onnx", "onnxscript"))
-    path, model = files.as_path(path), _Scores(exportable(predictor.model.encoder)).eval()
-    any_size = {axis: torch.export.Dim.DYNAMIC for axis in (2, 3, 4)}
-    program = torch.onnx.export(
-        model,
-        (torch.zeros(1, 1, 16, 24, 32),),
-        input_names=["input"],
-        output_names=["scores"],
-        dynamic_shapes=(any_size,),
-        dynamo=True,
-        verbose=False,
-    )
-    made = program.model_proto
+    path, model = files.as_path(path), _Scores(exportable(predictor.model.encoder))
+    made = traced(model, (16, 24, 32), ("input", "scores"))
     about = {name: getattr(predictor, name) for name in ("threshold", "foreground", "scaling")}
     onnx.helper.set_model_props(made, {"cellseg_nb": json.dumps({**about, "width": _width(predictor.model)})})
     files.writable_folder(path.parent)
