@@ -72,7 +72,7 @@ def assign(spots, mask, inner, apart, reach, size, least=None):
     spots, mask : (Z, Y, X) float32 and bool, of the outer box
     inner : three slices, the core
     apart, reach : µm
-    least : None or (image, share)
+    least : None or a pair of image and share
         A voxel is left out where ``image`` is below ``share`` of what it is at the cell's centre.
 
     Returns labels of the core, int32, 0 is background, numbered in the reading order of the centres; and the

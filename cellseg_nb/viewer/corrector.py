@@ -23,7 +23,7 @@ def correct(canvas, truth, items, seconds=None, until=1.1, limit=None):
     Parameters
     ----------
     canvas : `canvas.Canvas`, edited in place
-    truth : (Z, Y, X) labels
+    truth : (Z, Y, X) int array, the true labels
     items : list of `review.Item`, in the order to look at them
     seconds : {what: seconds}, what differs from `SECONDS`
     until : float, F1 at IoU 0.5 at which to stop

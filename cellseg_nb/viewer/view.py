@@ -114,7 +114,7 @@ class View(Tools):
         return {"planes": described}, buffers
 
     def picture(self, kind, axis, index):
-        """A slice as it is sent: grey and probability uint8, labels uint16 (as `fold`ed); None where there is
+        """A slice as it is sent: grey and probability uint8, labels uint16 (see `fold`); None where there is
         none. Across x, rows are y and columns z."""
         if kind == "grey":
             plane = grey(self.source.plane(axis, index), *self.grey_limits())
