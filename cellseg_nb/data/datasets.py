@@ -26,7 +26,7 @@ class Volume(NamedTuple):
     """A volume with what is known of it; all notebooks pass this on."""
 
     name: str
-    image: np.ndarray  # (Z, Y, X) float32
+    image: np.ndarray  # (Z, Y, X) float32; in notebook 00 also whole numbers of 8 and 16 bits
     labels: np.ndarray | None = None  # (Z, Y, X) int32, 0 = background
     voxel_size: tuple | None = None  # (z, y, x) in µm
 

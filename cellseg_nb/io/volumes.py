@@ -19,7 +19,17 @@ from cellseg_nb.io.labels import read_labels  # noqa: F401
 # ---------------------------------------------------------------- reading
 
 
-def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series=None, level=None, axes=None):
+def read(
+    path,
+    channel=None,
+    voxel_size=None,
+    minimum=16,
+    timepoint=None,
+    series=None,
+    level=None,
+    axes=None,
+    narrow=False,
+):
     """Read a volume from a file of any format in `cellseg_nb.io.formats`, or a folder of its planes.
 
     Parameters
@@ -37,8 +47,12 @@ def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series
         Resolution level: 0 or None is the finest.
     axes : str or None
         A letter of T, C, Z, Y, X for each axis, which counts more than what the file says.
+    narrow : bool
+        Whole numbers of 8 and 16 bits stay as they are stored, in a quarter or half of the memory. The
+        numbers are the same, as float32 holds them exactly; whoever computes makes float32 of them first.
 
-    Returns the volume, (Z, Y, X) float32, C-contiguous, and its voxel size (z, y, x) in µm, or None.
+    Returns the volume, (Z, Y, X) float32 (or `narrow`), C-contiguous, and its voxel size (z, y, x) in µm, or
+    None.
     Raises `cellseg_nb.io.axes.Several` where one of them has to be chosen, with the list of what there is,
     and UserError for a file that cannot be read or is no such volume (see `check`).
     """
@@ -46,12 +60,12 @@ def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series
     given = None if voxel_size is None else units.voxel_size_of(voxel_size)
 
     def convert(block, z):
-        return _as_float(block, path, z)
+        return block if narrow and _narrow(block.dtype) else _as_float(block, path, z)
 
     array, found = loading.load(
         path, channel, timepoint, series, level, axes, quiet=given is not None, convert=convert
     )
-    volume = check(array, path, minimum)
+    volume = check(array, path, minimum, narrow)
     if _two_values(volume):
         print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
     return volume, given or found
@@ -62,8 +76,13 @@ def _two_values(volume):
     return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
 
 
-def check(volume, name="volume", minimum=16):
+def _narrow(dtype):
+    return dtype.kind in "ui" and dtype.itemsize <= 2
+
+
+def check(volume, name="volume", minimum=16, narrow=False):
     """The volume as C-contiguous float32 (Z, Y, X), if it is one; axes of length 1 around it are dropped.
+    ``narrow`` as in `read`.
 
     Raises UserError for 2D, RGB, 4D, 5D; values that are not real numbers; NaN or infinite voxels; one value
     throughout; a side below ``minimum`` voxels. ``name`` is what the message calls it, mostly the file.
@@ -80,12 +99,13 @@ def check(volume, name="volume", minimum=16):
             f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
             "give a larger volume"
         )
-    converted = np.empty(volume.shape, np.float32) if volume.dtype != np.float32 else volume
+    stays = volume.dtype == np.float32 or narrow and _narrow(volume.dtype)
+    converted = volume if stays else np.empty(volume.shape, np.float32)
     for z in range(len(volume) if volume.dtype.kind == "f" else 0):  # plane by plane, for the memory
         _check_finite(volume, z, name, "NaN or infinite")
     if converted is volume:
         converted = np.ascontiguousarray(volume)
-    for z in range(len(volume) if volume.dtype != np.float32 else 0):
+    for z in range(0 if stays else len(volume)):
         converted[z] = _as_float(volume[z : z + 1], name, z)[0]
     if converted.min() == converted.max():
         raise UserError(

@@ -243,7 +243,7 @@ class WNet3DMethod(NetworkMethod):
             self.outline_sigma,
             voxel_size,
             threshold=self.threshold,
-            spots=inference.raised(volume, probability, self.threshold),
+            spots=inference.raised(np.asarray(volume, np.float32), probability, self.threshold),
         )
         if self.min_contrast:
             labels = instances.filter_contrast(labels, volume, self.min_contrast, self.spot_sigma, voxel_size)
