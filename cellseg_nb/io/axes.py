@@ -68,17 +68,16 @@ def zyx(path, shape, axes, channel=None, timepoint=None, channels=()):
     if len(left) != 3 or any(left.count(letter) != 1 for letter in "YX"):
         return index, tuple(range(len(left))), ""
     z = next(i for i, letter in enumerate(left) if letter not in "YX")
-    word = (
-        ""
-        if left[z] == "Z"
-        else f"its axes are not named: the one of {shape[axes.index(left[z])]} is read as z"
-    )
+    long = [n for n, one in zip(shape, index) if isinstance(one, slice)]
+    word = "" if left[z] == "Z" else f"its axes are not named: the one of {long[z]} is read as z"
     return index, (z, left.index("Y"), left.index("X")), word
 
 
 def _index(path, shape, axes, chosen, channels):
     index = [0 if n == 1 else slice(None) for n in shape]
     long = [i for i, n in enumerate(shape) if n != 1]
+    if {"C", "S"} <= {axes[i] for i in long} and "Z" not in {axes[i] for i in long}:
+        axes = axes.replace("C", "Q")  # channels of colour pictures: the slices of a stack
     sizes = tuple(shape[i] for i in long)
     named = {axes[i]: i for i in long}
     picks = {"timepoint": named.get("T"), "channel": named.get("C", named.get("S"))}
@@ -93,7 +92,7 @@ def _index(path, shape, axes, chosen, channels):
     if len(rest) == 4:
         picks["channel"] = _unnamed(path, shape, axes, rest)
         rest.remove(picks["channel"])
-    _check_there(path, shape, chosen, picks, rest, sizes, long)
+    _check_there(path, shape, axes, chosen, picks, rest, sizes, long)
     missing = [name for name, axis in picks.items() if axis is not None and chosen[name] is None]
     if missing:
         colour = picks["channel"] is not None and axes[picks["channel"]] == "S"
@@ -126,7 +125,7 @@ def _unnamed(path, shape, axes, rest):
     return smallest
 
 
-def _check_there(path, shape, chosen, picks, rest, sizes, long):
+def _check_there(path, shape, axes, chosen, picks, rest, sizes, long):
     """UserError for a channel or time that is not there, and where none would leave three axes."""
     for name, axis in picks.items():
         value = chosen[name]
@@ -143,12 +142,14 @@ def _check_there(path, shape, chosen, picks, rest, sizes, long):
             )
     if len(rest) >= 3 or len(long) < 3:
         return
+    which = picks["channel"] if picks["timepoint"] is None else picks["timepoint"]
+    slices = "".join("Z" if i == which else axes[i] for i in long)  # the letters that would make slices of it
     if picks["timepoint"] is not None:
         raise UserError(
             f"{path} is a time series of {shape[picks['timepoint']]} time points of 2D images (shape "
             f"{sizes}): if "
             "they are z slices, swap z and t (Fiji: Image > Properties..., or: "
-            f"cellseg-nb convert {path} OUT.tif -p axes ZYX); else give a z stack"
+            f"cellseg-nb convert {path} OUT.tif -p axes {slices}); else give a z stack"
         )
     if picks["channel"] is not None:
         axis = picks["channel"]
@@ -158,7 +159,7 @@ def _check_there(path, shape, chosen, picks, rest, sizes, long):
         raise UserError(
             f"{path} is 2D with {shape[axis]} channels (shape {sizes}): give a stack of z slices; if the "
             "channels are slices, say so (Fiji: Image > Properties..., or: "
-            f"cellseg-nb convert {path} OUT.tif -p axes ZYX)"
+            f"cellseg-nb convert {path} OUT.tif -p axes {slices})"
         )
 
 

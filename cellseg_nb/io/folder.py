@@ -4,10 +4,9 @@
 """
 
 import re
-from xml.etree import ElementTree
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import formats, loading, ngff, parts as parts_of, planes, tiff
+from cellseg_nb.io import formats, loading, ngff, ome, parts as parts_of, planes, tiff
 from cellseg_nb.io.files import as_path, reason
 
 BETWEEN = r"(?:^|[ _.-]+)"
@@ -201,20 +200,10 @@ def parts(files):
 
 def _ome_set(path):
     """Names of the files of the OME-TIFF that a file belongs to, and whether the description is elsewhere."""
-    import tifffile
-
     try:
-        with tiff.quiet_tifffile(), tifffile.TiffFile(path) as tif:
-            if not tif.is_ome:
-                return set(), False
-            head = ElementTree.fromstring(tif.ome_metadata)
+        return ome.members(path)
     except Exception:  # what is wrong with a file is said when it is read
         return set(), False
-    only = head.find("{*}BinaryOnly")
-    if only is not None:
-        return {only.get("MetadataFile")}, True
-    own = head.get("UUID")
-    return {one.get("FileName") for one in head.iterfind(".//{*}TiffData/{*}UUID") if one.text != own}, False
 
 
 def glance(path):

@@ -24,7 +24,13 @@ FORMATS = (
         "zarr",
         folder=True,
     ),
-    Format("NIfTI", (".nii", ".nii.gz"), medical.nifti, "pixdim, in xyzt_units", "nibabel"),
+    Format(
+        "NIfTI, also in pairs with .img",
+        (".nii", ".nii.gz", ".hdr"),
+        medical.nifti,
+        "pixdim, in xyzt_units",
+        "nibabel",
+    ),
     Format("NRRD", (".nrrd", ".nhdr"), medical.nrrd, "spacings or space directions, with units", "pynrrd"),
     Format("HDF5", (".h5", ".hdf5", ".hdf"), hdf5.images, "element_size_um (z, y, x)", "h5py"),
     Format("Imaris", (".ims",), hdf5.imaris, "extent and unit", "h5py"),
@@ -82,8 +88,17 @@ def reader(path):
             return ngff.images
         if planes.only(path):
             return planes.images
+        if path.name.lower().endswith(".n5") or (path / "attributes.json").is_file():
+            raise UserError(f"{path} is N5, which is not read here: open it in Fiji and save it as TIFF")
         raise UserError(f"{path} is a folder: give one file in it ({words()})")
-    if kind is None and path.name.lower().endswith(FOREIGN):
+    name = path.name.lower()
+    if name.endswith((".zarr.zip", ".ozx")):
+        raise UserError(f"{path} is a packed OME-Zarr: unzip it, and give the folder that comes out")
+    if name.endswith(".img") and path.with_suffix(".hdr").is_file():
+        raise UserError(
+            f"{path} is the half of a pair that holds the voxels: give {path.with_suffix('.hdr')}"
+        )
+    if kind is None and name.endswith(FOREIGN):
         raise UserError(
             f"{path} is of a format that is not read here ({words()} are): open it in Fiji and save it as "
             f"TIFF"

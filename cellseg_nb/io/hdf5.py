@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from cellseg_nb.io import units
 from cellseg_nb.io.parts import Image
 
 MOST_SHRINKING = 1100  # gzip, and more than the other filters do
+# BigDataViewer keeps numbers of 16 bits without a sign in a type that has one.
+SIGNED = re.compile(r"t\d+/s\d+/\d+/cells")
 
 
 @contextlib.contextmanager
@@ -49,20 +52,33 @@ def _file(path):
 def _image(dataset, name):
     axes = _axes(dataset)
     size, word = _size(dataset, axes)
+    dtype = np.dtype("u2") if SIGNED.fullmatch(name) and dataset.dtype.newbyteorder("=") == "i2" else None
     step = dataset.chunks[axes.index("Z")] if dataset.chunks and "Z" in axes else 1
     if dataset.chunks and "Z" not in axes:
         step = dataset.chunks[0]
-    return Image(name, axes, dataset.shape, dataset.dtype, _read(dataset), size, word, step=int(step))
+    read = _read(dataset, dtype)
+    return Image(name, axes, dataset.shape, dtype or dataset.dtype, read, size, word, step=int(step))
 
 
-def _read(dataset):
+def _read(dataset, dtype=None):
+    """``dtype``: what the bits mean, where the file says otherwise."""
+
     def read(index):
         held, whole = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
         if held * MOST_SHRINKING < whole and dataset.external is None and not dataset.is_virtual:
             raise UserError(
                 f"{dataset.file.filename} is truncated: {dataset.name} declares more data than it holds"
             )
-        return dataset[index]
+        try:
+            found = dataset[index]
+        except OSError as error:
+            if "filter" not in str(error) and "plugin" not in str(error):
+                raise
+            raise UserError(
+                f"{dataset.file.filename}: {dataset.name} is compressed in a way that is not read here: "
+                "write it again with gzip, as in: h5repack -f GZIP=4 IN.h5 OUT.h5"
+            ) from error
+        return found if dtype is None else found.astype(found.dtype.newbyteorder("=")).view(dtype)
 
     return read
 
@@ -74,6 +90,8 @@ def _text(value):
 def _axes(dataset):
     """Letters from axistags (ilastik), dimension labels, or an attribute "axes"; else Q, ..., Y, X."""
     attributes = dataset.attrs
+    if SIGNED.fullmatch(dataset.name.strip("/")) and dataset.ndim == 3:
+        return "ZYX"
     if "axistags" in attributes:
         keys = [str(one["key"])[:1].upper() for one in json.loads(_text(attributes["axistags"]))["axes"]]
         if len(keys) == dataset.ndim:
@@ -144,8 +162,11 @@ def _imaris_level(file, number, about):
     if any(a > b for a, b in zip(real, inner["Data"].shape)):
         raise UserError(f"{file.filename} is damaged: its image is larger than its data; copy it again")
     units_of = about.get("Unit", "um")
-    extent = [abs(float(about[f"ExtMax{i}"]) - float(about[f"ExtMin{i}"])) for i in (2, 1, 0)]
-    size, word = units.size(dict.fromkeys("zyx", units_of), *(e / n for e, n in zip(extent, real)))
+    try:
+        extent = [abs(float(about[f"ExtMax{i}"]) - float(about[f"ExtMin{i}"])) for i in (2, 1, 0)]
+        size, word = units.size(dict.fromkeys("zyx", units_of), *(e / n for e, n in zip(extent, real)))
+    except (KeyError, ValueError):
+        size, word = None, f"it does not state its extent: {units.GIVE}"
     shape = (len(times), len(first), *real)
     names = [_channel(file, i) for i in range(len(first))]
     data = inner["Data"]

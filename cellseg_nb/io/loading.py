@@ -31,7 +31,7 @@ def load(
     """
     with_words = _guarded(path, lambda: _read(path, channel, timepoint, series, level, axes, turn, convert))
     array, image, unnamed, negative = with_words
-    for word in filter(None, (unnamed, "" if quiet else image.word, negative)):
+    for word in filter(None, (unnamed, "" if quiet else image.word, image.note, negative)):
         print(f"{path.name}: {word}")
     return array, image.size
 
@@ -93,7 +93,7 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
             image = _named(path, image, str(axes).upper())
         negative = ""
         if image.white:
-            convert, negative = _turning(image.dtype, turn, convert)
+            convert, negative = _turning(image.dtype, image.white, turn, convert)
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4
@@ -121,12 +121,12 @@ def _named(path, image, axes):
     return image._replace(axes=axes)
 
 
-def _turning(dtype, turn, convert):
-    """A ``convert`` that turns an image round whose 0 is white, and a word on it."""
+def _turning(dtype, top, turn, convert):
+    """A ``convert`` that turns an image round whose 0 is white and ``top`` black, and a word on it."""
     said = "its header says that 0 is white (MINISWHITE)"
-    if not turn or dtype.kind not in "bu":
+    if not turn or dtype.kind not in "bu" or dtype.itemsize > 2:  # float32 could not tell the numbers apart
         return convert, f"{said}: read with its numbers as they are"
-    top = np.iinfo(dtype).max if dtype.kind == "u" else True
+    top = dtype.type(top)
     after = convert or (lambda block, z: block)
     return (lambda block, z: after(top ^ block, z)), f"{said}: turned round, so that bright is high"
 

@@ -62,11 +62,11 @@ def czi(path):
                 "as TIFF"
             )
         scenes = file.scenes_bounding_rectangle or {None: file.total_bounding_rectangle}
-        word = _held(path, file, box, scenes)
+        note = _held(path, file, box, scenes)
         text, tree = file.raw_metadata, None
         with contextlib.suppress(ElementTree.ParseError):
             tree = ElementTree.fromstring(text)
-        yield [_scene(file, box, tree, number, place)._replace(word=word) for number, place in scenes.items()]
+        yield [_scene(file, box, tree, number, place)._replace(note=note) for number, place in scenes.items()]
 
 
 def _held(path, file, box, scenes):

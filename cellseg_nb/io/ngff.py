@@ -82,13 +82,14 @@ def scaled(group, about):
     """As `levels`, with what is written: (zarr array, letters, units, scale of each axis, whether stated)."""
     found = []
     for one in about["datasets"]:
+        if one["path"] not in group:
+            raise UserError(f"its array {one['path']!r} is not there: copy the store again, whole")
         array = group[one["path"]]
         letters, names = _axes(about, array)
-        scale = np.ones(array.ndim)
+        scale, stated = np.ones(array.ndim), False
         for step in (*one.get("coordinateTransformations", ()), *about.get("coordinateTransformations", ())):
             if step.get("type") == "scale" and len(step.get("scale", ())) == array.ndim:
-                scale = scale * np.array(step["scale"], float)
-        stated = any("coordinateTransformations" in part for part in (one, about))
+                scale, stated = scale * np.array(step["scale"], float), True
         found.append((array, letters, names, scale, stated))
     return found
 
@@ -98,15 +99,21 @@ def _axes(about, array):
     axes = about.get("axes") or "tczyx"[-array.ndim :]
     axes = [one if isinstance(one, dict) else {"name": one} for one in axes]
     known = {"time": "T", "channel": "C"}
-    letters = "".join(known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes)
+    letters = [known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes]
     if len(letters) != array.ndim:
         raise UserError(f"its description names {len(letters)} axes, its array has {array.ndim}")
-    return letters, [one.get("unit") for one in axes]
+    space = [i for i, one in enumerate(axes) if one.get("type") == "space"]
+    if len(space) == 3 and sorted(letters[i] for i in space) != ["X", "Y", "Z"]:
+        for i, letter in zip(space, "ZYX"):  # in this order, as the specification has it
+            letters[i] = letter
+    return "".join(letters), [one.get("unit") for one in axes]
 
 
 def _size(letters, names, scale, stated):
-    if not stated or not all(letters.count(letter) == 1 for letter in "ZYX"):
+    if not all(letters.count(letter) == 1 for letter in "ZYX"):
         return None, ""
+    if not stated:
+        return None, "it states no scale: give voxel_size in µm" if any(names) else ""
     where = [letters.index(letter) for letter in "ZYX"]
     given = {letter.lower(): names[i] for letter, i in zip("ZYX", where)}
     if not any(given.values()):
@@ -138,24 +145,21 @@ def _image(name, of_levels):
             array.dtype,
             _read(array),
             size,
-            _words(array, word),
+            word,
             step=_step(array, axes),
+            note=_lacking(array),
         )
         for array, axes, size, word in of_levels
     ]
     return made[0]._replace(levels=tuple(made[1:]))
 
 
-def _words(array, word):
+def _lacking(array):
     """Chunks that are all background may be left out by who writes; those of a copy that broke off lack "
     "as well."""
     lacking = array.nchunks - array.nchunks_initialized
-    said = (
-        f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
-        if lacking
-        else ""
-    )
-    return "; ".join(filter(None, (word, said)))
+    said = f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
+    return said if lacking else ""
 
 
 def _plain(path):
@@ -183,8 +187,8 @@ def _plain(path):
                 array.shape,
                 array.dtype,
                 _read(array),
-                word=_words(array, ""),
                 step=_step(array, letters),
+                note=_lacking(array),
             )
         )
     return made

@@ -72,12 +72,12 @@ def images(place):
         size, white, dtype = one.size, one.white, one.dtype
     numbers = [_numbers(file)[which] for file in found]
     steps = set(np.diff(numbers).tolist())
-    said = [f"{len(found)} planes, read as one volume in the order of their numbers"]
+    said, word = [f"{len(found)} planes, read as one volume in the order of their numbers"], ""
     if len(steps) > 1:
         gap = next(a for a, b in zip(numbers, numbers[1:]) if b - a > min(steps))
         said.append(f"numbers are missing after {gap}: the volume is read as if no plane were")
     if size is None:
-        said.append("how far apart they are is not known: give voxel_size in µm")
+        word = "how far apart its planes are is not known: give voxel_size in µm"
 
     def read(index):
         picked = np.arange(len(found))[index[0]]
@@ -89,7 +89,15 @@ def images(place):
 
     yield [
         Image(
-            place.name, "Z" + letters, (len(found), *shape), dtype, read, None, "; ".join(said), white=white
+            place.name,
+            "Z" + letters,
+            (len(found), *shape),
+            dtype,
+            read,
+            None,
+            word,
+            white=white,
+            note="; ".join(said),
         )
     ]
 

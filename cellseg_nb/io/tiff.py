@@ -9,10 +9,11 @@ import logging
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import units
+from cellseg_nb.io import ome, units
 from cellseg_nb.io.parts import Image
 
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
+PALETTE = 3  # its photometric interpretation
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
 
 
@@ -59,7 +60,7 @@ def _opened(path):
     import tifffile
 
     try:
-        return tifffile.TiffFile(path)
+        return ome.whole(path)
     except tifffile.TiffFileError as error:
         raise UserError(
             f"{path} is not a TIFF file: export it as TIFF (Fiji: File > Save As > Tiff...)"
@@ -89,7 +90,21 @@ def fault(path, complaints):
 def _image(path, tif, number, series):
     size, word = units.stored(tif, number)
     made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
-    return made[0]._replace(levels=tuple(made[1:]))
+    return made[0]._replace(levels=tuple(made[1:]), note=_note(tif, series))
+
+
+def _note(tif, series):
+    """What is odd about the voxels of a series, or ""."""
+    key = series.keyframe
+    if key is None:
+        return ""
+    if series.kind == "ome" and len(tif.series) == 1 and len(tif.pages) > len(series.pages):
+        return f"holds {len(tif.pages)} planes, and its header names {len(series.pages)}: only those are read"
+    if key.photometric == PALETTE and key.colormap is not None:
+        bright = np.average(np.asarray(key.colormap, float), axis=0, weights=(0.299, 0.587, 0.114))
+        if (np.diff(bright) < -0.02 * 65535).any():  # else a look-up table that gets brighter
+            return "its numbers are places in a palette of colours, and read as brightness: is it an image?"
+    return ""
 
 
 def _coarser(size, full, level):
@@ -102,9 +117,9 @@ def _coarser(size, full, level):
 
 
 def _level(path, series, size, word, name):
-    full = None
+    full, bits = None, 0
     if series.keyframe is not None:
-        full = getattr(series.keyframe, "photometric", 1)
+        full, bits = getattr(series.keyframe, "photometric", 1), series.keyframe.bitspersample
     # Tiles and strips of a page hang together, planes do not: a few at a time.
     return Image(
         name,
@@ -114,7 +129,7 @@ def _level(path, series, size, word, name):
         _read(path, series),
         size,
         word,
-        white=full == 0,
+        white=2**bits - 1 if full == 0 else 0,
         step=4,
     )
 
