@@ -12,15 +12,18 @@ from cellseg_nb.io.files import as_path, reason
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
 LABEL_WORDS = (
-    r"(cp[ _.-]?(masks?|output)|labels?|lbls?|labell?ed|masks?|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)"
-    r"|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?|stardist"
-    r"|object[ _.-]?(predictions?|identities))"
+    r"(cp[ _.-]?(masks?|output)"
+    r"|(labell?(ed)?|labels|lbls?|masks?|msk|segm)([ _.-]?(image|img|map|volume|stack)s?)?"
+    r"|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?"
+    r"|stardist|cellpose|watershed|classes|threshold(ed)?|object[ _.-]?(predictions?|identities)|objects)"
 )
-VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|curated|fixed|final|new))?"
-LABEL_ENDING = re.compile(BETWEEN + LABEL_WORDS + VERSION + "$", re.IGNORECASE)
+VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie))*"
+LABEL_ENDING = re.compile(f"({BETWEEN}{LABEL_WORDS}{VERSION})+$", re.IGNORECASE)
 LABEL_START = re.compile("^" + LABEL_WORDS + r"[ _.-]+", re.IGNORECASE)
 RESULT_ENDING = re.compile(
-    BETWEEN + r"(prob(abilit(y|ies))?s?|pred(iction)?s?|(cp[ _.-]?)?(flows?|outlines?|dp))$", re.IGNORECASE
+    BETWEEN + r"(prob(abilit(y|ies))?s?([ _.-]?maps?)?|pred(iction)?s?|heat[ _.-]?maps?|uncertaint(y|ies)"
+    r"|overlays?|contours?|dist(ance)?([ _.-]?maps?)?|(cp[ _.-]?)?(flows?|outlines?|dp))$",
+    re.IGNORECASE,
 )
 # Cell Tracking Challenge: t000.tif; man_seg000.tif, man_track000.tif of the truth; mask000.tif of results.
 TRACKED = re.compile(r"^(?:man_(?:seg|track)|mask)_?(\d+)(_\d+)?$|^t(\d+)$")

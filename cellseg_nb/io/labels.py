@@ -101,9 +101,10 @@ def _checked(labels, path):
             "and 1 of the class that is cells"
         )
     if values[0] > 0:
-        _say(
-            path, f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
-        )
+        words = f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
+        if 2 * counts.max() > labels.size:
+            words += f"; more than half of them are {values[counts.argmax()]}: if that is it, set it to 0"
+        _say(path, words)
     if numbers[-1] > len(numbers):
         _say(path, f"holds {len(numbers)} cells, numbered up to {numbers[-1]} with gaps: kept as they are")
     if pieces > len(numbers):

@@ -92,6 +92,8 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         if axes:
             image = _named(path, image, str(axes).upper())
         negative = ""
+        if image.palette and turn:
+            negative = "its numbers are places in a palette of colours, read as brightness: is it the image?"
         if image.white:
             convert, negative = _turning(image.dtype, image.white, turn, convert)
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)

@@ -95,16 +95,18 @@ def _image(path, tif, number, series):
 
 def _note(tif, series):
     """What is odd about the voxels of a series, or ""."""
-    key = series.keyframe
-    if key is None:
-        return ""
     if series.kind == "ome" and len(tif.series) == 1 and len(tif.pages) > len(series.pages):
         return f"holds {len(tif.pages)} planes, and its header names {len(series.pages)}: only those are read"
-    if key.photometric == PALETTE and key.colormap is not None:
-        bright = np.average(np.asarray(key.colormap, float), axis=0, weights=(0.299, 0.587, 0.114))
-        if (np.diff(bright) < -0.02 * 65535).any():  # else a look-up table that gets brighter
-            return "its numbers are places in a palette of colours, and read as brightness: is it an image?"
     return ""
+
+
+def _palette(key):
+    """Whether the numbers of a page are places in a palette, and not in a look-up table that gets
+    brighter."""
+    if key is None or key.photometric != PALETTE or key.colormap is None:
+        return False
+    bright = np.average(np.asarray(key.colormap, float), axis=0, weights=(0.299, 0.587, 0.114))
+    return bool((np.diff(bright) < -0.02 * 65535).any())
 
 
 def _coarser(size, full, level):
@@ -131,6 +133,7 @@ def _level(path, series, size, word, name):
         word,
         white=2**bits - 1 if full == 0 else 0,
         step=4,
+        palette=_palette(series.keyframe),
     )
 
 

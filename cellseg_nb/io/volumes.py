@@ -16,6 +16,8 @@ from cellseg_nb.io.files import as_path, atomic
 from cellseg_nb.io.folder import find  # noqa: F401
 from cellseg_nb.io.labels import read_labels  # noqa: F401
 
+ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
+
 # ---------------------------------------------------------------- reading
 
 
@@ -68,12 +70,28 @@ def read(
     volume = check(array, path, minimum, narrow)
     if _two_values(volume):
         print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
+    elif _like_labels(volume):
+        print(f"{path.name}: holds whole regions of one number each, as labels do: is it the image?")
     return volume, given or found
 
 
 def _two_values(volume):
     ends = (volume.min(), volume.max())
     return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
+
+
+def _like_labels(volume):
+    """Whether neighbours that are no background nearly always have the same whole number: some planes tell.
+    An image has noise."""
+    planes, pairs, alike = volume[:: max(1, len(volume) // 8)], 0, 0
+    lowest = min(plane.min() for plane in planes)
+    for plane in planes:
+        if volume.dtype.kind == "f" and (plane != np.rint(plane)).any():
+            return False
+        both = (plane[:, 1:] > lowest) & (plane[:, :-1] > lowest)
+        pairs += np.count_nonzero(both)
+        alike += np.count_nonzero(both & (plane[:, 1:] == plane[:, :-1]))
+    return alike > ALIKE * pairs
 
 
 def _narrow(dtype):
