@@ -38,7 +38,7 @@ def write(path, kind, array):
     import nibabel
     import tifffile
 
-    from cellseg_nb.io import ngff
+    from cellseg_nb.io import ngff_writing
 
     if kind in ("tiff", "bigtiff zlib"):
         more = {"compression": "zlib"} if "zlib" in kind else {}
@@ -48,7 +48,7 @@ def write(path, kind, array):
             for plane in array:
                 writer.write(plane, metadata=None, contiguous=False)
     elif kind == "ome-zarr":
-        ngff.write(path, array, (1, 1, 1))
+        ngff_writing.write(path, array, (1, 1, 1))
     elif kind == "hdf5":
         with h5py.File(path, "w") as file:
             file.create_dataset("raw", data=array, chunks=(16, 16, 16))

@@ -6,7 +6,7 @@ python tools/formats_page.py            # writes it; tests/io/test_page.py compa
 import inspect
 from pathlib import Path
 
-from cellseg_nb.io import convert, folder, formats, labels, ngff, planes, units, volumes
+from cellseg_nb.io import convert, folder, formats, labels, ngff_writing, planes, units, volumes
 
 PAGE = Path(__file__).resolve().parents[1] / "data" / "README.md"
 BEGIN, END = "<!-- formats: made by tools/formats_page.py -->\n", "<!-- formats: end -->\n"
@@ -69,7 +69,8 @@ def page():
         "`cellseg-nb look FILE` says what a file holds, `cellseg-nb convert FILE OUT -p channel 1` writes "
         "one volume "
         "of it as TIFF (`.tif`) or OME-Zarr (`.zarr`, version 0.4, blocks of "
-        f"{ngff.CHUNK} voxels), and `cellseg-nb convert TABLE.csv TABLE.parquet` a table (with pyarrow). "
+        f"{ngff_writing.CHUNK} voxels), and `cellseg-nb convert TABLE.csv TABLE.parquet` a table "
+        "(with pyarrow). "
         "`-p axes ZYX` names axes that a file names wrongly.",
         "",
         f"Not read, and said so: {', '.join(f'`{e}`' for e in formats.FOREIGN)}.",

@@ -16,7 +16,7 @@ import numpy as np
 
 from cellseg_nb.brains import omezarr
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, folder, ngff, tiff, units
+from cellseg_nb.io import axes, folder, ngff, ome, tiff, units
 from cellseg_nb.io.files import as_path, reason
 
 
@@ -97,11 +97,15 @@ def find(path, voxel_size=None, channel=None):
 def _zarr(path, voxel_size, channel):
     levels, names = omezarr.levels(path)
     array = omezarr.opened(path, levels[0].key)
+    words = [] if voxel_size else [omezarr.unsized(path)]
     if len(levels) < 2:  # else `run.look` compares them: what a coarser level shows must be there
         try:
             ngff.check_chunks(array, levels[0].key)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        words.append(ngff.lacking(array))
+    for word in filter(None, words):
+        print(f"{path.name}: {word}")
     found = []
     for name, side in zip(names, array.shape):
         if name in "zyx":
@@ -132,7 +136,14 @@ def _tiff(path, voxel_size, channel):
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            stored = voxel_size or units.stored(file)[0]
+            if ome.elsewhere(file) is not None:
+                raise UserError(
+                    f"{path} is a part of an OME-TIFF that another file describes: make one of them all, "
+                    f"as in: cellseg-nb convert {path} OUT.zarr, and give that"
+                )
+            stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
+            white = "its header says that 0 is white (MINISWHITE): read with its numbers as they are"
+            white = white if file.pages[0].photometric == 0 else ""
             declared = file.series[0].nbytes
             held = max(page.dataoffsets[0] for page in (file.pages[0], file.pages[len(file.pages) - 1]))
             if held > path.stat().st_size or (
@@ -144,8 +155,8 @@ def _tiff(path, voxel_size, channel):
                     f"{path} is truncated: it declares more data than it holds; copy or download it again"
                 )
             index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
-    if word:
-        print(f"{path.name}: {word}")
+    for line in filter(None, (word, unsized, white)):
+        print(f"{path.name}: {line}")
     sides = [n for n, one in zip(series.shape, index) if isinstance(one, slice)]
     if len(sides) != 3:
         raise UserError(f"{path} has shape {series.shape}: a volume (Z, Y, X) is needed")

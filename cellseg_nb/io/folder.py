@@ -204,7 +204,8 @@ def parts(files):
 def _ome_set(path):
     """Names of the files of the OME-TIFF that a file belongs to, and whether the description is elsewhere."""
     try:
-        return ome.members(path)
+        with tiff.quiet_tifffile():
+            return ome.members(path)
     except Exception:  # what is wrong with a file is said when it is read
         return set(), False
 

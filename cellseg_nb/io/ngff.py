@@ -1,15 +1,10 @@
-"""OME-Zarr (NGFF 0.1 to 0.5) and plain Zarr arrays: read in blocks, written whole or not at all.
+"""OME-Zarr (NGFF 0.1 to 0.5) and plain Zarr arrays, read in blocks; `cellseg_nb.io.ngff_writing` writes.
 
-`multiscales`, `levels` and `write` are for whoever wants lazy arrays: they open and write, and read no voxel.
+`multiscales` and `levels` are for whoever wants lazy arrays: they open, and read no voxel.
 Source: the NGFF specifications 0.4 and 0.5, https://ngff.openmicroscopy.org.
 """
 
 import contextlib
-import json
-import math
-import os
-import shutil
-import uuid
 import warnings
 from pathlib import Path
 
@@ -20,7 +15,6 @@ from cellseg_nb.io import units
 from cellseg_nb.io.parts import Image
 
 MARKS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
-CHUNK = 64  # voxels a side of what is written
 
 
 def is_zarr(path):
@@ -73,7 +67,7 @@ def levels(group, about):
     A list of (zarr array, letters of its axes, voxel size (z, y, x) in µm or None, word).
     """
     return [
-        (array, letters, *_size(letters, names, scale, stated))
+        (array, letters, *size_of(letters, names, scale, stated))
         for array, letters, names, scale, stated in scaled(group, about)
     ]
 
@@ -109,7 +103,9 @@ def _axes(about, array):
     return "".join(letters), [one.get("unit") for one in axes]
 
 
-def _size(letters, names, scale, stated):
+def size_of(letters, names, scale, stated):
+    """Voxel size (z, y, x) in µm, or None with a word, of a level as `scaled` gives it: without a unit a
+    length says nothing."""
     if not all(letters.count(letter) == 1 for letter in "ZYX"):
         return None, ""
     if not stated:
@@ -147,14 +143,14 @@ def _image(name, of_levels):
             size,
             word,
             step=_step(array, axes),
-            note=_lacking(array),
+            note=lacking(array),
         )
         for array, axes, size, word in of_levels
     ]
     return made[0]._replace(levels=tuple(made[1:]))
 
 
-def _lacking(array):
+def lacking(array):
     """Chunks that are all background may be left out by who writes; those of a copy that broke off lack "
     "as well."""
     lacking = array.nchunks - array.nchunks_initialized
@@ -188,7 +184,7 @@ def _plain(path):
                 array.dtype,
                 _read(array),
                 step=_step(array, letters),
-                note=_lacking(array),
+                note=lacking(array),
             )
         )
     return made
@@ -215,83 +211,3 @@ def check_chunks(array, key):
     held, whole = array.nchunks_initialized, array.nchunks
     if held * 50 < whole:
         raise UserError(f"its array {key!r} holds {held} of {whole} chunks: copy it again, whole")
-
-
-# ---------------------------------------------------------------- writing
-
-
-def describe(name, shapes, voxel_size, version="0.4"):
-    """The NGFF attributes of a (Z, Y, X) pyramid. ``shapes`` of the levels, ``voxel_size`` (z, y, x) in µm of
-    the first, or None."""
-    unit = {"unit": "micrometer"} if voxel_size is not None else {}
-    datasets = [
-        {
-            "path": str(i),
-            "coordinateTransformations": [
-                {
-                    "type": "scale",
-                    "scale": [s * a / b for s, a, b in zip(voxel_size or (1.0,) * 3, shapes[0], shape)],
-                }
-            ],
-        }
-        for i, shape in enumerate(shapes)
-    ]
-    axes = [{"name": letter, "type": "space", **unit} for letter in "zyx"]
-    about = {"name": name, "axes": axes, "datasets": datasets}
-    if version == "0.4":
-        return {"multiscales": [{"version": version, **about}]}
-    return {"ome": {"version": version, "multiscales": [about]}}
-
-
-def create(path, shape, dtype, voxel_size=None, version="0.4", count=1, chunk=CHUNK):
-    """A new OME-Zarr of ``count`` levels, each half as wide as the one before, to be filled: its zarr arrays.
-
-    Version 0.4 lies on Zarr format 2, 0.5 on format 3. The folder must not be there yet.
-    """
-    import zarr
-
-    shapes = [tuple(math.ceil(side / 2**i) for side in shape) for i in range(count)]
-    group = zarr.create_group(str(path), zarr_format=2 if version == "0.4" else 3)
-    group.attrs.update(describe(Path(path).name.partition(".")[0], shapes, voxel_size, version))
-    more = (
-        {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-        if version == "0.4"
-        else {"dimension_names": list("zyx")}
-    )
-    return [
-        group.create_array(
-            str(i),
-            config={"write_empty_chunks": True},
-            shape=s,
-            dtype=dtype,
-            chunks=tuple(min(chunk, n) for n in s),
-            **more,
-        )
-        for i, s in enumerate(shapes)
-    ]
-
-
-def write(path, array, voxel_size=None, version="0.4"):
-    """Write a (Z, Y, X) array as OME-Zarr of one level, beside and renamed. An older one of the name is
-    replaced; a folder that is no Zarr is not."""
-    path = Path(os.path.realpath(path))
-    if path.exists() and not is_zarr(path):
-        raise UserError(f"{path} is there and no Zarr: choose another name")
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (target,) = create(beside, array.shape, array.dtype, voxel_size, version)
-        for z in range(0, len(array), CHUNK):
-            target[z : z + CHUNK] = array[z : z + CHUNK]
-        json.loads((beside / (".zattrs" if version == "0.4" else "zarr.json")).read_text())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error.strerror or error}): check the permissions and the "
-            f"space, or "
-            "choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

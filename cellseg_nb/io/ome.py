@@ -64,9 +64,7 @@ def members(path):
     in one of them."""
     import tifffile
 
-    from cellseg_nb.io import tiff
-
-    with tiff.quiet_tifffile(), tifffile.TiffFile(path) as tif:
+    with tifffile.TiffFile(path) as tif:
         if not tif.is_ome:
             return set(), False
         head, name = ElementTree.fromstring(tif.ome_metadata), elsewhere(tif)

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import loading, ngff, units
+from cellseg_nb.io import loading, ngff_writing, units
 from cellseg_nb.io.axes import three_axes
 from cellseg_nb.io.files import as_path, atomic
 from cellseg_nb.io.folder import find  # noqa: F401
@@ -187,7 +187,7 @@ def write(path, array, voxel_size=None, compress=False):
     array = _storable(array, path)
     options = {}
     if str(path).lower().endswith(".zarr"):
-        return ngff.write(as_path(path), array, voxel_size and units.voxel_size_of(voxel_size))
+        return ngff_writing.write(as_path(path), array, voxel_size and units.voxel_size_of(voxel_size))
     if voxel_size is not None:
         z, y, x = units.voxel_size_of(voxel_size)
         options = {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}

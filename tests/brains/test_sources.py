@@ -12,7 +12,7 @@ pytest.importorskip("dask")
 
 from cellseg_nb.brains import convert, disk, omezarr, outputs, pyramid, run, sources  # noqa: E402
 from cellseg_nb.errors import UserError  # noqa: E402
-from cellseg_nb.io import volumes  # noqa: E402
+from cellseg_nb.io import ngff_writing, volumes  # noqa: E402
 
 VOLUME = np.random.default_rng(0).integers(1, 60000, (33, 70, 41)).astype(np.uint16)
 BOX = (slice(3, 30), slice(1, 50), slice(5, 41))
@@ -71,6 +71,40 @@ def test_conversion_streams_and_levels_are_means(tmp_path, version):
     scales = omezarr.described(found.path)
     assert [axis["name"] for axis in scales["axes"]] == list("zyx")
     assert scales["axes"][0]["unit"] == "micrometer"
+
+
+@pytest.mark.parametrize(
+    "unit, words",
+    [("", "its axes have no unit: give voxel_size in µm"), ("furlong", "'furlong', is unknown")],
+)
+def test_a_store_without_a_unit_is_of_no_size_by_one_rule(tmp_path, unit, words, capsys):
+    """As `volumes.read` has it, said in the same line."""
+    head = ome_zarr(tmp_path / "v.zarr") / ".zattrs"
+    head.write_text(head.read_text().replace('"unit": "micrometer"', f'"unit": "{unit}"'))
+    assert sources.find(tmp_path / "v.zarr").voxel_size is None
+    said = capsys.readouterr().out
+    assert volumes.read(tmp_path / "v.zarr")[1] is None and capsys.readouterr().out == said
+    assert words in said and said.startswith("v.zarr: ")
+    assert sources.find(tmp_path / "v.zarr", SIZE).voxel_size == SIZE and not capsys.readouterr().out
+
+
+def test_chunks_that_lack_of_a_single_level_are_said(tmp_path, capsys):
+    array = ngff_writing.create(tmp_path / "v.zarr", VOLUME.shape, VOLUME.dtype, SIZE, chunk=16)
+    array[:] = VOLUME
+    sources.find(tmp_path / "v.zarr")
+    assert capsys.readouterr().out == ""
+    shutil.rmtree(tmp_path / "v.zarr" / "0" / "1")
+    sources.find(tmp_path / "v.zarr")
+    assert "v.zarr: 15 of its 45 chunks are not there, and read as 0" in capsys.readouterr().out
+
+
+def test_what_a_tiff_says_of_its_numbers_and_size(tmp_path, capsys):
+    words = {"axes": "ZYX", "unit": "furlong", "spacing": 2.0}
+    more = {"imagej": True, "photometric": "miniswhite", "resolution": (2, 2)}
+    tifffile.imwrite(tmp_path / "v.tif", VOLUME, metadata=words, **more)
+    assert sources.find(tmp_path / "v.tif").voxel_size is None
+    out = capsys.readouterr().out
+    assert "'furlong', is unknown: give voxel_size" in out and "0 is white (MINISWHITE)" in out
 
 
 def test_levels_keep_labels_whole():
