@@ -154,7 +154,10 @@ def _tiff(path, voxel_size, channel):
                 raise UserError(
                     f"{path} is truncated: it declares more data than it holds; copy or download it again"
                 )
-            index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
+            try:
+                index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
+            except axes.Several as error:
+                raise error if error.choice == "-p channel 0" else error.alone("here") from error
     for line in filter(None, (word, unsized, white)):
         print(f"{path.name}: {line}")
     sides = [n for n, one in zip(series.shape, index) if isinstance(one, slice)]

@@ -17,10 +17,10 @@ class Several(UserError):
             + (f"; there are {held}" if held else "")
         )
 
-    def alone(self):
-        """What is said where there are no such parameters: in a data set, a file holds one volume."""
+    def alone(self, where="in a data set"):
+        """What is said where there are no such parameters: there a file holds one volume."""
         return UserError(
-            f"{self.path} {self.what}, and in a data set a file holds one volume: write the one you want "
+            f"{self.path} {self.what}, and {where} a file holds one volume: write the one you want "
             f"into another folder, as in: cellseg-nb convert {self.path} FOLDER/NAME.tif {self.choice}"
         )
 
@@ -50,10 +50,17 @@ def rgb(name, shape, labels=False):
 
 def hyperstack(name, shape):
     """What is said of five axes or more, whose names are not known."""
+    named = f", or name its axes, as in: {_naming(name, 5)}" if len(shape) == 5 else ""
     return (
         f"{name} is a {len(shape)}D hyperstack of shape {tuple(shape)}: save one time point and one "
-        "channel as a z stack (Fiji: Image > Duplicate...)"
+        f"channel as a z stack (Fiji: Image > Duplicate...){named}"
     )
+
+
+def _naming(path, count):
+    """The command that names so many axes."""
+    chosen = {4: " -p channel 0", 5: " -p timepoint 0 -p channel 0"}.get(count, "")
+    return f"cellseg-nb convert {path} OUT.tif -p axes {'TCZYX'[-count:]}{chosen}"
 
 
 def zyx(path, shape, axes, channel=None, timepoint=None, channels=()):
@@ -83,10 +90,7 @@ def _index(path, shape, axes, chosen, channels):
     picks = {"timepoint": named.get("T"), "channel": named.get("C", named.get("S"))}
     rest = [i for i in long if i not in picks.values()]
     if any([axes[i] for i in rest].count(letter) > 1 for letter in "ZYX"):
-        raise UserError(
-            f"{path} names an axis twice ({axes}): name them, as in: "
-            f"cellseg-nb convert {path} OUT.tif -p axes CZYX -p channel 0"
-        )
+        raise UserError(f"{path} names an axis twice ({axes}): name them, as in: {_naming(path, len(long))}")
     if len(rest) > 4 or (len(rest) == 4 and picks["channel"] is not None):
         raise UserError(hyperstack(path, sizes))
     if len(rest) == 4:
@@ -118,9 +122,7 @@ def _unnamed(path, shape, axes, rest):
     if 2 * shape[smallest] > shape[second]:
         raise UserError(
             f"{path} has four axes {tuple(shape[i] for i in rest)} and none is clearly the channels: save "
-            f"one "
-            f"channel as a z stack, or name them, as in: cellseg-nb convert {path} OUT.tif -p axes CZYX -p "
-            "channel 0"
+            f"one channel as a z stack, or name them, as in: {_naming(path, 4)}"
         )
     return smallest
 

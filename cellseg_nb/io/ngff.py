@@ -95,7 +95,11 @@ def _axes(about, array):
     known = {"time": "T", "channel": "C"}
     letters = [known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes]
     if len(letters) != array.ndim:
-        raise UserError(f"its description names {len(letters)} axes, its array has {array.ndim}")
+        raise UserError(
+            f"its description names {len(letters)} axes and its array {array.path.split('/')[-1]!r} has "
+            f"{array.ndim}: convert the array itself, such as PATH/{array.path.split('/')[-1]}, and name its "
+            "axes with -p axes"
+        )
     space = [i for i, one in enumerate(axes) if one.get("type") == "space"]
     if len(space) == 3 and sorted(letters[i] for i in space) != ["X", "Y", "Z"]:
         for i, letter in zip(space, "ZYX"):  # in this order, as the specification has it

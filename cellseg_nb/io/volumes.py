@@ -10,13 +10,10 @@ import warnings
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import loading, ngff_writing, units
-from cellseg_nb.io.axes import three_axes
+from cellseg_nb.io import axes as axes_of, labels, loading, ngff_writing, units
 from cellseg_nb.io.files import as_path, atomic
 from cellseg_nb.io.folder import find  # noqa: F401
 from cellseg_nb.io.labels import read_labels  # noqa: F401
-
-ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
 
 # ---------------------------------------------------------------- reading
 
@@ -68,30 +65,18 @@ def read(
         path, channel, timepoint, series, level, axes, quiet=given is not None, convert=convert
     )
     volume = check(array, path, minimum, narrow)
-    if _two_values(volume):
-        print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
-    elif _like_labels(volume):
-        print(f"{path.name}: holds whole regions of one number each, as labels do: is it the image?")
+    if word := labels.seem(volume):
+        print(f"{path.name}: {word}")
     return volume, given or found
 
 
-def _two_values(volume):
-    ends = (volume.min(), volume.max())
-    return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
-
-
-def _like_labels(volume):
-    """Whether neighbours that are no background nearly always have the same whole number: some planes tell.
-    An image has noise."""
-    planes, pairs, alike = volume[:: max(1, len(volume) // 8)], 0, 0
-    lowest = min(plane.min() for plane in planes)
-    for plane in planes:
-        if volume.dtype.kind == "f" and (plane != np.rint(plane)).any():
-            return False
-        both = (plane[:, 1:] > lowest) & (plane[:, :-1] > lowest)
-        pairs += np.count_nonzero(both)
-        alike += np.count_nonzero(both & (plane[:, 1:] == plane[:, :-1]))
-    return alike > ALIKE * pairs
+def read_one(path, where, **options):
+    """As `read`, for callers in which no channel, time point or series can be chosen: what is said then helps
+    there. ``where``: such as "in a data set"."""
+    try:
+        return read(path, **options)
+    except axes_of.Several as error:
+        raise error.alone(where) from error
 
 
 def _narrow(dtype):
@@ -111,7 +96,7 @@ def check(volume, name="volume", minimum=16, narrow=False):
             f"{name} holds {volume.dtype} values: a volume must hold real numbers; "
             "save the intensity as 8-bit, 16-bit or 32-bit"
         )
-    volume = three_axes(volume, name, minimum)
+    volume = axes_of.three_axes(volume, name, minimum)
     if min(volume.shape) < minimum:
         raise UserError(
             f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "

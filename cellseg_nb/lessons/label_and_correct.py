@@ -41,7 +41,7 @@ def load(choice):
     images = widgets.choose(choice["images"])
     if images:
         path = volumes.find(images)[0]
-        image, size = volumes.read(path, voxel_size=choice["voxel_size"])
+        image, size = volumes.read_one(path, "here", voxel_size=choice["voxel_size"])
         found = [datasets.Volume(path.name, image, None, size), None]
     else:
         made = [_simulated(3 * choice["seed"] + number) for number in range(2)]

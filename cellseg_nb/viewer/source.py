@@ -25,7 +25,7 @@ def opened(volume, voxel_size=None):
         if path.rstrip("/").lower().endswith(".zarr"):
             array, found = _zarr(path)
             return Source(array, found if voxel_size is None else voxel_size, path)
-        array, found = volumes.read(path, voxel_size=voxel_size, minimum=1)
+        array, found = volumes.read_one(path, "here", voxel_size=voxel_size, minimum=1)
         return Source(array, found, path)
     return Source(volume, voxel_size)
 
