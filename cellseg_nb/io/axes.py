@@ -50,14 +50,14 @@ def rgb(name, shape, labels=False):
 
 def hyperstack(name, shape):
     """What is said of five axes or more, whose names are not known."""
-    named = f", or name its axes, as in: {_naming(name, 5)}" if len(shape) == 5 else ""
+    named = f", or name its axes, as in: {naming(name, 5)}" if len(shape) == 5 else ""
     return (
         f"{name} is a {len(shape)}D hyperstack of shape {tuple(shape)}: save one time point and one "
         f"channel as a z stack (Fiji: Image > Duplicate...){named}"
     )
 
 
-def _naming(path, count):
+def naming(path, count):
     """The command that names so many axes."""
     chosen = {4: " -p channel 0", 5: " -p timepoint 0 -p channel 0"}.get(count, "")
     return f"cellseg-nb convert {path} OUT.tif -p axes {'TCZYX'[-count:]}{chosen}"
@@ -90,7 +90,7 @@ def _index(path, shape, axes, chosen, channels):
     picks = {"timepoint": named.get("T"), "channel": named.get("C", named.get("S"))}
     rest = [i for i in long if i not in picks.values()]
     if any([axes[i] for i in rest].count(letter) > 1 for letter in "ZYX"):
-        raise UserError(f"{path} names an axis twice ({axes}): name them, as in: {_naming(path, len(long))}")
+        raise UserError(f"{path} names an axis twice ({axes}): name them, as in: {naming(path, len(long))}")
     if len(rest) > 4 or (len(rest) == 4 and picks["channel"] is not None):
         raise UserError(hyperstack(path, sizes))
     if len(rest) == 4:
@@ -122,7 +122,7 @@ def _unnamed(path, shape, axes, rest):
     if 2 * shape[smallest] > shape[second]:
         raise UserError(
             f"{path} has four axes {tuple(shape[i] for i in rest)} and none is clearly the channels: save "
-            f"one channel as a z stack, or name them, as in: {_naming(path, 4)}"
+            f"one channel as a z stack, or name them, as in: {naming(path, 4)}"
         )
     return smallest
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import units
+from cellseg_nb.io.axes import naming
 from cellseg_nb.io.parts import Image
 
 MARKS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
@@ -95,10 +96,10 @@ def _axes(about, array):
     known = {"time": "T", "channel": "C"}
     letters = [known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes]
     if len(letters) != array.ndim:
+        itself = str(array.store_path).removeprefix("file://")
         raise UserError(
-            f"its description names {len(letters)} axes and its array {array.path.split('/')[-1]!r} has "
-            f"{array.ndim}: convert the array itself, such as PATH/{array.path.split('/')[-1]}, and name its "
-            "axes with -p axes"
+            f"its description names {len(letters)} axes, and its array has {array.ndim}: convert the array "
+            f"itself, as in: {naming(itself, array.ndim)}"
         )
     space = [i for i, one in enumerate(axes) if one.get("type") == "space"]
     if len(space) == 3 and sorted(letters[i] for i in space) != ["X", "Y", "Z"]:
@@ -170,7 +171,7 @@ def _plain(path):
     if isinstance(found, zarr.Array) and is_zarr(path.parent):
         for name, group, about in multiscales(path.parent):
             paths = [one["path"] for one in about["datasets"]]
-            if path.name in paths:
+            if path.name in paths and len(about.get("axes") or "tczyx") == found.ndim:
                 return [_image(name, levels(group, about)[paths.index(path.name) :])]
     arrays = {"array": found} if isinstance(found, zarr.Array) else dict(found.arrays())
     if not arrays:
