@@ -11,6 +11,7 @@ from cellseg_nb.io.files import as_path, reason
 
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
+IMAGE_START = re.compile(r"^(images?|img|im|raw|volume|vol)[ _.-]+(?=.)", re.IGNORECASE)
 LABEL_WORDS = (
     r"(cp[ _.-]?(masks?|output)"
     r"|(labell?(ed)?|labels|lbls?|masks?|msk|segm)([ _.-]?(image|img|map|volume|stack)s?)?"
@@ -38,12 +39,14 @@ def bare(path):
 
 
 def key(path):
-    """What volume and labels of one name share: c5_image.tif, c5_labels.tif, mask_c5.tif are all c5."""
+    """What volume and labels of one name share: c5_image.tif, img_c5.tif, c5_labels.tif, mask_c5.tif are all
+    c5."""
     name = bare(path)
     tracked = TRACKED.fullmatch(name)
     if tracked:
         return tracked[1] or tracked[3]
-    return IMAGE_ENDING.sub("", LABEL_ENDING.sub("", LABEL_START.sub("", name)))
+    name = IMAGE_ENDING.sub("", LABEL_ENDING.sub("", LABEL_START.sub("", name)))
+    return IMAGE_START.sub("", name)
 
 
 def is_label(path):
@@ -81,11 +84,17 @@ def listed(path):
 
 
 def _deeper(path):
-    """The folders within that do hold volumes, for a message."""
+    """The folders within that do hold volumes, or what is not read, for a message."""
     found = [
         p for p in path.iterdir() if p.is_dir() and p.name[0] != "." and any(map(formats.listed, p.iterdir()))
     ]
-    return f", such as {sorted(found, key=natural)[0]}" if found else ""
+    if found:
+        return f", such as {sorted(found, key=natural)[0]}"
+    other = [p for p in path.iterdir() if p.name.lower().endswith(formats.FOREIGN) and p.name[0] != "."]
+    if not other:
+        return ""
+    first = sorted(other, key=natural)[0].name
+    return f"; {first} and its like open in Fiji (File > Import > Image Sequence...) and save as TIFF"
 
 
 def natural(path):
