@@ -11,9 +11,9 @@ from cellseg_nb.io import convert, folder, formats, labels, ngff_writing, planes
 PAGE = Path(__file__).resolve().parents[1] / "data" / "README.md"
 BEGIN, END = "<!-- formats: made by tools/formats_page.py -->\n", "<!-- formats: end -->\n"
 NAMES = (
-    "c5.tif c5_labels.tif c5_masks.tif c5_cp_masks.tif mask_c5.tif c5_gt.nrrd "
+    "c5.tif c5_labels.tif c5_masks.tif c5_cp_masks.tif c5_label_image.tif mask_c5.tif c5_gt.nrrd "
     "c5-seg_v2.tif labels.tif "
-    "man_seg007.tif probability.tif c5_flows.tif c5_thumb.tif"
+    "man_seg007.tif probability.tif c5_probability_map.tif c5_flows.tif c5_thumb.tif"
 ).split()
 PICKED = {
     "channel": "of several channels or colours",

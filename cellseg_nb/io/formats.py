@@ -57,6 +57,8 @@ def of(path):
 def listed(path):
     """Whether a path within a folder is a file (for OME-Zarr, a folder) of a format that is read."""
     kind = of(path)
+    if path.name.lower().endswith(".hdr") and not path.with_suffix(".img").is_file():
+        return False  # the head of something else
     return kind is not None and not path.name.startswith(".") and path.is_dir() == kind.folder
 
 

@@ -9,6 +9,8 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes as letters, formats, parts
 from cellseg_nb.io.files import reason
 
+BLOCKS = "crop it, or take it to notebook 09, which reads a volume block by block"
+
 
 def load(
     path,
@@ -65,7 +67,7 @@ def _guarded(path, call):
             ) from error
         raise UserError(f"{path} does not exist: check the spelling, or upload the file first") from error
     except MemoryError as error:
-        raise UserError(f"{path} does not fit in memory: crop it, or read a part of it") from error
+        raise UserError(f"{path} does not fit in memory: {BLOCKS}") from error
     except OSError as error:
         if error.errno is None:
             raise _damaged(path, error) from error
@@ -99,7 +101,7 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4
-        check_memory(path, 1.2 * stored * float(np.prod(sizes, dtype=float)))
+        check_memory(path, BLOCKS, 1.2 * stored * float(np.prod(sizes, dtype=float)))
         array, word = parts.array(path, image, channel, timepoint, convert)
         return array.astype(array.dtype.newbyteorder("="), copy=False), image, word, negative
 
@@ -133,13 +135,12 @@ def _turning(dtype, top, turn, convert):
     return (lambda block, z: after(top ^ block, z)), f"{said}: turned round, so that bright is high"
 
 
-def check_memory(name, needed):
-    """Raise UserError when ``needed`` bytes are more than this machine has free."""
+def check_memory(name, remedy, needed):
+    """Raise UserError, with what to do, when ``needed`` bytes are more than this machine has free."""
     import psutil
 
     free = psutil.virtual_memory().available
     if needed > free:
         raise UserError(
-            f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
-            "free: crop it, use larger voxels, or read a part of it"
+            f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: {remedy}"
         )

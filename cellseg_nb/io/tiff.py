@@ -95,8 +95,10 @@ def _image(path, tif, number, series):
 
 def _note(tif, series):
     """What is odd about the voxels of a series, or ""."""
-    if series.kind == "ome" and len(tif.series) == 1 and len(tif.pages) > len(series.pages):
-        return f"holds {len(tif.pages)} planes, and its header names {len(series.pages)}: only those are read"
+    if series.kind in ("ome", "imagej") and len(tif.series) == 1 and series.keyframe is not None:
+        named = series.size // series.keyframe.size
+        if len(tif.pages) > named:
+            return f"holds {len(tif.pages)} planes, and its header names {named}: only those are read"
     return ""
 
 
@@ -166,18 +168,23 @@ def _pages(series, index):
         return series.asarray().reshape(series.shape)[index]
     numbers = np.arange(count).reshape(series.shape[:lead])[tuple(index[:lead])]
     planes = [
-        _decoded(series.pages[int(i)]).reshape(series.shape[lead:])[tuple(index[lead:])]
+        _decoded(series.pages[int(i)], series.keyframe).reshape(series.shape[lead:])[tuple(index[lead:])]
         for i in np.ravel(numbers)
     ]
     return np.stack(planes).reshape(*np.shape(numbers), *planes[0].shape)
 
 
-def _decoded(page):
+def _decoded(page, first):
     file = page.parent.filehandle
-    if not file.closed:
-        return page.asarray()
-    with file:  # another part of one OME-TIFF
-        file.open()
+    with file if file.closed else contextlib.nullcontext():
+        if file.closed:  # another part of one OME-TIFF
+            file.open()
+        whole = page.aspage()  # of most pages tifffile takes for granted that they are like the first
+        if (whole.shape, whole.dtype) != (first.shape, first.dtype):
+            raise UserError(
+                f"{file.path} holds pages that differ: page {page.index + 1} is {whole.shape} {whole.dtype}, "
+                f"the first {first.shape} {first.dtype}: export the stack again, alone and of one size"
+            )
         return page.asarray()
 
 

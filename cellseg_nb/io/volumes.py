@@ -271,9 +271,8 @@ def rescale(volume, voxel_size, target, order=1):
     shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
     if tuple(shape) == volume.shape:
         return volume.copy()
-    loading.check_memory(
-        f"the volume resampled to {tuple(shape)} voxels", float(np.prod(shape, dtype=float)) * volume.itemsize
-    )
+    name, needed = f"the volume resampled to {tuple(shape)} voxels", float(np.prod(shape, dtype=float))
+    loading.check_memory(name, "crop it, or use larger voxels", needed * volume.itemsize)
     # grid_mode: voxels are boxes, not points, so the field of view stays the same.
     zoom = [b / a for a, b in zip(volume.shape, shape)]
     return ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)

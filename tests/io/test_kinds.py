@@ -130,6 +130,34 @@ def test_more_spellings_of_a_micrometre(name):
     assert units.micrometres(name) == 1
 
 
+@pytest.mark.parametrize("codec", [None, "zlib"])
+@pytest.mark.parametrize("odd", ["size", "type"])
+def test_a_page_unlike_the_others_is_named(tmp_path, codec, odd):
+    """Its voxels used to be made up, and no word said so."""
+    other = VOLUME[9, :9] if odd == "size" else VOLUME[9].astype("u1")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for z, plane in enumerate(VOLUME):
+            writer.write(other if z == 9 else plane, metadata=None, contiguous=False, compression=codec)
+    line = refused(lambda: volumes.read(tmp_path / "a.tif"), "pages that differ: page 10 is", "of one size")
+    assert str(tmp_path / "a.tif") in line
+
+
+def test_more_planes_than_imagej_would_show_are_said(tmp_path, capsys):
+    tifffile.imwrite(tmp_path / "a.tif", VOLUME, imagej=True, metadata={"axes": "ZYX"})
+    whole = (tmp_path / "a.tif").read_bytes()
+    changed = whole.replace(b"slices=18", b"slices=17").replace(b"images=18", b"images=17")
+    (tmp_path / "a.tif").write_bytes(changed)
+    is_right(tmp_path / "a.tif", None, VOLUME[:17])
+    assert "holds 18 planes, and its header names 17" in capsys.readouterr().out
+
+
+def test_a_head_of_something_else_is_no_volume(tmp_path):
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, VOLUME, metadata={"axes": "ZYX"})
+    (tmp_path / "a.hdr").write_text("ENVI")
+    assert [path.name for path in volumes.find(tmp_path)] == ["a.tif", "b.tif"]
+
+
 # ---------------------------------------------------------------- OME
 
 OME = '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'

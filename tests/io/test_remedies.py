@@ -402,6 +402,21 @@ def classes(place):
     return labels(path), again(path, (array == 1).astype("u1"))
 
 
+def test_what_does_not_fit_in_memory_is_for_notebook_09(tmp_path, monkeypatch):
+    import psutil
+
+    from cellseg_nb.brains import sources
+
+    path = save(tmp_path / "a.tif", VOLUME)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
+    with pytest.raises(
+        UserError, match="a.tif needs 0.0 GiB .* are free: .* notebook 09, which reads a volume"
+    ):
+        volumes.read(path)
+    box = (slice(3, 9), slice(0, 5), slice(2, 8))
+    np.testing.assert_array_equal(sources.find(path).read(box), VOLUME[box])
+
+
 # ---------------------------------------------------------------- what is written
 
 
