@@ -92,10 +92,9 @@ def _axes(dataset):
     attributes = dataset.attrs
     if SIGNED.fullmatch(dataset.name.strip("/")) and dataset.ndim == 3:
         return "ZYX"
-    if "axistags" in attributes:
-        keys = [str(one["key"])[:1].upper() for one in json.loads(_text(attributes["axistags"]))["axes"]]
-        if len(keys) == dataset.ndim:
-            return "".join(keys)
+    keys = [str(tag.get("key", "?"))[:1].upper() for tag in _tags(attributes)]
+    if len(keys) == dataset.ndim:
+        return "".join(keys)
     labels = [dim.label for dim in dataset.dims]
     for stated in (labels, _words(attributes.get("axes")), _words(attributes.get("axis_order"))):
         letters = "".join(str(one)[:1].upper() for one in stated)
@@ -104,6 +103,15 @@ def _axes(dataset):
     if dataset.ndim == 3 and np.size(attributes.get("element_size_um")) == 3:
         return "ZYX"  # in this order, as that attribute is
     return "QQQYX"[-dataset.ndim :].rjust(dataset.ndim, "Q")
+
+
+def _tags(attributes):
+    """The axistags of ilastik, a list of dicts; empty where there are none that can be read."""
+    try:
+        tags = json.loads(_text(attributes["axistags"]))["axes"]
+        return [dict(tag) for tag in tags]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _words(value):
@@ -120,8 +128,8 @@ def _size(dataset, axes):
         value = np.ravel(attributes["element_size_um"]).astype(float)
         if len(value) == 3 and (value > 0).all() and np.isfinite(value).all():
             return tuple(value.tolist()), ""
-    if "axistags" in attributes and {"Z", "Y", "X"} <= set(axes):
-        tags = json.loads(_text(attributes["axistags"]))["axes"]
+    tags = _tags(attributes)
+    if len(tags) == len(axes) and {"Z", "Y", "X"} <= set(axes):
         given = {letter: tag for letter, tag in zip(axes, tags) if letter in "ZYX"}
         sides = [float(given[letter].get("resolution") or 0) for letter in "ZYX"]
         if all(side > 0 for side in sides) and any(side != 1 for side in sides):

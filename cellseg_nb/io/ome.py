@@ -59,6 +59,14 @@ def named(head):
     return list(dict.fromkeys(filter(None, every)))
 
 
+def away(tif):
+    """Names of those files of an open `tifffile.TiffFile`'s set that are not beside it."""
+    if not tif.ome_metadata:
+        return []
+    every = named(ElementTree.fromstring(tif.ome_metadata))
+    return [name for name in every if not Path(tif.filehandle.dirname, Path(name).name).is_file()]
+
+
 def members(path):
     """Names of the other files of the OME-TIFF that a file belongs to, and whether it is described elsewhere
     in one of them."""

@@ -201,10 +201,9 @@ def _check_size(path, series):
         complete = len(series.pages) * first.size == series.size
         for page in series.pages if complete else ():
             if page is None:
-                raise UserError(
-                    f"{path} lacks planes that its header names: copy it again, with the files "
-                    "that go with it"
-                )
+                away = ", ".join(ome.away(first.parent)[:4])
+                away = f"copy {away} into its folder, under this name" if away else "copy it again"
+                raise UserError(f"{path} lacks planes that its header names: {away}")
             held = sum(page.databytecounts)
             most = held * MOST_SHRINKING.get(first.compression, 40000)
             complete &= first.size * first.bitspersample / 8 <= most

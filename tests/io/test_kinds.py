@@ -324,6 +324,11 @@ def test_ilastik_axistags(tmp_path, axes, kind):
     is_right(hdf5(tmp_path / "a.h5", array, "exported_data", axistags=kind(tags(axes))), None)
 
 
+def test_axistags_that_cannot_be_read_are_none(tmp_path, capsys):
+    is_right(hdf5(tmp_path / "a.h5", VOLUME, axistags="{broken"), None)
+    assert "its axes are not named" in capsys.readouterr().out
+
+
 def test_probabilities_of_ilastik(tmp_path):
     hdf5(tmp_path / "a.h5", np.stack([VOLUME, VOLUME + 1], -1), "exported_data", axistags=tags("zyxc"))
     refused(lambda: volumes.read(tmp_path / "a.h5"), "has 2 channels", "channel=0")
