@@ -130,7 +130,10 @@ def images(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = [_image(name, levels(group, about)) for name, group, about in multiscales(path)]
+            found = [
+                _image(name, levels(group, about))._replace(channels=_channels(group))
+                for name, group, about in multiscales(path)
+            ]
             yield found or _plain(path)
         except UserError as error:
             line = str(error)
@@ -153,6 +156,12 @@ def _image(name, of_levels):
         for array, axes, size, word in of_levels
     ]
     return made[0]._replace(levels=tuple(made[1:]))
+
+
+def _channels(group):
+    """Names of the channels, as OMERO has them written."""
+    about = attributes(group).get("omero") or {}
+    return tuple(str(one.get("label") or "") for one in about.get("channels") or ())
 
 
 def lacking(array):

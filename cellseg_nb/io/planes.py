@@ -43,7 +43,9 @@ def flat(path):
 
     try:
         with tiff.quiet_tifffile() as complaints, tifffile.TiffFile(path) as tif:
-            found = len(tif.pages) == 1 and sum(n > 1 for n in tif.series[0].shape) <= 2
+            one = tif.series[0]
+            long = [axis for axis, n in zip(one.axes, one.shape) if n > 1 and axis != "S"]
+            found = len(tif.pages) == 1 and len(long) <= 2
             return found and not tiff.fault(path, complaints)  # a cut stack may show its first plane alone
     except Exception:  # what is wrong with a file is said when it is read
         return False
@@ -69,7 +71,7 @@ def images(place):
     with tiff.images(found[0]) as first:
         one = first[0]
         shape, letters = one.shape, one.axes
-        size, white, dtype = one.size, one.white, one.dtype
+        size, white, palette, dtype = one.size, one.white, one.palette, one.dtype
     numbers = [_numbers(file)[which] for file in found]
     steps = set(np.diff(numbers).tolist())
     said, word = [f"{len(found)} planes, read as one volume in the order of their numbers"], ""
@@ -97,6 +99,7 @@ def images(place):
             None,
             word,
             white=white,
+            palette=palette,
             note="; ".join(said),
         )
     ]

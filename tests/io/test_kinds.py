@@ -97,6 +97,15 @@ def test_a_palette_is_said_unless_it_gets_brighter(tmp_path, ramp, capsys):
     assert "palette" not in capsys.readouterr().out
 
 
+def test_a_folder_of_coloured_planes_and_the_remedy_works(tmp_path):
+    for z, plane in enumerate((VOLUME % 256).astype("u1")):
+        colours = np.stack([plane, plane // 2, plane // 3], -1)
+        tifffile.imwrite(tmp_path / f"z{z:02}.tif", colours, photometric="rgb")
+    assert volumes.find(tmp_path) == [tmp_path]
+    refused(lambda: volumes.read(tmp_path), "is a colour (RGB) image", "channel=0")
+    is_right(tmp_path, None, (VOLUME % 256) // 2, channel=1)
+
+
 def test_a_stack_of_colour_pictures_as_imagej_channels(tmp_path):
     grey = (VOLUME % 256).astype("u1")
     tifffile.imwrite(tmp_path / "a.tif", np.stack([grey, grey // 2, grey // 3], -1), imagej=True)
@@ -385,6 +394,18 @@ def test_scales_of_ome_zarr(tmp_path, given, size, words, capsys):
     is_right(tmp_path / "a.zarr", size)
     out = capsys.readouterr().out
     assert words in out and bool(out) == bool(words)
+
+
+def test_names_of_channels_as_omero_has_them(tmp_path):
+    group = zarr.open_group(str(ome_zarr(tmp_path / "a.zarr", "zyx")))
+    both = group.create_array("1", shape=(2, *VOLUME.shape), dtype="u2", chunks=(1, 9, 20, 22))
+    both[:] = np.stack([VOLUME, VOLUME + 1])
+    about = group.attrs["multiscales"]
+    about[0]["axes"].insert(0, {"name": "c", "type": "channel"})
+    about[0]["datasets"] = [{"path": "1"}]
+    group.attrs.update({"multiscales": about, "omero": {"channels": [{"label": "DAPI"}, {"label": "GFP"}]}})
+    refused(lambda: volumes.read(tmp_path / "a.zarr"), "has 2 channels", "there are 0 DAPI, 1 GFP")
+    is_right(tmp_path / "a.zarr", None, VOLUME + 1, channel=1)
 
 
 def test_a_store_that_lacks_an_array_or_chunks(tmp_path, capsys):
