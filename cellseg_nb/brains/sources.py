@@ -141,6 +141,7 @@ def _tiff(path, voxel_size, channel):
                     f"{path} is a part of an OME-TIFF that another file describes: make one of them all, "
                     f"as in: cellseg-nb convert {path} OUT.zarr, and give that"
                 )
+            _refuse_several(path, file)
             stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
             white = "its header says that 0 is white (MINISWHITE): read with its numbers as they are"
             white = white if file.pages[0].photometric == 0 else ""
@@ -165,6 +166,18 @@ def _tiff(path, voxel_size, channel):
         raise UserError(f"{path} has shape {series.shape}: a volume (Z, Y, X) is needed")
     index = tuple(None if isinstance(one, slice) else int(one) for one in index), tuple(order)
     return Source(str(path), "tiff", tuple(sides[i] for i in order), series.dtype, stored, (), (), index)
+
+
+def _refuse_several(path, file):
+    """UserError for a TIFF whose first image is not the one stack in it: only that would be read."""
+    images = [one for one in file.series if not getattr(one.keyframe, "is_reduced", False)]
+    stacks = [number for number, one in enumerate(images) if sum(n > 1 for n in one.shape) > 2]
+    if len(images) > 1 and stacks != [0]:
+        which = f" -p series {stacks[0]}" if stacks else ""
+        raise UserError(
+            f"{path} holds {len(images)} separate images: write the volume that you mean, as in: "
+            f"cellseg-nb convert {path} OUT.zarr{which}, and give that"
+        )
 
 
 def _planes(path, voxel_size):

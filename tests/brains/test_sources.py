@@ -10,6 +10,7 @@ import tifffile
 pytest.importorskip("zarr")
 pytest.importorskip("dask")
 
+from cellseg_nb import cli  # noqa: E402
 from cellseg_nb.brains import convert, disk, omezarr, outputs, pyramid, run, sources  # noqa: E402
 from cellseg_nb.errors import UserError  # noqa: E402
 from cellseg_nb.io import ngff_writing, volumes  # noqa: E402
@@ -96,6 +97,27 @@ def test_chunks_that_lack_of_a_single_level_are_said(tmp_path, capsys):
     shutil.rmtree(tmp_path / "v.zarr" / "0" / "1")
     sources.find(tmp_path / "v.zarr")
     assert "v.zarr: 15 of its 45 chunks are not there, and read as 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["two stacks", "a picture first", "pages alone"])
+def test_several_images_of_a_tiff_and_the_remedy_works(tmp_path, kind):
+    """The first was read, whatever else there was."""
+    path = tmp_path / "v.tif"
+    with tifffile.TiffWriter(path) as writer:
+        if kind != "pages alone":
+            writer.write(
+                VOLUME if kind == "two stacks" else VOLUME[0],
+                metadata={"axes": "ZYX" if kind == "two stacks" else "YX"},
+            )
+            writer.write(VOLUME, metadata={"axes": "ZYX"})
+        for plane in VOLUME if kind == "pages alone" else ():
+            writer.write(plane, contiguous=False)
+    with pytest.raises(UserError, match="v.tif holds .* separate images: .* cellseg-nb convert") as caught:
+        sources.find(path)
+    given = str(caught.value).partition("cellseg-nb ")[2].partition(", and give")[0].split()
+    given[2] = str(tmp_path / "one.zarr")
+    assert cli.main(given) == 0
+    assert np.array_equal(sources.find(tmp_path / "one.zarr").read((slice(None),) * 3), VOLUME)
 
 
 def test_what_a_tiff_says_of_its_numbers_and_size(tmp_path, capsys):
