@@ -28,7 +28,7 @@ FORMATS = (
         "NIfTI, also in pairs with .img",
         (".nii", ".nii.gz", ".hdr"),
         medical.nifti,
-        "pixdim, in xyzt_units",
+        "pixdim, in xyzt_units; the transform where pixdim is 1",
         "nibabel",
     ),
     Format("NRRD", (".nrrd", ".nhdr"), medical.nrrd, "spacings or space directions, with units", "pynrrd"),

@@ -1,6 +1,7 @@
 """HDF5 and Imaris: datasets of any file, axes and voxel size where attributes state them."""
 
 import contextlib
+import importlib
 import json
 import re
 
@@ -39,6 +40,8 @@ def images(path):
 def _file(path):
     import h5py
 
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # where it is installed: Blosc, LZ4, Zstandard and others
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -75,8 +78,8 @@ def _read(dataset, dtype=None):
             if "filter" not in str(error) and "plugin" not in str(error):
                 raise
             raise UserError(
-                f"{dataset.file.filename}: {dataset.name} is compressed in a way that is not read here: "
-                "write it again with gzip, as in: h5repack -f GZIP=4 IN.h5 OUT.h5"
+                f"{dataset.file.filename}: {dataset.name} is compressed in a way that needs a library: "
+                "pip install hdf5plugin and start again, or write it with gzip"
             ) from error
         return found if dtype is None else found.astype(found.dtype.newbyteorder("=")).view(dtype)
 

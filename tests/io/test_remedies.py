@@ -312,6 +312,25 @@ def hdf5_without_an_image(place):
     return read(place / "a.h5"), remedy
 
 
+@case("compressed in a way that needs a library: pip install hdf5plugin", "or write it with gzip")
+def hdf5_of_a_filter_that_is_not_here(place):
+    """The library was installed once to see that it helps; here the other remedy is applied."""
+    with h5py.File(place / "a.h5", "w") as file:
+        laid = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        laid.set_chunk(SHAPE)
+        laid.set_filter(32767, h5py.h5z.FLAG_OPTIONAL)  # a number that no filter has
+        space = h5py.h5s.create_simple(SHAPE)
+        made = h5py.h5d.create(file.id, b"raw", h5py.h5t.NATIVE_UINT16, space, laid)
+        made.write_direct_chunk((0, 0, 0), VOLUME.tobytes())
+
+    def remedy(line):
+        with h5py.File(place / "a.h5", "w") as file:
+            file.create_dataset("raw", data=VOLUME, compression="gzip")
+        volumes.read(place / "a.h5")
+
+    return read(place / "a.h5"), remedy
+
+
 @case("is a colour image: convert it to grey")
 def colours_of_nifti(place):
     kind = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
