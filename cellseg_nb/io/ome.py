@@ -59,6 +59,15 @@ def named(head):
     return list(dict.fromkeys(filter(None, every)))
 
 
+def channels(tif, number):
+    """Names of the channels of an image of an open `tifffile.TiffFile`, as its description has them."""
+    try:
+        image = ElementTree.fromstring(tif.ome_metadata).findall("{*}Image")[number]
+    except (ElementTree.ParseError, IndexError, TypeError):
+        return ()
+    return tuple(one.get("Name") or "" for one in image.iterfind("{*}Pixels/{*}Channel"))
+
+
 def away(tif):
     """Names of those files of an open `tifffile.TiffFile`'s set that are not beside it."""
     if not tif.ome_metadata:

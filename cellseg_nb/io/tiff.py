@@ -90,7 +90,8 @@ def fault(path, complaints):
 def _image(path, tif, number, series):
     size, word = units.stored(tif, number)
     made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
-    return made[0]._replace(levels=tuple(made[1:]), note=_note(tif, series))
+    names = ome.channels(tif, number)
+    return made[0]._replace(levels=tuple(made[1:]), note=_note(tif, series), channels=names)
 
 
 def _note(tif, series):

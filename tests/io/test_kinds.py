@@ -211,6 +211,14 @@ def test_what_an_ome_header_leaves_out_is_said(tmp_path, sizes, planes, words, c
     is_right(tmp_path / "a.ome.tif", (1, 1, 1), VOLUME[:planes], voxel_size=(1, 1, 1))  # the remedy
 
 
+def test_names_of_channels_as_ome_has_them(tmp_path):
+    words = {"axes": "CZYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    both = np.stack([VOLUME, VOLUME + 1])
+    tifffile.imwrite(tmp_path / "a.ome.tif", both, ome=True, metadata=words, photometric="minisblack")
+    refused(lambda: volumes.read(tmp_path / "a.ome.tif"), "has 2 channels", "there are 0 DAPI, 1 GFP")
+    is_right(tmp_path / "a.ome.tif", None, VOLUME + 1, channel=1)
+
+
 def test_a_cut_ome_header_is_said(tmp_path, capsys):
     described(tmp_path / "a.ome.tif", pixels(sized())[:-20])
     is_right(tmp_path / "a.ome.tif", None)
