@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cellseg_nb.brains import omezarr
+from cellseg_nb.brains import omezarr, refused
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, folder, ngff, ome, tiff, units
+from cellseg_nb.io import axes, folder, ngff, tiff, units
 from cellseg_nb.io.files import as_path, reason
+
+WHITE = "its header says that 0 is white (MINISWHITE): read with its numbers as they are"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ def find(path, voxel_size=None, channel=None):
     if not path.exists():
         raise UserError(f"{path} does not exist: check the spelling")
     if path.is_file():
+        refused.other_format(path)
         return _tiff(path, given, channel)
     if any((path / name).is_file() for name in (".zgroup", ".zattrs", ".zarray", "zarr.json")):
         return _zarr(path, given, channel)
@@ -136,15 +139,9 @@ def _tiff(path, voxel_size, channel):
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            if ome.elsewhere(file) is not None:
-                raise UserError(
-                    f"{path} is a part of an OME-TIFF that another file describes: make one of them all, "
-                    f"as in: cellseg-nb convert {path} OUT.zarr, and give that"
-                )
-            _refuse_several(path, file)
+            refused.parts_and_several(path, file)
             stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
-            white = "its header says that 0 is white (MINISWHITE): read with its numbers as they are"
-            white = white if file.pages[0].photometric == 0 else ""
+            white = WHITE if file.pages[0].photometric == 0 else ""
             declared = file.series[0].nbytes
             held = max(page.dataoffsets[0] for page in (file.pages[0], file.pages[len(file.pages) - 1]))
             if held > path.stat().st_size or (
@@ -168,20 +165,9 @@ def _tiff(path, voxel_size, channel):
     return Source(str(path), "tiff", tuple(sides[i] for i in order), series.dtype, stored, (), (), index)
 
 
-def _refuse_several(path, file):
-    """UserError for a TIFF whose first image is not the one stack in it: only that would be read."""
-    images = [one for one in file.series if not getattr(one.keyframe, "is_reduced", False)]
-    stacks = [number for number, one in enumerate(images) if sum(n > 1 for n in one.shape) > 2]
-    if len(images) > 1 and stacks != [0]:
-        which = f" -p series {stacks[0]}" if stacks else ""
-        raise UserError(
-            f"{path} holds {len(images)} separate images: write the volume that you mean, as in: "
-            f"cellseg-nb convert {path} OUT.zarr{which}, and give that"
-        )
-
-
 def _planes(path, voxel_size):
     files = folder.listed(path)
+    refused.other_files(path, files)
     numbers = _numbers(files)
     for before, now, file in zip(numbers, numbers[1:], files[1:]):
         if now - before != (numbers[1] - numbers[0]):
@@ -198,6 +184,8 @@ def _planes(path, voxel_size):
                 f"{first[0][1]} {first[1]}: all planes of a volume must be of one size and type: "
                 "export that plane again, or keep one volume in the folder"
             )
+    if first[3]:
+        print(f"{path.name}: {WHITE}")
     shape = (len(files), *first[0])
     size = voxel_size or first[2]
     return Source(str(path), "planes", shape, first[1], size, (), tuple(file.name for file in files))
@@ -234,7 +222,7 @@ def _plane(file):
                 )
             if max(a + b for a, b in zip(page.dataoffsets, page.databytecounts)) > file.stat().st_size:
                 raise UserError(f"{file} is truncated: copy it again")
-            return tuple(page.shape), page.dtype, units.stored(tif)[0]
+            return tuple(page.shape), page.dtype, units.stored(tif)[0], page.photometric == 0
     except (OSError, tifffile.TiffFileError) as error:
         raise UserError(f"{file} cannot be read ({reason(error)}): copy it again") from error
 

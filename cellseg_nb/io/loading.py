@@ -9,7 +9,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes as letters, formats, parts
 from cellseg_nb.io.files import reason
 
-BLOCKS = "crop it, or take it to notebook 09, which reads a volume block by block"
+BLOCKS = "notebook 09, which reads a volume block by block"
 
 
 def load(
@@ -67,7 +67,7 @@ def _guarded(path, call):
             ) from error
         raise UserError(f"{path} does not exist: check the spelling, or upload the file first") from error
     except MemoryError as error:
-        raise UserError(f"{path} does not fit in memory: {BLOCKS}") from error
+        raise UserError(f"{path} does not fit in memory: {_smaller(path)}") from error
     except OSError as error:
         if error.errno is None:
             raise _damaged(path, error) from error
@@ -101,7 +101,7 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4
-        check_memory(path, BLOCKS, 1.2 * stored * float(np.prod(sizes, dtype=float)))
+        check_memory(path, _smaller(path), 1.2 * stored * float(np.prod(sizes, dtype=float)))
         array, word = parts.array(path, image, channel, timepoint, convert)
         return array.astype(array.dtype.newbyteorder("="), copy=False), image, word, negative
 
@@ -133,6 +133,14 @@ def _turning(dtype, top, turn, convert):
     top = dtype.type(top)
     after = convert or (lambda block, z: block)
     return (lambda block, z: after(top ^ block, z)), f"{said}: turned round, so that bright is high"
+
+
+def _smaller(path):
+    """What to do with a file that is too large."""
+    kind = formats.of(path)
+    if path.is_dir() or kind is None or kind is formats.FORMATS[0]:
+        return f"crop it, or take it to {BLOCKS}"
+    return f"crop it, or save it as TIFF with the program that wrote it and take that to {BLOCKS}"
 
 
 def check_memory(name, remedy, needed):

@@ -99,6 +99,36 @@ def test_chunks_that_lack_of_a_single_level_are_said(tmp_path, capsys):
     assert "v.zarr: 15 of its 45 chunks are not there, and read as 0" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("kind", ["a thumbnail", "time points"])
+def test_planes_that_are_none_and_the_remedy_works(tmp_path, kind):
+    """Both were read as slices."""
+    place = planes(tmp_path / "p")
+    names = {file: place / file.name for file in sorted(place.iterdir())}
+    if kind == "a thumbnail":
+        tifffile.imwrite(place / "thumb_99.tif", VOLUME[0])
+    for file in [*names] if kind == "time points" else ():
+        names[file] = file.rename(place / file.name.replace("scan2_z", "t"))
+    words = (
+        "other names .thumb_99.tif.: leave the planes" if kind == "a thumbnail" else "named as time points"
+    )
+    with pytest.raises(UserError, match=words):
+        sources.find(place)
+    (place / "thumb_99.tif").unlink(missing_ok=True)
+    for file, now in names.items():
+        now.rename(place / file.name)
+    assert np.array_equal(sources.find(place).read(BOX), VOLUME[BOX])
+
+
+def test_a_file_of_another_format_is_converted_first(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["raw"] = VOLUME
+    with pytest.raises(UserError, match="v.h5 is HDF5, .* cellseg-nb convert .*v.h5 OUT.zarr"):
+        sources.find(tmp_path / "v.h5")
+    assert cli.main(["convert", str(tmp_path / "v.h5"), str(tmp_path / "v.zarr")]) == 0
+    assert np.array_equal(sources.find(tmp_path / "v.zarr").read(BOX), VOLUME[BOX])
+
+
 @pytest.mark.parametrize("kind", ["two stacks", "a picture first", "pages alone"])
 def test_several_images_of_a_tiff_and_the_remedy_works(tmp_path, kind):
     """The first was read, whatever else there was."""
