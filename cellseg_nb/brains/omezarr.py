@@ -89,10 +89,15 @@ def levels(path):
     return found, [letter.lower() for letter in letters]
 
 
-def unsized(path):
-    """A word on why the voxel size of a store is not known, by the rule of `cellseg_nb.io.ngff`; else ""."""
-    about, group = described(path), ngff.opened(path)
-    return ngff.levels(group, about)[0][3]
+def words(path, sized=False):
+    """What is to be said of a store: that it holds several images; why its voxel size is not known, by the
+    rule of `cellseg_nb.io.ngff` (not where it is given: ``sized``). A list of texts."""
+    about, *others = ngff.attributes(ngff.opened(path))["multiscales"]
+    said = (
+        [f"holds {1 + len(others)} images, and the first, {about.get('name')!r}, is read"] if others else []
+    )
+    unknown = "" if sized else ngff.levels(ngff.opened(path), about)[0][3]
+    return [*said, unknown] if unknown else said
 
 
 def factors(shape, voxel_size=None):

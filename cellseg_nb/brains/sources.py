@@ -100,7 +100,7 @@ def find(path, voxel_size=None, channel=None):
 def _zarr(path, voxel_size, channel):
     levels, names = omezarr.levels(path)
     array = omezarr.opened(path, levels[0].key)
-    words = [] if voxel_size else [omezarr.unsized(path)]
+    words = omezarr.words(path, voxel_size is not None)
     if len(levels) < 2:  # else `run.look` compares them: what a coarser level shows must be there
         try:
             ngff.check_chunks(array, levels[0].key)

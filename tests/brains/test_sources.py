@@ -89,6 +89,15 @@ def test_a_store_without_a_unit_is_of_no_size_by_one_rule(tmp_path, unit, words,
     assert sources.find(tmp_path / "v.zarr", SIZE).voxel_size == SIZE and not capsys.readouterr().out
 
 
+def test_the_first_of_several_images_of_a_store_is_said(tmp_path, capsys):
+    import zarr
+
+    group = zarr.open_group(str(ome_zarr(tmp_path / "v.zarr")), mode="r+")
+    group.attrs["multiscales"] = [group.attrs["multiscales"][0] | {"name": name} for name in "ab"]
+    sources.find(tmp_path / "v.zarr")
+    assert "v.zarr: holds 2 images, and the first, 'a', is read" in capsys.readouterr().out
+
+
 def test_chunks_that_lack_of_a_single_level_are_said(tmp_path, capsys):
     array = ngff_writing.create(tmp_path / "v.zarr", VOLUME.shape, VOLUME.dtype, SIZE, chunk=16)
     array[:] = VOLUME
