@@ -73,6 +73,9 @@ def page():
         "(with pyarrow). "
         "`-p axes ZYX` names axes that a file names wrongly.",
         "",
+        "An OME-TIFF in several files is read whole from any of them, also where a `.companion.ome` "
+        "describes it. HDF5 that is compressed by Blosc, LZ4 or Zstandard needs `pip install hdf5plugin`.",
+        "",
         f"Not read, and said so: {', '.join(f'`{e}`' for e in formats.FOREIGN)}.",
         "",
         "### Units",

@@ -79,6 +79,23 @@ def words():
     return ", ".join(one.endings[0] for one in FORMATS)
 
 
+def _as_tiff(path):
+    """How a file of a foreign format becomes a TIFF."""
+    name, loaded = path.name.lower(), f"numpy.load('{path.name}')"
+    if name.endswith("_seg.npy"):  # of Cellpose
+        loaded = f"numpy.load('{path.name}', allow_pickle=True).item()['masks']"
+    elif name.endswith(".npz"):
+        loaded += "['NAME']"
+    if name.endswith((".npy", ".npz")):
+        return (
+            "write it as TIFF, as in (in its folder): "
+            f"python -c \"import numpy, tifffile; tifffile.imwrite('OUT.tif', {loaded})\""
+        )
+    if name.endswith(".zip"):
+        return "unzip it, and give what is in it"
+    return "open it in Fiji and save it as TIFF"
+
+
 def reader(path):
     """The reader for a path: a context manager that gives a list of `cellseg_nb.io.parts.Image`.
 
@@ -101,10 +118,7 @@ def reader(path):
             f"{path} is the half of a pair that holds the voxels: give {path.with_suffix('.hdr')}"
         )
     if kind is None and name.endswith(FOREIGN):
-        raise UserError(
-            f"{path} is of a format that is not read here ({words()} are): open it in Fiji and save it as "
-            f"TIFF"
-        )
+        raise UserError(f"{path} is of a format that is not read here ({words()} are): {_as_tiff(path)}")
     kind = kind or FORMATS[0]
     if kind.folder:
         raise UserError(f"{path} is a file, but OME-Zarr is a folder: copy the whole folder, or unzip it")

@@ -26,6 +26,8 @@ def read_labels(path, own=False):
         raise UserError(
             f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
         )
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise UserError(f"{path} holds voxels that are NaN, not whole numbers: set them to 0, the background")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
         raise UserError(
             f"{path} holds numbers that are not whole (such as {_fraction(labels):g}), so these are not "

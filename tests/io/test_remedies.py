@@ -5,6 +5,8 @@ hand. Remedies that stand in other tests of this folder are not repeated."""
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import h5py
 import nibabel
@@ -211,6 +213,37 @@ def foreign(place):
     return read(place / "a.oib"), lambda line: volumes.read(save(place / "a.tif", VOLUME))
 
 
+@pytest.mark.parametrize("kind", ["array", "several", "cellpose"])
+def test_arrays_of_numpy_become_tiffs_by_the_command(tmp_path, kind):
+    path = tmp_path / {"array": "a.npy", "several": "a.npz", "cellpose": "a_seg.npy"}[kind]
+    if kind == "several":
+        np.savez(path, raw=VOLUME)
+    else:
+        np.save(path, VOLUME if kind == "array" else {"masks": CELLS})
+    with pytest.raises(
+        UserError, match="is of a format that is not read here .*: write it as TIFF"
+    ) as caught:
+        volumes.read(path)
+    code = str(caught.value).partition('python -c "')[2].rstrip('"').replace("NAME", "raw")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    if kind == "cellpose":
+        np.testing.assert_array_equal(volumes.read_labels(tmp_path / "OUT.tif")[0], CELLS)
+    else:
+        np.testing.assert_array_equal(volumes.read(tmp_path / "OUT.tif")[0], VOLUME)
+
+
+@case("a.zip is of a format", "unzip it, and give what is in it")
+def zipped(place):
+    save(place / "a.tif", VOLUME)
+    shutil.make_archive(str(place / "a"), "zip", place, "a.tif")
+
+    def remedy(line):
+        shutil.unpack_archive(place / "a.zip", place / "out")
+        volumes.read(place / "out" / "a.tif")
+
+    return read(place / "a.zip"), remedy
+
+
 @case("OME-Zarr is a folder: copy the whole folder")
 def zarr_as_a_file(place):
     (place / "a.zarr").write_bytes(b"x")
@@ -397,6 +430,13 @@ def negative_labels(place):
 def labels_too_high(place):
     path = save(place / "a.tif", CELLS.astype("u4") + 2**31)
     return labels(path), again(path, CELLS)
+
+
+@case("NaN, not whole numbers: set them to 0, the background")
+def labels_without_a_number(place):
+    array = np.where(CELLS == 0, np.nan, CELLS).astype("f4")
+    path = save(place / "a.tif", array)
+    return labels(path), again(path, np.nan_to_num(array))
 
 
 @case("not whole", "give the label file, not the image or the probability")
