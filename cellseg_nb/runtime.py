@@ -148,6 +148,22 @@ def deterministic():
         torch.backends.cudnn.benchmark = tried
 
 
+@contextlib.contextmanager
+def enough_memory():
+    """UserError where the memory of a GPU runs out within the block."""
+    import torch
+
+    from cellseg_nb.errors import UserError
+
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise UserError(
+            "the memory of the GPU is too small: close what else uses it, choose smaller cubes or windows, or "
+            "give device='cpu'"
+        ) from None  # the error holds on to what fills it
+
+
 def free_memory():
     """Bytes of memory that can still be used on this machine."""
     import psutil

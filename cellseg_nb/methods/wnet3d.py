@@ -191,13 +191,12 @@ class WNet3DMethod(NetworkMethod):
     def _batches(self, images, guides):
         options = self.training
         sizes = [options[name] for name in ("cube", "batch", "steps")]
+        remapped = self.options["scaling"] == "cube"
         if guides:
             count = len(cubes.places([image.shape for image in images], sizes[0]))
             sizes[2] = sizes[2] or -(-count // sizes[1])
-            batches = guided.cube_batches(images, *sizes, guides)
-        else:
-            batches = cubes.cube_batches(images, *sizes, turns=options["turns"])
-        return cubes.each_remapped(batches) if self.options["scaling"] == "cube" else batches
+            return guided.cube_batches(images, *sizes, guides, remapped)
+        return cubes.cube_batches(images, *sizes, options["turns"], remapped)
 
     def classes(self, volume, *, progress=True, **passes):
         """Probability of every class, (K, Z, Y, X) float32; with ``postprocess="released"`` what
