@@ -137,6 +137,7 @@ def deterministic():
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     filled, tried = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products need it for that
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs 5 % on a CPU; nothing here reads it
     torch.backends.cudnn.benchmark = False
@@ -159,8 +160,8 @@ def enough_memory():
         yield
     except torch.OutOfMemoryError:
         raise UserError(
-            "the memory of the GPU is too small: close what else uses it, choose smaller cubes or windows, or "
-            "give device='cpu'"
+            "the memory of the GPU is too small: close what else uses it, choose smaller cubes or windows, "
+            "or give device='cpu'"
         ) from None  # the error holds on to what fills it
 
 

@@ -59,7 +59,8 @@ def places(shapes, size):
 
 def cut(volumes, remapped, job):
     """One batch, (batch, 1, size, size, size) float32: of each cube (number of the volume, slices, `turn`).
-    ``remapped``: each cube is brought to 0..100 by its own minimum and maximum, as the authors' scripts do."""
+    ``remapped``: each cube is brought to 0..100 by its own minimum and maximum, as the authors' scripts
+    do."""
     batch = np.stack([turned(volumes[number][box], *how) for number, box, how in job]).astype(np.float32)
     if remapped:
         batch = np.stack([io_volumes.remap(cube) for cube in batch])

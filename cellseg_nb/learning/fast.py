@@ -1,5 +1,5 @@
-"""What makes a training faster on a CUDA GPU, by name, each for itself. All are off unless asked for: they change
-the last digits, and none has been measured here.
+"""What makes a training faster on a CUDA GPU, by name, each for itself. All are off unless asked for: they
+change the last digits, and none has been measured here.
 
 With none of them, convolutions on newer cards take TF32, as PyTorch has it.
 """
@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_map
 from cellseg_nb.errors import UserError
 
 WORDS = {
-    "mixed": "the network in 16 bits: bfloat16 where the card has it, else float16 with a scaled loss and steps "
-    "that overflow left out; losses and weights in 32",
+    "mixed": "the network in 16 bits: bfloat16 where the card has it, else float16 with a scaled loss, and "
+    "steps that overflow left out; losses and weights in 32",
     "tf32": "matrix products too with the 10 binary digits of TF32 (cards from 2020 on)",
     "channels_last": "channels last in memory, which the card's convolutions like best in 16 bits",
     "compile": "torch.compile: kernels made for this network, after a minute or more of making them",

@@ -12,8 +12,8 @@ MOST = 4
 class Batches:
     """``batches(epoch, rng)`` yields the batches of an epoch, as `cellseg_nb.learning.loop.train` wants them.
 
-    In two steps, so that other processes can do the second: ``plan(rng)`` draws all that is random, and yields
-    one job a batch; ``make(job)`` makes the batch, and draws nothing.
+    In two steps, so that other processes can do the second: ``plan(rng)`` draws all that is random, and
+    yields one job a batch; ``make(job)`` makes the batch, and draws nothing.
     """
 
     def __init__(self, plan, make):
@@ -24,8 +24,8 @@ class Batches:
 
 
 def usual(device):
-    """How many processes make batches unless one says: none on a CPU, which has enough to do; beside a CUDA GPU
-    one a core but one, at most `MOST`."""
+    """How many processes make batches unless one says: none on a CPU, which has enough to do; beside a CUDA
+    GPU one a core but one, at most `MOST`."""
     if device.type != "cuda":
         return 0
     shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else SHARED
@@ -33,23 +33,25 @@ def usual(device):
 
 
 def loaded(batches, workers, device):
-    """``batches`` with ``workers`` processes that make them (None: `usual`), two batches ahead each; in pinned
-    memory for CUDA. As it is with 0, and where it is no `Batches`."""
+    """``batches`` with ``workers`` processes that make them (None: `usual`), two batches ahead each; in
+    pinned memory for CUDA. As it is with 0, and where it is no `Batches`."""
     workers = usual(device) if workers is None else workers
     return _Loader(batches, workers, device) if workers and hasattr(batches, "plan") else batches
 
 
 class _Loader:
-    """PyTorch's DataLoader is given jobs where it expects numbers of samples. Its processes stay from epoch to
-    epoch."""
+    """PyTorch's DataLoader is given jobs where it expects numbers of samples. Its processes stay from epoch
+    to epoch, and end with this object."""
 
     def __init__(self, batches, workers, device):
         from torch.utils.data import DataLoader
 
-        self.batches, self.jobs = batches, ()
+        # No object here leads back to itself: found by the search for such circles alone, DataLoader takes
+        # five seconds a process to end.
+        self.batches, self.jobs = batches, _Jobs()
         self.loader = DataLoader(
             _Made(batches.make),
-            sampler=self,
+            sampler=self.jobs,
             batch_size=None,
             num_workers=workers,
             persistent_workers=True,
@@ -57,12 +59,16 @@ class _Loader:
             generator=torch.Generator(),  # it draws a seed: not from the numbers that dropout takes
         )
 
-    def __iter__(self):
-        return iter(self.jobs)
-
     def __call__(self, epoch, rng):
-        self.jobs = self.batches.plan(rng)
+        self.jobs.plan = self.batches.plan(rng)
         return iter(self.loader)
+
+
+class _Jobs:
+    plan = ()
+
+    def __iter__(self):
+        return iter(self.plan)
 
 
 class _Made:

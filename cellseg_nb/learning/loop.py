@@ -2,9 +2,9 @@
 
 The loop seeds every epoch anew with (seed, epoch), and leaves random numbers and deterministic mode as it
 found them. So a run that is killed and started again from its last checkpoint draws the same cubes and the
-same dropout as one that was never killed, and ends with the same bits: on a CPU, with as many threads. On CUDA
-it is not promised: the backward pass of trilinear resizing (SegResNet) adds up in any order there, so that two
-runs differ in the last digits, killed or not.
+same dropout as one that was never killed, and ends with the same bits: on a CPU, with as many threads. On
+CUDA it is not promised: the backward pass of trilinear resizing (SegResNet) adds up in any order there, so
+that two runs differ in the last digits, killed or not.
 """
 
 import time
@@ -78,10 +78,10 @@ def train(
         ``callback(history, model)`` after every epoch; may raise `Stop`.
 
     Returns the history: a list of dicts, one an epoch, with the mean of each loss term and the seconds it
-    took; "pieces", where the memory of the GPU was too small for a batch: then a resumed run begins with as many
-    (`cellseg_nb.learning.step`). Raises UserError when a checkpoint does not belong to this run or is damaged,
-    or the loss is not a number, which is looked at after each step, on CUDA after each epoch; the weights are
-    those before it.
+    took; "pieces", where the memory of the GPU was too small for a batch: then a resumed run begins with as
+    many (`cellseg_nb.learning.step`). Raises UserError when a checkpoint does not belong to this run or is
+    damaged, or the loss is not a number, which is looked at after each step, on CUDA after each epoch; the
+    weights are those before it.
     """
     device = runtime.device(device)
     fast = faster.usable(fast, device)

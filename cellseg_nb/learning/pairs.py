@@ -185,7 +185,8 @@ class Cubes(loader.Batches):
             )
 
     def plan(self, rng):
-        """What each batch is made of: lists of (number of the volume, slices, seed of `augmentation.augment`)."""
+        """What each batch is made of: lists of (number of the volume, slices, seed of
+        `augmentation.augment`)."""
         return self.drawn(rng) if self.steps else self.each(rng)
 
     def drawn(self, rng):

@@ -1,5 +1,5 @@
-"""One step of a training. Nothing is read back from the device in it: a GPU is given the next work while it is
-still busy with the last, and need not be waited for.
+"""One step of a training. Nothing is read back from the device in it: a GPU is given the next work while it
+is still busy with the last, and need not be waited for.
 
 Where the GPU's memory is too small for a batch, the batch is taken in parts whose gradients are added up.
 """
@@ -20,12 +20,12 @@ class Steps:
         What the loss is given as its model: ``model``, as `cellseg_nb.learning.fast` makes it faster.
     scaler : torch.amp.GradScaler, or None
     pieces : int
-        In how many parts a batch is taken. Doubled where memory is too small. The gradient is that of the whole
-        batch, so that the learning rate stays right; only dropout is drawn otherwise.
+        In how many parts a batch is taken. Doubled where memory is too small. The gradient is that of the
+        whole batch, so that the learning rate stays right; only dropout is drawn otherwise.
 
-    A loss that is no number ends all learning until `start_epoch`: weights stay as they were before it, without
-    the device being asked (with fused optimisers, hence on CUDA and the CPU; a scaler skips such steps one by
-    one).
+    A loss that is no number ends all learning until `start_epoch`: weights stay as they were before it,
+    without the device being asked (with fused optimisers, hence on CUDA and the CPU; a scaler skips such
+    steps one by one).
     """
 
     def __init__(self, model, loss, optimizer, *, clip=None, averaged=None, seen=None, scaler=None, pieces=1):
@@ -88,8 +88,8 @@ class Steps:
         self.optimizer.zero_grad(set_to_none=True)
         torch.cuda.empty_cache()  # nothing without CUDA
         print(
-            f"The memory of the GPU is too small for {size} cubes at once: from here on each batch is taken in "
-            f"{self.pieces} parts, and their gradients are added up."
+            f"The memory of the GPU is too small for {size} cubes at once: from here on each batch is taken "
+            f"in {self.pieces} parts, and their gradients are added up."
         )
 
 

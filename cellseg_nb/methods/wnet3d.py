@@ -11,7 +11,7 @@ from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import cubes, guided, loop, monitor, pairs
 from cellseg_nb.methods import released, start, tuning
 from cellseg_nb.methods.base import COMMON
-from cellseg_nb.methods.network import NetworkMethod
+from cellseg_nb.methods.network import HOW, NetworkMethod
 from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, WNet3D
 from cellseg_nb.networks.wnet3d_loss import WNetLoss
@@ -64,7 +64,7 @@ class WNet3DMethod(NetworkMethod):
         or released weights, with the published widths.
     voxel_size : (z, y, x) in µm or None
         Of the volumes, for distances in `segment` and `tune`, unless these are given another.
-    learning_rate, seed, device : see `cellseg_nb.learning.loop.train`
+    learning_rate, fast, workers, seed, device : see `cellseg_nb.learning.loop.train`
     form, reconstruction, balance, ... : see `cellseg_nb.networks.wnet3d_loss.WNetLoss`
 
     Defaults are those of `cellseg_nb.methods.settings.DEMO`; ``settings.of("wnet3d", "paper")`` are published
@@ -99,6 +99,7 @@ class WNet3DMethod(NetworkMethod):
         "min_contrast": 0.0,
         "separate": "voronoi_otsu",
         "cell_diameter": None,
+        **HOW,
         **COMMON,
     }
 
@@ -170,6 +171,7 @@ class WNet3DMethod(NetworkMethod):
                 batches,
                 options["epochs"],
                 **{name: options[name] for name in LOOP},
+                **self.how,
                 seed=seed,
                 device=self.device,
                 folder=place,
