@@ -101,6 +101,7 @@ def measured(name, names, count, device):
     model, loss, options = paper(name)
     model, loss = model.to(device), loss.to(device)
     batch = cubes(name, options, device)
+    synchronize = getattr(torch, device.type).synchronize
     with fast.products(names), runtime.deterministic():
         seen, scaler = fast.prepared(model, names, device)
         optimizer = torch.optim.Adam(
@@ -110,10 +111,10 @@ def measured(name, names, count, device):
         for _ in range(3):
             steps(batch)
         for _ in range(count):
-            torch.accelerator.synchronize()
+            synchronize()
             start = time.perf_counter()
             steps(batch)
-            torch.accelerator.synchronize()
+            synchronize()
             seconds.append(time.perf_counter() - start)
         found = {
             "method": name,

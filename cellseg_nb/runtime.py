@@ -158,7 +158,7 @@ def enough_memory():
 
     try:
         yield
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise UserError(
             "the memory of the GPU is too small: close what else uses it, choose smaller cubes or windows, "
             "or give device='cpu'"

@@ -1,5 +1,6 @@
 """Batches made by other processes, while the device computes: the same ones, in the same order."""
 
+import multiprocessing
 import os
 import shutil
 
@@ -24,9 +25,10 @@ class Batches:
 
 
 def usual(device):
-    """How many processes make batches unless one says: none on a CPU, which has enough to do; beside a CUDA
-    GPU one a core but one, at most `MOST`."""
-    if device.type != "cuda":
+    """How many processes make batches unless one says: beside a CUDA GPU one a core but one, at most `MOST`;
+    none on a CPU, which has enough to do, and none where processes are not copies (Windows): there a script
+    must be made for it."""
+    if device.type != "cuda" or multiprocessing.get_all_start_methods()[0] != "fork":
         return 0
     shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else SHARED
     return min(MOST, (os.cpu_count() or 1) - 1) if shared >= SHARED else 0

@@ -16,7 +16,7 @@ import torch
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import fast as faster, loader
-from cellseg_nb.learning.step import Steps, running_average
+from cellseg_nb.learning.step import RunningAverage, Steps
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -102,7 +102,7 @@ def train(
     seen, scaler = faster.prepared(model, fast, device)
     optimizer = _optimizer(optimizer, model, learning_rate, weight_decay, device)
     path = Path(folder) / CHECKPOINT if folder else None
-    averaged = running_average(model, average) if average else None
+    averaged = RunningAverage(model, average) if average else None
     parts = {
         "model": model,
         "loss": loss,

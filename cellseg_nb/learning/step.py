@@ -5,6 +5,7 @@ Where the GPU's memory is too small for a batch, the batch is taken in parts who
 """
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cellseg_nb.errors import UserError
 
@@ -15,7 +16,7 @@ class Steps:
     Parameters
     ----------
     model, loss, optimizer, clip : see `cellseg_nb.learning.loop.train`
-    averaged : torch.optim.swa_utils.AveragedModel or None
+    averaged : RunningAverage or None
     seen : callable
         What the loss is given as its model: ``model``, as `cellseg_nb.learning.fast` makes it faster.
     scaler : torch.amp.GradScaler, or None
@@ -74,7 +75,7 @@ class Steps:
         while True:
             try:
                 return work(split(batch, self.pieces))
-            except torch.OutOfMemoryError:
+            except torch.cuda.OutOfMemoryError:
                 pass  # the error holds on to what fills the memory: it must be gone before the next try
             self._halve(length(batch))
 
@@ -106,13 +107,24 @@ def split(batch, pieces):
     return list(zip(*(part.tensor_split(pieces) for part in batch)))
 
 
-def running_average(model, decay):
-    """A running average of the weights; short memory at first: the random start is soon forgotten."""
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+class RunningAverage(AveragedModel):
+    """A running average of the weights; short memory at first: the random start is soon forgotten.
 
-    def mean(old, new, count):  # all weights in one call
-        count = float(averaged.n_averaged)  # which lies on the CPU; what is given lies on the device
-        get_ema_multi_avg_fn(min(decay, (1 + count) / (10 + count)))(old, new, count)
+    PyTorch's own update sends the number of steps so far to the device, and waits until it is there."""
 
-    averaged = AveragedModel(model, multi_avg_fn=mean).eval()
-    return averaged
+    def __init__(self, model, decay):
+        super().__init__(model)
+        self.decay = decay
+        self.eval()
+
+    @torch.no_grad()
+    def update_parameters(self, model):
+        pairs = [list(one.parameters()) for one in (self.module, model)]
+        count = float(self.n_averaged)  # lies on the CPU
+        if count:
+            get_ema_multi_avg_fn(min(self.decay, (1 + count) / (10 + count)))(*pairs, self.n_averaged)
+        else:
+            torch._foreach_copy_(*pairs)
+        for own, other in zip(self.module.buffers(), model.buffers()):
+            own.copy_(other)
+        self.n_averaged += 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import fast, loop, step
@@ -29,21 +30,41 @@ def network(name, form="class_mean"):
     return SwinUNETR(in_channels=1, out_channels=1, **small), losses.CellLoss("dice_ce")
 
 
+class Sent(TorchDispatchMode):
+    """What is copied from the CPU to the device within it."""
+
+    def __init__(self):
+        super().__init__()
+        self.counted, self.from_cpu = 0, []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        self.counted += 1
+        given = args[1] if function is torch.ops.aten.copy_.default else args[0] if args else None
+        copies = function in (torch.ops.aten.copy_.default, torch.ops.aten._to_copy.default)
+        if copies and given.device.type == "cpu" and found.device.type == "meta":
+            self.from_cpu.append(function)
+        return found
+
+
 @pytest.mark.parametrize(
     "name, form", [("wnet3d", "class_mean"), ("wnet3d", "pairwise"), ("segresnet", None), ("swinunetr", None)]
 )
 def test_a_step_asks_the_device_for_nothing(name, form):
     """On the device "meta" there are shapes and no numbers: ``.item()``, ``float(tensor)``, ``.cpu()``, ``if
-    tensor`` are errors there, where a GPU would have to be waited for."""
+    tensor`` are errors there, where a GPU would have to be waited for. It is waited for too where something
+    is sent to it from other memory than pinned."""
     model, loss = (part.to("meta") for part in network(name, form))
     with pytest.raises((RuntimeError, NotImplementedError)):
         float(torch.empty((), device="meta"))
     optimizer = torch.optim.AdamW(model.parameters())
-    steps = step.Steps(model, loss, optimizer, clip=1.0, averaged=step.running_average(model, 0.9), pieces=2)
+    steps = step.Steps(model, loss, optimizer, clip=1.0, averaged=step.RunningAverage(model, 0.9), pieces=2)
     image = torch.empty(SHAPES[name], device="meta")
     batch = image if name == "wnet3d" else (image, image, image)
-    for _ in range(2):
-        terms = steps(batch)
+    with Sent() as sent:
+        for _ in range(3):
+            terms = steps(batch)
+    assert sent.counted and sent.from_cpu == []
     assert all(term.device.type == "meta" and not term.requires_grad for term in terms.values())
 
 
