@@ -1,4 +1,8 @@
-"""Batches made by other processes, while the device computes: the same ones, in the same order."""
+"""Batches made by other processes, while the device computes: the same ones, in the same order.
+
+To the bit, where this process has one thread: theirs have one, and how MONAI blurs for elastic changes
+depends on it in the last digits.
+"""
 
 import multiprocessing
 import os

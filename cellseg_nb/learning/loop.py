@@ -68,8 +68,8 @@ def train(
         step.
     fast : names out of `cellseg_nb.learning.fast.WORDS`, for CUDA GPUs
     workers : int or None
-        Processes that make the batches, where these are `cellseg_nb.learning.loader.Batches`; the batches are
-        the same. 0: this process. None: 0 on a CPU, else see `cellseg_nb.learning.loader.usual`.
+        Processes that make the batches, where these are `cellseg_nb.learning.loader.Batches`. 0: this
+        process. None: 0 on a CPU, else see `cellseg_nb.learning.loader.usual`.
     folder : path or None
         Gets ``checkpoint.pt`` after every epoch, written beside and renamed.
     meta : dict

@@ -21,8 +21,10 @@ class Steps:
         What the loss is given as its model: ``model``, as `cellseg_nb.learning.fast` makes it faster.
     scaler : torch.amp.GradScaler, or None
     pieces : int
-        In how many parts a batch is taken. Doubled where memory is too small. The gradient is that of the
-        whole batch, so that the learning rate stays right; only dropout is drawn otherwise.
+        In how many parts a batch is taken. Doubled where memory is too small, not the batch made smaller: the
+        gradient is that of the whole batch (of a loss that is a mean over cubes), so that the learning rate
+        stays right. Dropout is drawn otherwise; `WNetLoss` with ``seeded`` squares each part by itself, and
+        finds its balance on the first part.
 
     A loss that is no number ends all learning until `start_epoch`: weights stay as they were before it,
     without the device being asked (with fused optimisers, hence on CUDA and the CPU; a scaler skips such
@@ -31,7 +33,8 @@ class Steps:
 
     def __init__(self, model, loss, optimizer, *, clip=None, averaged=None, seen=None, scaler=None, pieces=1):
         self.model, self.loss, self.optimizer, self.clip = model, loss, optimizer, clip
-        self.averaged, self.seen, self.pieces = averaged, seen or model, pieces
+        self.averaged, self.pieces = averaged, pieces
+        self.seen = model if seen is None else seen
         self.scaler = scaler or torch.amp.GradScaler("cpu", enabled=False)
         self.fused = bool(optimizer.defaults.get("fused"))
         self.bad = None

@@ -39,6 +39,14 @@ KINDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    found = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(found)
+
+
 def epochs(batches):
     """All tensors of three epochs, the second broken off."""
     found = []

@@ -241,6 +241,17 @@ def test_what_is_for_cuda_says_so_elsewhere_and_changes_nothing(capsys):
             WNet3DMethod(fast=wrong)
 
 
+def test_a_compiled_network_learns_in_its_own_weights():
+    """As `fast.prepared` gives it, but for the kernels, which need a compiler."""
+    model = same_start(5)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    steps = step.Steps(
+        model, Squares(), torch.optim.AdamW(model.parameters()), seen=torch.compile(model, backend="eager")
+    )
+    steps(torch.ones(2, 1, 4, 4, 4))
+    assert not equal(before, model.parameters()) and list(model.state_dict()) == ["line.weight", "line.bias"]
+
+
 def test_sixteen_bits_are_the_networks_alone():
     """Autocast with bfloat16 on the CPU: what the loss sees, and the loss, are float32; close to the exact
     one."""
