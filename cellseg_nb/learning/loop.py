@@ -81,7 +81,7 @@ def train(
     took; "pieces", where the memory of the GPU was too small for a batch: then a resumed run begins with as
     many (`cellseg_nb.learning.step`). Raises UserError when a checkpoint does not belong to this run or is
     damaged, or the loss is not a number, which is looked at after each step, on CUDA after each epoch; the
-    weights are those before it.
+    weights are those before it (but on Apple's GPUs).
     """
     device = runtime.device(device)
     fast = faster.usable(fast, device)
@@ -128,7 +128,7 @@ def train(
         while len(history) < epochs and not stopped:
             epoch = len(history)
             _set_learning_rate(optimizer, learning_rate, schedule, epoch, epochs)
-            row = _epoch(steps, batches, seed, epoch, device)
+            row = _epoch(steps, batches, seed, epoch, device, late=device.type == "cuda")
             history.append(row)
             try:
                 for callback in callbacks:
@@ -155,7 +155,9 @@ def _optimizer(name, model, learning_rate, weight_decay, device):
     return kinds[name](model.parameters(), lr=learning_rate, **rest)
 
 
-def _epoch(steps, batches, seed, epoch, device):
+def _epoch(steps, batches, seed, epoch, device, late):
+    """One epoch. ``late``: look at the loss at its end alone, since to look at a number of CUDA is to wait
+    until all before it is done."""
     start = time.perf_counter()
     rng = np.random.default_rng([seed, epoch])
     torch.manual_seed(int(rng.integers(2**31)))
@@ -166,7 +168,7 @@ def _epoch(steps, batches, seed, epoch, device):
         if number == 0:
             steps.start_epoch(batch)
         rows.append(steps(batch))
-        if device.type != "cuda":  # to look at a number of CUDA is to wait until all before it is done
+        if not late:
             _check(rows[-1:], epoch)
     if not rows:
         raise UserError("the training data gave no batch: is there at least one volume as large as one cube?")

@@ -215,6 +215,31 @@ def test_gradients_that_overflow_alone_are_left_out_and_the_scale_falls():
     assert scaler.get_scale() == 2.0**119
 
 
+def test_looked_at_late_it_is_the_same_and_what_is_wrong_is_told_at_the_end():
+    def epoch(values, late):
+        model, drawn = same_start(5), []
+        steps = step.Steps(model, Squares(), torch.optim.AdamW(model.parameters(), lr=0.1, fused=True))
+
+        def batches(epoch, rng):
+            for value in values:
+                drawn.append(value)
+                yield torch.full((2, 1, 4, 4, 4), value)
+
+        try:
+            row = loop._epoch(steps, batches, 0, 4, torch.device("cpu"), late)
+        except UserError as error:
+            row = {"seconds": 0, "said": str(error)}
+        return {**row, "seconds": 0}, list(model.parameters()), drawn
+
+    fine, wrong = [1.0, 2.0, 3.0], [1.0, float("nan"), 3.0]
+    at_once, late = epoch(fine, False), epoch(fine, True)
+    assert at_once[0] == late[0] and equal(at_once[1], late[1])
+    at_once, late = epoch(wrong, False), epoch(wrong, True)
+    assert "became nan in epoch 5" in at_once[0]["said"] and at_once[0] == late[0]
+    assert len(at_once[2]) == 2 and len(late[2]) == 3 and equal(at_once[1], late[1])
+    assert equal(late[1], epoch([1.0], True)[1])
+
+
 def test_weights_of_before_are_kept_where_the_loss_becomes_no_number(tmp_path):
     volume = np.random.default_rng(0).random((16, 16, 16), np.float32)
     wrong = WNet3DMethod(channels=(4, 4, 8, 8), cube=16, steps=3, epochs=2, device="cpu", learning_rate=1e30)
