@@ -278,19 +278,22 @@ def test_a_compiled_network_learns_in_its_own_weights():
 
 
 def test_sixteen_bits_are_the_networks_alone():
-    """Autocast with bfloat16 on the CPU: what the loss sees, and the loss, are float32; close to the exact
-    one."""
+    """float16 on the CPU: what the loss sees, and the loss, are float32; the slope is nearly the exact one.
+    (With bfloat16 some of PyTorch's gradients are wrong on a CPU: 64 channels on 2x2x2 voxels.)"""
     torch.manual_seed(0)
     model, loss = network("wnet3d")
     model.eval()
-    kinds = []
+    kinds, slopes = [], []
     model.encoder.conv1.register_forward_hook(lambda part, given, found: kinds.append(found.dtype))
-    seen = fast.Mixed(model, torch.device("cpu"), torch.bfloat16)
-    volume = torch.rand(1, 1, 16, 16, 16) * 100
-    assert all(part.dtype == torch.float32 for part in seen(volume))
-    exact, mixed = loss(model, volume), loss(seen, volume)
-    mixed["loss"].backward()
-    assert torch.bfloat16 in kinds and mixed["n_cuts"].dtype == torch.float32
-    for name in exact:
-        assert torch.allclose(mixed[name], exact[name], rtol=0.05, atol=1e-3)
-    assert all(weight.grad.isfinite().all() for weight in model.parameters())
+    mixed, volume = fast.Mixed(model, torch.device("cpu"), torch.float16), torch.rand(1, 1, 16, 16, 16) * 100
+    assert all(part.dtype == torch.float32 for part in mixed(volume)) and kinds == [torch.float16]
+    scaler, terms = torch.amp.GradScaler("cpu", init_scale=2.0**8), []
+    for seen in (model, mixed):
+        terms.append(loss(seen, volume))
+        model.zero_grad()
+        scaler.scale(terms[-1]["loss"]).backward()
+        slopes.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
+    assert terms[1]["n_cuts"].dtype == torch.float32
+    for name, exact in terms[0].items():
+        assert torch.allclose(terms[1][name], exact, rtol=0.01, atol=1e-3)
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.99
