@@ -30,9 +30,10 @@ class Batches:
 
 def usual(device):
     """How many processes make batches unless one says: beside a CUDA GPU one a core but one, at most `MOST`;
-    none on a CPU, which has enough to do, and none where processes are not copies (Windows): there a script
-    must be made for it."""
-    if device.type != "cuda" or multiprocessing.get_all_start_methods()[0] != "fork":
+    none on a CPU, which has enough to do, none where processes are not copies (Windows: a script must be made
+    for it), and none in a process that may not have others."""
+    forks = multiprocessing.get_all_start_methods()[0] == "fork"
+    if device.type != "cuda" or not forks or multiprocessing.current_process().daemon:
         return 0
     shared = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else SHARED
     return min(MOST, (os.cpu_count() or 1) - 1) if shared >= SHARED else 0
