@@ -27,11 +27,12 @@ def label(volume, folder, labels=None, probability=None, voxel_size=None, start_
     """The labelling tool, shown; a still picture in batch runs. Returns its session, in which
     ``session.canvas.labels`` are the labels at any time, and ``session.times()`` what they took.
 
-    See `cellseg_nb.viewer.widget.label` for the arguments and errors.
+    See `cellseg_nb.viewer.widget.label` for the arguments. Raises UserError where no session can be opened,
+    below the widget that says so, so that no cell below works on labels that nobody could correct.
     """
     if runtime.in_batch():
         opened = source.opened(volume, voxel_size)
-        found = session.Session(folder, opened, labels, start_over)
+        found = session.Session(folder, opened, widget.drawn(labels), start_over)
         basic.orthogonal(opened.whole(), found.canvas.labels, voxel_size=opened.size)
         plt.show()
         return found
@@ -39,6 +40,8 @@ def label(volume, folder, labels=None, probability=None, voxel_size=None, start_
 
     tool = widget.label(volume, folder, labels, probability, voxel_size, start_over)
     display(tool)
+    if tool.session is None:
+        raise UserError(tool.view.trouble)
     tool.session.tool = tool
     return tool.session
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.viewer import surface
+from cellseg_nb.viewer.session import CLOSED
 from cellseg_nb.viewer.source import grey, opened
 from cellseg_nb.viewer.tools import EDITING, Tools
 
@@ -25,11 +26,14 @@ class View(Tools):
     """A volume, its labels and probability, seen at one place; with a ``session``, its labels are edited.
 
     ``volume``, ``labels``, ``probability``: (Z, Y, X) arrays, in memory or lazy, or paths; ``voxel_size``
-    (z, y, x) in µm. Raises UserError for labels or a probability of another shape.
+    (z, y, x) in µm; ``trouble`` is a line that is shown all the time. Raises UserError for labels or a
+    probability of another shape.
     """
 
-    def __init__(self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None):
-        self.source, self.session = opened(volume, voxel_size), session
+    def __init__(
+        self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None, trouble=""
+    ):
+        self.source, self.session, self.trouble = opened(volume, voxel_size), session, trouble
         self.labels = None if labels is None or session else opened(labels)
         self.probability = None if probability is None else opened(probability)
         for name, other in (("labels", self.labels), ("probability", self.probability)):
@@ -50,7 +54,11 @@ class View(Tools):
             if do not in HANDLERS:
                 raise UserError(f"the viewer cannot do {do!r}")
             if do in EDITING and self.session is None:
-                raise UserError("this is a viewer only: open the volume with a session to label it")
+                raise UserError(
+                    self.trouble or "this is a viewer only: open the volume with a session to label it"
+                )
+            if do in EDITING and self.session.closed:
+                raise UserError(CLOSED)
             answer, buffers = self._done(do, message)
         except UserError as error:
             answer, buffers = {"error": str(error)}, []
@@ -75,7 +83,7 @@ class View(Tools):
         return answer, buffers
 
     def _status(self):
-        status = {"at": self.at, "cell": self.cell, "box": self.box}
+        status = {"at": self.at, "cell": self.cell, "box": self.box, "trouble": self.trouble}
         if self.session is not None:
             canvas, item = self.session.canvas, None
             if 0 <= self.item < len(self.items):
@@ -93,7 +101,7 @@ class View(Tools):
                 "redo": len(canvas.undone),
                 "cells": len(canvas.boxes),
                 "item": item,
-                "trouble": self.session.trouble,
+                "trouble": CLOSED if self.session.closed else self.session.trouble,
             }
         return status
 
