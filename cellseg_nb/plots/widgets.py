@@ -4,6 +4,7 @@ a still picture takes the place of what one could click on."""
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
@@ -11,16 +12,29 @@ from cellseg_nb.plots import basic
 from cellseg_nb.viewer import session, source, widget
 
 
-def slices(volume, labels=None, voxel_size=None, **options):
-    """The viewer: three slices through a volume (Z, Y, X), with labels; a still picture in batch runs and
-    reports. ``options`` are those of `basic.orthogonal`."""
+def slices(volume, labels=None, voxel_size=None, probability=None, **options):
+    """The viewer: three slices through a volume (Z, Y, X), with labels and a probability; a still picture,
+    without the probability, in batch runs and reports.
+
+    What is no numpy array (Zarr, Dask, a path) is read slice by slice. ``options`` are ``position``,
+    ``title`` and ``limits`` of `basic.orthogonal`. Raises UserError like `widget.viewer`.
+    """
+    volume, labels = _on_disk(volume, voxel_size), _on_disk(labels)
+    voxel_size = voxel_size or getattr(volume, "size", None)  # of a file
     if runtime.in_batch():
         basic.orthogonal(volume, labels, voxel_size=voxel_size, **options)
         return plt.show()
     from IPython.display import display
 
     still = _still(volume, labels, voxel_size=voxel_size, **options)
-    display(widget.viewer(volume, labels, None, voxel_size, options.get("limits"), still))
+    display(widget.viewer(volume, labels, probability, voxel_size, still=still, **options))
+
+
+def _on_disk(volume, voxel_size=None):
+    """What is not in memory as a `source.Source`; the rest as it is."""
+    if volume is None or isinstance(volume, np.ndarray):
+        return volume
+    return source.opened(volume, voxel_size)
 
 
 def label(volume, folder, labels=None, probability=None, voxel_size=None, start_over=False):

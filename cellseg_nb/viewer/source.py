@@ -90,7 +90,8 @@ class Source:
     def _from_slab(self, index):
         """A z slice, out of the row of chunks that holds it, which is kept: its neighbours come at once."""
         chunks = getattr(self.array, "chunks", None)
-        deep = chunks[-3] if chunks and isinstance(chunks[-3], int) else 1
+        deep = chunks[-3] if chunks else 1
+        deep = deep if isinstance(deep, int) else int(deep[0])  # Dask lists all of them, equal but the last
         nbytes = float(deep) * self.shape[1] * self.shape[2] * np.dtype(self.array.dtype).itemsize
         if deep == 1 or nbytes > SLAB:
             return np.asarray(self.array[index])

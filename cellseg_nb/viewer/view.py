@@ -41,7 +41,7 @@ class View(Tools):
                 raise UserError(
                     f"the {name} has shape {other.shape}, the volume {self.source.shape}: they must agree"
                 )
-        self.at = [side // 2 for side in self.source.shape]
+        self.at, self.say = [side // 2 for side in self.source.shape], ""
         self.percentiles, self.limits = (1.0, 99.7), limits
         self.cell, self.items, self.item, self.box = 0, [], -1, [(0, side) for side in self.source.shape]
 
@@ -167,15 +167,19 @@ class View(Tools):
 
     def _greeting(self):
         if self.session is None:
-            return ""
+            return self.say
         words = "the session goes on where it was saved" if self.session.resumed else "a new session"
         return f"{words}: {self.session.folder}"
 
     def _go(self, message):
-        at = [int(np.clip(round(float(p)), 0, s - 1)) for p, s in zip(message["at"], self.source.shape)]
+        return self._pictures(self.go(message["at"]))
+
+    def go(self, place):
+        """Look at the voxel nearest to a place (z, y, x), in the volume. Returns the axes that moved."""
+        at = [int(np.clip(round(float(p)), 0, s - 1)) for p, s in zip(place, self.source.shape)]
         axes = [axis for axis in range(3) if at[axis] != self.at[axis]]
         self.at = at
-        return self._pictures(axes)
+        return axes
 
     def _contrast(self, message):
         low, high = float(message["low"]), float(message["high"])

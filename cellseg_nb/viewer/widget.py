@@ -19,7 +19,9 @@ from cellseg_nb.viewer.view import View
 HERE = Path(__file__).parent
 
 
-def viewer(volume, labels=None, probability=None, voxel_size=None, limits=None, still=None):
+def viewer(
+    volume, labels=None, probability=None, voxel_size=None, limits=None, still=None, position=None, title=None
+):
     """Three linked slices through a volume, as a widget.
 
     Parameters
@@ -28,10 +30,16 @@ def viewer(volume, labels=None, probability=None, voxel_size=None, limits=None, 
     voxel_size : (z, y, x) in µm
     limits : (dark, bright) of the grey
     still : PNG bytes or None, shown where no widget can be (GitHub, a saved report)
+    position : (z, y, x) in voxels, where to begin; the middle by default
+    title : words to begin with
 
     Raises UserError for shapes that do not fit, and for files that cannot be read.
     """
-    return _widget(View(volume, labels, probability, voxel_size, limits), still)
+    view = View(volume, labels, probability, voxel_size, limits)
+    view.say = title or ""
+    if position is not None:
+        view.go(position)
+    return _widget(view, still)
 
 
 def label(volume, folder, labels=None, probability=None, voxel_size=None, start_over=False, still=None):

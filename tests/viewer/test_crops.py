@@ -88,6 +88,28 @@ def test_slices_and_label_in_and_out_of_batch(tmp_path, volume, monkeypatch, cap
     again.close()
 
 
+def test_slices_of_what_is_not_in_memory(volume, monkeypatch):
+    """Only the slices that are looked at are read, for the still picture, too; Dask lists all its chunks."""
+    import matplotlib.pyplot as plt
+
+    array = pytest.importorskip("dask.array")
+    image, labels = (array.from_array(one, chunks=(5, 16, 16)) for one in (volume[0], volume[1] + 70000))
+    shown = []
+    monkeypatch.setattr(
+        widgets.widget, "viewer", lambda *given, **options: shown.append(viewer(*given, **options))
+    )
+    for batch in (True, False):
+        monkeypatch.setattr(runtime, "in_batch", lambda batch=batch: batch)
+        widgets.slices(image, labels, SIZE, position=(13, 7, 40), title="a corner")
+        assert len(plt.get_fignums()) == batch
+        plt.close("all")
+    answer, _ = shown[0].view.handle({"do": "hello"})
+    assert answer["at"] == [13, 7, 40] and answer["say"] == "a corner" and shown[0].still
+    for z in (4, 5, 15):
+        assert np.array_equal(shown[0].view.source.plane(0, z), volume[0][z])
+        assert np.array_equal(shown[0].view.label_plane(0, z), volume[1][z] + 70000)
+
+
 def test_napari(volume, monkeypatch):
     monkeypatch.setitem(sys.modules, "napari", None)
     with pytest.raises(UserError, match="pip install"):
