@@ -336,20 +336,21 @@ function render({ model, el }) {
       for (const p of seeds) ring(context, place(p), 5, 5);
       context.restore();
     }
-    if (pane.axis === 0) scaleBar(context, pane);
+    if (pane.axis === 0) scaleBar(context, wide, state.scale * state.zoom);
   }
   function ring(context, [x, y], rx, ry, full = false) {
     context.beginPath();
     context.ellipse(x, y, rx, ry, 0, 0, 2 * Math.PI);
     if (full) context.fill(); else context.stroke();
   }
-  function scaleBar(context, pane) {
-    const pixel = state.scale * state.zoom, power = 10 ** Math.floor(Math.log10(half(pane) / 3 / pixel));
-    const length = [5, 2, 1].map((k) => k * power).find((l) => l * pixel <= half(pane) / 3) || power;
-    context.fillStyle = "#fff";
-    context.fillRect(10, pane.canvas.height - 14, length * pixel, 4);
-    context.font = "12px sans-serif";
-    context.fillText(`${length} ${setup.unit}`, 10, pane.canvas.height - 19);
+  function scaleBar(context, wide, pixel) { // at most a third of the width; pixels of a µm
+    const power = 10 ** Math.floor(Math.log10(wide / 3 / pixel)), low = context.canvas.height;
+    const length = [5, 2, 1].map((k) => k * power).find((l) => l * pixel <= wide / 3) || power;
+    context.save();
+    Object.assign(context, { fillStyle: "#fff", font: "12px sans-serif", shadowColor: "#000", shadowBlur: 4 });
+    context.fillRect(10, low - 14, length * pixel, 4);
+    context.fillText(`${length} ${setup.unit}`, 10, low - 19);
+    context.restore();
   }
   function drawCorner() {
     const context = corner.getContext("2d");
@@ -362,6 +363,7 @@ function render({ model, el }) {
       sheet.getContext("2d").putImageData(image, 0, 0);
       const k = Math.min(corner.width / (projection.columns * setup.size[2]), corner.height / (projection.rows * setup.size[1]));
       context.drawImage(sheet, 0, 0, projection.columns * setup.size[2] * k, projection.rows * setup.size[1] * k);
+      scaleBar(context, corner.width, k);
     }
     if (state.corner === "surface" && cloud) {
       const middle = setup.shape.map((side, a) => (side * setup.size[a]) / 2), reach = Math.hypot(...middle);

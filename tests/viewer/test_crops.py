@@ -56,7 +56,16 @@ def test_the_form_takes_the_box_of_the_views(tmp_path, volume, monkeypatch):
     assert volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)[0].shape == (6, 25, 48)
     buttons["Export"].click()
     assert "crops.crop(volume, [(3, 9), (5, 30), (0, 48)]" in form.said.value
+    by_form = volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)
+    (tmp_path / "out" / "images" / "crop.tif").unlink()
     exec(form.code(), {"volume": volume[0], "labels": volume[1]})
+    by_script = volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)
+    assert np.array_equal(by_form[0], by_script[0]) and by_form[1] == by_script[1] == SIZE
+    bare = forms.CropForm(volume[0], None, np.array(SIZE), tmp_path / "bare")  # no labels, none in the call
+    exec(bare.code(), {"volume": volume[0]})
+    assert (tmp_path / "bare" / "images" / "crop.tif").exists() and not (
+        tmp_path / "bare" / "labels"
+    ).exists()
     form.isotropic.value = 1e-9
     form.write()
     assert "Look out" in form.said.value
