@@ -38,7 +38,7 @@ def correct(canvas, truth, items, seconds=None, until=1.1, limit=None):
     for looked, item in enumerate(items, 1):
         if rows[-1][3] >= until or (limit is not None and spent >= limit):
             break
-        did = _one(canvas, truth, item)
+        did = mend(canvas, truth, item)
         corrections += len(did)
         spent += cost["look"] + sum(cost[what] for what in did)
         score = f1(truth, canvas.labels) if did else rows[-1][3]
@@ -56,8 +56,8 @@ def shuffled(items, seed=0):
     return [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
 
 
-def _one(canvas, truth, item):
-    """Mend one cell, or one place without; returns the edits that it took."""
+def mend(canvas, truth, item):
+    """Mend one cell, or one place without, of a `canvas.Canvas`: a list of the edits that it took."""
     if item.number == 0:
         cell = int(truth[item.place])
         return _draw_new(canvas, truth, cell) if cell and not canvas.labels[item.place] else []
