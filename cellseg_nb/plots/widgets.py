@@ -20,7 +20,8 @@ def slices(volume, labels=None, voxel_size=None, probability=None, **options):
     ``title`` and ``limits`` of `basic.orthogonal`. Raises UserError like `widget.viewer`.
     """
     volume, labels = _on_disk(volume, voxel_size), _on_disk(labels)
-    voxel_size = voxel_size or getattr(volume, "size", None)  # of a file
+    if isinstance(volume, source.Source):
+        voxel_size = volume.size  # the one given, or the file's
     if runtime.in_batch():
         basic.orthogonal(volume, labels, voxel_size=voxel_size, **options)
         return plt.show()

@@ -43,7 +43,8 @@ class View(Tools):
                 )
         self.at, self.say = [side // 2 for side in self.source.shape], ""
         self.percentiles, self.limits = (1.0, 99.7), limits
-        self.cell, self.items, self.item, self.box = 0, [], -1, [(0, side) for side in self.source.shape]
+        self.cell, self.items, self.item, self.seen = 0, [], -1, []  # seen: what the queue has learned from
+        self.box = [(0, side) for side in self.source.shape]
 
     # ------------------------------------------------------------ messages
 

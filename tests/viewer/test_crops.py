@@ -87,7 +87,7 @@ def test_slices_and_label_in_and_out_of_batch(tmp_path, volume, monkeypatch, cap
     plt.close("all")  # what other tests have left open
     monkeypatch.setattr(runtime, "in_batch", lambda: True)
     session = widgets.label(volume[0], tmp_path / "s", volume[1], None, SIZE)
-    widgets.slices(volume[0], volume[1], SIZE)
+    widgets.slices(volume[0], volume[1])
     assert len(plt.get_fignums()) == 2 and session.resumed is False
     plt.close("all")
     monkeypatch.setattr(runtime, "in_batch", lambda: False)
@@ -102,7 +102,19 @@ def test_slices_of_what_is_not_in_memory(volume, monkeypatch):
     import matplotlib.pyplot as plt
 
     array = pytest.importorskip("dask.array")
-    image, labels = (array.from_array(one, chunks=(5, 16, 16)) for one in (volume[0], volume[1] + 70000))
+
+    class Stored:
+        """As a volume of `cellseg_nb.brains.sources`, which reads boxes, and no single planes."""
+
+        def __init__(self, values):
+            self.values, self.shape, self.dtype, self.ndim = values, values.shape, values.dtype, 3
+
+        def __getitem__(self, box):
+            assert all(isinstance(part, slice) for part in box)
+            return self.values[box]
+
+    stored = [Stored(volume[0]), Stored(volume[1] + 70000)]
+    image, labels = (array.from_array(one, chunks=(5, 16, 16), name=False) for one in stored)
     shown = []
     monkeypatch.setattr(
         widgets.widget, "viewer", lambda *given, **options: shown.append(viewer(*given, **options))
