@@ -1,6 +1,7 @@
 """What a notebook shows and asks: the viewer, the labelling tool, upload, download. In batch runs and reports
 a still picture takes the place of what one could click on."""
 
+import base64
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -54,6 +55,9 @@ def label(volume, folder, labels=None, probability=None, voxel_size=None, start_
     from IPython.display import display
 
     tool = widget.label(volume, folder, labels, probability, voxel_size, start_over)
+    drawn = tool.view.labels if tool.session is None else tool.session.canvas.labels
+    still = _still(tool.view.source, drawn, voxel_size=tool.view.source.size)
+    tool.still = base64.b64encode(still).decode()
     display(tool)
     if tool.session is None:
         raise UserError(tool.view.trouble)

@@ -99,8 +99,8 @@ def _widget(view, still=None):
         def _repr_mimebundle_(self, **options):
             data, metadata = super()._repr_mimebundle_(**options)
             data["text/plain"] = "a viewer: run this notebook to use it"
-            if png:
-                data["image/png"] = png
+            if self.still:
+                data["image/png"] = self.still
             return data, metadata
 
     widget = Viewer(still=png)

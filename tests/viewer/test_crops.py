@@ -94,6 +94,7 @@ def test_slices_and_label_in_and_out_of_batch(tmp_path, volume, monkeypatch, cap
     again = widgets.label(volume[0], tmp_path / "s", None, None, SIZE)
     widgets.slices(volume[0], volume[1], SIZE, limits=(0, 900))
     assert again.resumed and again.tool.view.session is again and not plt.get_fignums()
+    assert len(again.tool._repr_mimebundle_()[0]["image/png"]) > 1000  # on a page without a kernel
     again.close()
 
 
