@@ -14,7 +14,7 @@ CLEAR = 15.0  # so far above the noise, a spot is beyond doubt
 OVER_DARK = 3.0
 DOUBTFUL = 2.7  # at most so many doubtful spots are believed for each that is beyond doubt
 # of the spots believed, so many may be texture: as many as there are in the volume turned to its negative
-MIRRORED = 0.12
+MIRRORED = 0.1
 DIRECTIONS = np.array(
     [(0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, -1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 0, -1), (1, -1, 0)],
     float,
