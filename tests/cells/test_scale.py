@@ -38,6 +38,16 @@ def test_disturbed():
         assert cell_diameter(changed) == pytest.approx(truth(labels), rel=0.25)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("side", [1.0, 3.0])
+def test_few_cells_in_a_haze(seed, side):
+    """Between six cells, an uneven background has more blobs than there are cells, and far wider ones."""
+    size = (side, 1.0, 1.0)
+    options = dict(dim=0.4, uneven=0.3, background=300, photons=1, blur=(1, 0.6, 0.6))
+    image, labels = simulate.volume((48, 90, 90), 6, seed, (4, 6), size, **options)
+    assert cell_diameter(image, size) == pytest.approx(truth(labels, size), rel=0.25)
+
+
 def test_nothing_to_measure():
     with pytest.raises(UserError, match="cell_diameter"):
         cell_diameter(np.zeros((32, 32, 32)))
