@@ -61,8 +61,8 @@ class _Blur(torch.autograd.Function):
 
 
 class _Exp(torch.autograd.Function):
-    """torch.exp, to the bit. On a CPU it takes ten times as long where the result is 0 or no ordinary float32,
-    which most weights between unlike voxels are: these are left out, and the few in between done apart."""
+    """torch.exp, to the bit. On a CPU it takes ten times as long where the result is 0 or no ordinary number,
+    as most weights are: these are left out, and the few in between done apart."""
 
     @staticmethod
     def forward(ctx, x):
