@@ -37,7 +37,11 @@ def test_results_that_differ_are_no_row(script, monkeypatch):
 
 def test_a_ratio_under_two_thirds_of_its_bar_fails(script, monkeypatch, tmp_path, capsys):
     slow = {"work": "a", "peer": "b", "peer_seconds": 1.0, "our_seconds": 1.0, "ratio": 1.0, "bar": 3}
+    slow |= {"by_clock": 1.0, "best": 1.5}
     monkeypatch.setattr(script, "measured", lambda name, short, count: (name, slow))
     assert script.main(["--short", "--only", "table", "--out", str(tmp_path)]) == 1
     assert "under two thirds of its bar: table" in capsys.readouterr().out
     assert script.main(["--only", "table", "--out", str(tmp_path)]) == 0
+    slow["best"] = 2.5  # in one pair it was fast enough: the machine is to blame
+    assert script.main(["--short", "--only", "table", "--out", str(tmp_path)]) == 0
+    assert "too noisy to say: table" in capsys.readouterr().out

@@ -34,7 +34,7 @@ IN = torch.tensor(
 KERNEL = torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
 OUT = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 WIDE = 64  # channels of the narrowest level: below, short trainings keep their bits
-STEP, BLOCK = 4, 2**23  # slices an output tile has; floats that the six pictures of a few tiles may take
+STEP, SHARE = 4, 3  # slices of output a tile has; pictures at once, as a multiple of the kernels
 
 
 def can(x):
@@ -73,14 +73,17 @@ def _worth_joining(x, first, second):
 
 def joined(first, second):
     """Weights and bias of a 3x3x3 and a 1x1x1 convolution taken as one."""
-    matrix = second.weight.flatten(1)
-    weight = (matrix @ first.weight.flatten(1)).unflatten(1, first.weight.shape[1:])
-    return weight, torch.addmv(second.bias, matrix, first.bias)
+    # a 2D convolution is torch's quickest product of matrices: oneDNN's, for any processor
+    weight = F.conv2d(first.weight.flatten(2)[None], second.weight.squeeze(-1))[0]
+    bias = torch.addmv(second.bias, second.weight.flatten(1), first.bias)
+    return weight.unflatten(2, first.weight.shape[2:]), bias
 
 
-def pointwise(x, matrix, bias):
-    """A 1x1x1 convolution: a matrix for each voxel."""
-    return F.linear(x.movedim(1, -1), matrix, bias).movedim(-1, 1)
+def pointwise(x, weight, bias):
+    """A 1x1x1 convolution, slice by slice; ``weight`` (O, I)."""
+    pictures = x.movedim(2, 1).flatten(0, 1)
+    found = F.conv2d(pictures, weight[..., None, None], bias)
+    return found.unflatten(0, (len(x), -1)).movedim(1, 2)
 
 
 def convolved(x, weight, bias):
@@ -97,9 +100,9 @@ def _worth_transforming(x, width):
 def upsampled(x, weight, bias):
     """A transposed convolution of kernel and stride 2: each voxel becomes eight."""
     count, _, *sides = x.shape
-    matrix = weight.permute(2, 3, 4, 1, 0).flatten(0, 3)
-    x = pointwise(x.contiguous(memory_format=LAST), matrix, bias.repeat(8))
-    x = x.movedim(1, -1).reshape(count, *sides, 2, 2, 2, -1)  # (N, Z, Y, X, 2, 2, 2, C)
+    eight = weight.permute(2, 3, 4, 1, 0).flatten(0, 3)
+    x = pointwise(x.contiguous(memory_format=LAST), eight, bias.repeat(8))
+    x = x.movedim(1, -1).reshape(count, *sides, 2, 2, 2, -1)
     x = x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(count, *(2 * side for side in sides), -1)
     return x.movedim(-1, 1)
 
@@ -116,15 +119,15 @@ class Convolution(torch.autograd.Function):
     def forward(ctx, x, weight, bias):
         x = x.contiguous(memory_format=LAST)
         ctx.save_for_backward(x, weight)
-        y = x.new_empty((len(x), len(weight), *x.shape[2:])).contiguous(memory_format=LAST)
-        slices, kernels = _slices(y), _kernels(weight)
-        for tiles in _few(x):
+        y = torch.empty((len(x), len(weight), *x.shape[2:]), memory_format=LAST)
+        slices, kernels, rooms = _slices(y), _kernels(weight), {}
+        for tiles in _few(x, weight):
             found = [
                 F.conv2d(picture, kernel, bias if number == 1 else None, padding=1)
-                for number, (picture, kernel) in enumerate(zip(_pictures(x, tiles), kernels))
+                for number, (picture, kernel) in enumerate(zip(_pictures(x, tiles, rooms), kernels))
             ]
             for place, (volume, z) in enumerate(tiles):
-                torch.mm(OUT, _stacked(found, place), out=slices[volume, z : z + STEP])
+                torch.mm(OUT, _stacked(found, place, rooms), out=slices[volume, z : z + STEP])
         return y
 
     @staticmethod
@@ -133,27 +136,27 @@ class Convolution(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient, kernels = gradient.contiguous(memory_format=LAST), _kernels(weight)
         asked = [ctx.needs_input_grad[0], True, False]
-        back = torch.zeros_like(x) if asked[0] else None
-        summed = [torch.zeros_like(kernel) for kernel in kernels]
-        for tiles in _few(x):
-            found = []
-            for number, (down, picture) in enumerate(zip(_spread(gradient, tiles), _pictures(x, tiles))):
-                to_x, to_kernel, _ = torch.ops.aten.convolution_backward(
-                    down, picture, kernels[number], None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, asked
+        back, summed, rooms = torch.empty_like(x) if asked[0] else None, [], {}
+        for tiles in _few(x, weight):
+            found = [
+                torch.ops.aten.convolution_backward(
+                    down, picture, kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, asked
                 )
-                summed[number] += to_kernel
-                found.append(to_x)
+                for down, picture, kernel in zip(
+                    _spread(gradient, tiles, rooms), _pictures(x, tiles, rooms), kernels
+                )
+            ]
+            summed = [one[1] + before for one, before in zip(found, summed or 6 * [0])]
             for place, (volume, z) in enumerate(tiles if asked[0] else ()):
-                inside, part = _reach(z, x.shape[2])
-                _slices(back)[volume, inside].addmm_(IN.T[part], _stacked(found, place))
-        to_weight = torch.einsum("jk,joiyx->oikyx", KERNEL, torch.stack(summed))
-        return back, to_weight, gradient.sum((0, 2, 3, 4))
+                _add(_slices(back)[volume], z, _stacked([one[0] for one in found], place, rooms))
+        return back, _kernel(summed), gradient.sum((0, 2, 3, 4))
 
 
-def _few(x):
-    """Tiles, (volume, first slice) each, a few at a time: the pictures of these stay in the cache."""
+def _few(x, weight):
+    """Tiles, (volume, first slice) each, a few at a time: so few that their pictures stay in the cache, so
+    many that the kernels are not read more often than pictures are."""
     tiles = [(volume, z) for volume in range(len(x)) for z in range(0, x.shape[2], STEP)]
-    count = max(1, BLOCK // (6 * x[0, :, 0].numel()))
+    count = max(1, round(SHARE * weight.numel() / x[0, :, 0].numel()))
     return [tiles[first : first + count] for first in range(0, len(tiles), count)]
 
 
@@ -164,8 +167,16 @@ def _slices(x):
 
 def _kernels(weight):
     """Six 3x3 kernels, (O, I, 3, 3) each, that stand for the 3x3x3 one."""
-    six = torch.einsum("jk,oikyx->joiyx", KERNEL, weight)
-    return [kernel.contiguous(memory_format=torch.channels_last) for kernel in six]
+    outputs, inputs = weight.shape[:2]
+    six = torch.mm(KERNEL, weight.permute(2, 0, 3, 4, 1).reshape(3, -1))
+    return six.view(6, outputs, 3, 3, inputs).movedim(-1, 2)
+
+
+def _kernel(six):
+    """Back from gradients of these six to that of the 3x3x3 one."""
+    flat = torch.stack([one.permute(0, 2, 3, 1).flatten() for one in six])
+    (outputs, inputs), three = six[0].shape[:2], torch.mm(KERNEL.T, flat)
+    return three.view(3, outputs, 3, 3, inputs).permute(1, 4, 0, 2, 3)
 
 
 def _reach(z, depth):
@@ -174,30 +185,47 @@ def _reach(z, depth):
     return inside, slice(inside.start - z + 1, inside.stop - z + 1)
 
 
-def _pictures(x, tiles):
-    """Six stacks of pictures, (tiles, C, Y, X) each, of the tiles of a volume."""
+def _add(slices, z, six):
+    """Back from six pictures of a tile to the slices that it needs; the first two belong to the tile before,
+    too, which has been here."""
+    inside, part = _reach(z, len(slices))
+    both = 2 if z else 0
+    slices[inside][:both].addmm_(IN.T[part][:both], six)
+    torch.mm(IN.T[part][both:], six, out=slices[inside][both:])
+
+
+def _pictures(x, tiles, rooms):
+    """Six stacks of pictures, (tiles, C, Y, X) each, of the tiles of a volume. ``rooms``: see `_room`."""
 
     def six(volume, z):
         inside, part = _reach(z, x.shape[2])
         return IN[:, part], volume[inside]
 
-    return _six(x, tiles, six)
+    return _six(x, tiles, six, rooms, "pictures")
 
 
-def _spread(gradient, tiles):
-    return _six(gradient, tiles, lambda volume, z: (OUT.T, volume[z : z + STEP]))
+def _spread(gradient, tiles, rooms):
+    return _six(gradient, tiles, lambda volume, z: (OUT.T, volume[z : z + STEP]), rooms, "spread")
 
 
-def _six(x, tiles, parts):
+def _six(x, tiles, parts, rooms, name):
     slices, (channels, _, height, width) = _slices(x), x.shape[1:]
-    six = slices.new_empty(6, len(tiles), slices.shape[2])
+    six = _room(rooms, name, len(tiles), slices.shape[2])
     for place, (volume, z) in enumerate(tiles):
         torch.mm(*parts(slices[volume], z), out=six[:, place])
     return six.unflatten(2, (height, width, channels)).movedim(-1, 2)
 
 
-def _stacked(found, place):
-    return torch.stack([picture[place].permute(1, 2, 0).flatten() for picture in found])
+def _stacked(found, place, rooms):
+    flat = [picture[place].permute(1, 2, 0).flatten() for picture in found]
+    return torch.stack(flat, out=_room(rooms, "stacked", len(flat[0])))
+
+
+def _room(rooms, name, *shape):
+    """Memory for six arrays that is used again: new memory is slower than what it is filled with."""
+    if name not in rooms or rooms[name].shape[1:] != shape:
+        rooms[name] = torch.empty(6, *shape)
+    return rooms[name]
 
 
 # ---------------------------------------------------------------- what follows a convolution

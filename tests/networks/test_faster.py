@@ -15,9 +15,9 @@ def alike(ours, theirs, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("shape", [(2, 12, 8, 6, 10), (1, 9, 4, 5, 7), (3, 16, 12, 4, 4)])
-@pytest.mark.parametrize("block", [faster.BLOCK, 1])
-def test_a_convolution(monkeypatch, shape, block):
-    monkeypatch.setattr(faster, "BLOCK", block)
+@pytest.mark.parametrize("share", [0.1, 0.5, 100])  # tiles one by one, a few, all at once
+def test_a_convolution(monkeypatch, shape, share):
+    monkeypatch.setattr(faster, "SHARE", share)
     torch.manual_seed(0)
     x = torch.randn(shape, requires_grad=True)
     weight, bias = torch.randn(11, shape[1], 3, 3, 3, requires_grad=True), torch.randn(11, requires_grad=True)
@@ -47,7 +47,7 @@ def test_two_convolutions_are_joined_where_that_is_less():
     x = torch.zeros(2, 1, 32, 32, 32)
     wide, narrow = wnet3d._Block(128, 64, 0.0).module, wnet3d._Block(64, 128, 0.0).module
     assert faster._worth_joining(x, wide[0], wide[1]) and not faster._worth_joining(x, narrow[0], narrow[1])
-    assert not faster._worth_joining(x[..., :1, :1, :1], wide[0], wide[1])  # the weights are more than the voxels
+    assert not faster._worth_joining(x[..., :1, :1, :1], wide[0], wide[1])  # weights are more
 
 
 def test_dropout_draws_the_same_and_its_factor_is_normalised_away():
