@@ -4,13 +4,14 @@
 
 Each row runs in a process of its own: peer, ours, peer, ours, ...; the ratio is the median over the pairs of
 processor seconds (of all threads and processes), so that other programs and a machine that is slower for a
-while count little; that of the clock stands beside it. Two more processes say how much memory one call of each
-takes. A peer is a library of the registry, or, where there is none, our plain reading of its published
+while count little; that of the clock stands beside it. Two more processes say how much memory one call of
+each takes. A peer is a library of the registry, or, where there is none, our plain reading of its published
 algorithm (said in the row). Rows go into ``speed.json``, ``speed.md`` and ``speed.png``. ``--short``: smaller
-volumes, three pairs, no memory; it ends with 1 where a ratio is under two thirds of its bar.
+volumes, three pairs, no memory; it ends with 1 where a ratio is under two thirds of its bar in every pair.
 """
 
 import argparse
+import ctypes
 import importlib.util
 import json
 import os
@@ -54,13 +55,26 @@ def memory(name, short, side):
     """Megabytes that one call takes on top of what is there before it; nothing without Linux's count of the
     peak."""
     call = ROWS[name]["make"](short)[side]
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before = _status("VmRSS")
-    except OSError:
+    before = peak_from_now()
+    if before is None:
         return {}
     call()
-    return {"megabytes": (_status("VmHWM") - before) / 1024}
+    return {"megabytes": peak_above(before)}
+
+
+def peak_from_now():
+    """Kilobytes that are in memory now, from where the peak begins anew; None where that is not counted."""
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # what was freed before is not there to be used again
+        Path("/proc/self/clear_refs").write_text("5")
+        return _status("VmRSS")
+    except (OSError, AttributeError):
+        return None
+
+
+def peak_above(before):
+    """Megabytes of the peak since then."""
+    return (_status("VmHWM") - before) / 1024
 
 
 def _status(name):
