@@ -25,6 +25,7 @@ from pathlib import Path
 from cellseg_nb.io import files
 
 sys.path.insert(0, str(Path(__file__).parent))  # where this file is loaded by its path
+import speed_real  # noqa: E402, F401
 from speed_rows import ROWS  # noqa: E402
 
 # ---------------------------------------------------------------- one row, in a process of its own
@@ -34,14 +35,15 @@ def pairs(name, short, count):
     """Processor seconds and seconds of peer and ours, one after the other; the first pair, to warm up, is not
     counted. Raises where their results differ."""
     peer, ours, same = ROWS[name]["make"](short)
-    found = []
+    limit, found = ROWS[name].get("limit"), []
     for _ in range(count + 1):
         begun, answers = [(_processor(), time.perf_counter())], []
         for call in (peer, ours):
-            answers.append(call())
+            answers.append(call() if call else None)
             begun.append((_processor(), time.perf_counter()))
         assert same(*answers), f"{name}: ours and its peer do not agree"
-        found.append([[after[i] - before[i] for before, after in zip(begun, begun[1:])] for i in (0, 1)])
+        spent = [[after[i] - before[i] for before, after in zip(begun, begun[1:])] for i in (0, 1)]
+        found.append([[limit or theirs, own] for theirs, own in spent])
     processor, clock = zip(*found[1:])
     return {"processor": processor, "seconds": clock}
 
@@ -89,6 +91,9 @@ def alone(*arguments):
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode:
         raise SystemExit(f"{arguments[0]}: {ran.stderr.strip().splitlines()[-1]}")
+    for line in dict.fromkeys(ran.stderr.splitlines()):
+        if line.startswith(f"{arguments[0]}: "):  # what a row says of its answers
+            print(line, flush=True)
     return json.loads(ran.stdout.strip().splitlines()[-1])
 
 
@@ -106,7 +111,7 @@ def measured(name, short, count):
         "by_clock": statistics.median(by_clock),
         "bar": ROWS[name]["bar"],
     }
-    if not short:
+    if not short and "limit" not in ROWS[name]:
         taken = {who: alone(name, short, 0, i) for i, who in enumerate(("peer", "our"))}
         one |= {f"{who}_mb": found["megabytes"] for who, found in taken.items() if found}
     return name, one
@@ -173,8 +178,8 @@ def main(arguments=None):
     for name in chosen.only:
         if chosen.short and ROWS[name]["slow"]:
             continue
-        if (needs := ROWS[name].get("needs")) and not importlib.util.find_spec(needs):
-            print(f"{name}: left out, {needs} is not installed", flush=True)
+        if missing := lacks(ROWS[name]):
+            print(f"{name}: left out, {missing}", flush=True)
             continue
         rows |= [measured(name, chosen.short, 3 if chosen.short else chosen.pairs)]
         print(f"{name}: {rows[name]['ratio']:.1f} times as fast (bar {rows[name]['bar']:.2g})", flush=True)
@@ -184,6 +189,15 @@ def main(arguments=None):
     with files.atomic(out / "speed.png") as beside:
         picture(rows, beside)
     return complaints(rows) if chosen.short else 0
+
+
+def lacks(one):
+    """What a row needs and is not there, in words."""
+    if "needs" in one and not importlib.util.find_spec(one["needs"]):
+        return f"{one['needs']} is not installed"
+    if one.get("real") and "CELLSEG_NB_REAL_DATA" not in os.environ:
+        return "CELLSEG_NB_REAL_DATA is not set"
+    return ""
 
 
 def complaints(rows):

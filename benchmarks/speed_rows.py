@@ -10,7 +10,8 @@ ROWS = {}
 
 def row(words, peer, bar, slow=False, **more):
     """A row: a function of ``short`` that returns two calls without arguments and a check of what they
-    return. ``slow``: not in the short form. ``pairs``: at most so many."""
+    return. ``slow``: not in the short form; ``pairs``: at most so many; ``needs``: a library that nothing else
+    asks for; ``real``: volumes of ``CELLSEG_NB_REAL_DATA``; ``limit``: seconds, where there is no peer."""
 
     def keep(make):
         ROWS[make.__name__] = {"words": words, "peer": peer, "bar": bar, "slow": slow, "make": make} | more
@@ -129,31 +130,6 @@ def step(short):
         return one
 
     return training(True), training(False), lambda a, b: abs(a - b) <= 1e-4 * abs(a)
-
-
-@row(
-    "prediction, full-width encoder, 96 x 128 x 128", "MONAI's windows of 64 at 25 % overlap", 2.5, slow=True
-)
-def prediction(short):
-    import torch
-    from monai.inferers import sliding_window_inference
-
-    from cellseg_nb.cells import inference
-    from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, UNet
-
-    torch.manual_seed(0)
-    network = UNet(1, 2, PAPER_CHANNELS, softmax=True).eval()
-    volume = 100 * np.random.default_rng(0).random((96, 128, 128), np.float32)
-
-    def peer():
-        with torch.inference_mode():
-            whole = torch.from_numpy(volume)[None, None]
-            return sliding_window_inference(whole, (64, 64, 64), 1, network, overlap=0.25)[0].numpy()
-
-    def ours():
-        return inference.predict(network, volume, device="cpu", progress=False)
-
-    return peer, ours, lambda a, b: np.median(np.abs(a - b)) < 0.01
 
 
 # ---------------------------------------------------------------- cells
