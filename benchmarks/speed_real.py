@@ -1,5 +1,5 @@
-"""Rows of speed.py that need the real volumes (``CELLSEG_NB_REAL_DATA``), and those with a limit of seconds in
-the place of a peer."""
+"""Rows of speed.py that need the real volumes (``CELLSEG_NB_REAL_DATA``), and those with a limit of
+seconds in the place of a peer."""
 
 import os
 import re

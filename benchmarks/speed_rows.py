@@ -10,8 +10,9 @@ ROWS = {}
 
 def row(words, peer, bar, slow=False, **more):
     """A row: a function of ``short`` that returns two calls without arguments and a check of what they
-    return. ``slow``: not in the short form; ``pairs``: at most so many; ``needs``: a library that nothing else
-    asks for; ``real``: volumes of ``CELLSEG_NB_REAL_DATA``; ``limit``: seconds, where there is no peer."""
+    return. ``slow``: not in the short form; ``pairs``: at most so many; ``needs``: a library that nothing
+    else asks for; ``real``: volumes of ``CELLSEG_NB_REAL_DATA``; ``limit``: seconds, where there is no
+    peer."""
 
     def keep(make):
         ROWS[make.__name__] = {"words": words, "peer": peer, "bar": bar, "slow": slow, "make": make} | more

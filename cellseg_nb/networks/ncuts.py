@@ -66,12 +66,14 @@ class _Exp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
-        if x.device.type != "cpu" or x.dtype != torch.float32:
+        y = x.clamp(min=-87.0) if x.device.type == "cpu" and x.dtype == torch.float32 else None
+        if y is None or x.stride() != y.stride():  # in the same order in memory, whatever that is
             y = x.exp()
         else:
-            y = F.threshold_(x.clamp(min=-87.0).exp_(), 1.7e-38, 0.0)
-            between = np.flatnonzero(((x > -104) & (x < -86.9)).numpy())
-            y.view(-1)[between] = x.reshape(-1)[between].exp()
+            y = F.threshold_(y.exp_(), 1.7e-38, 0.0)
+            ours, theirs = (each.as_strided([x.numel()], [1]) for each in (y, x))
+            between = np.flatnonzero(((theirs > -104) & (theirs < -86.9)).numpy())
+            ours[between] = theirs[between].exp()
         ctx.save_for_backward(y)
         return y
 
