@@ -121,7 +121,7 @@ def against(rows, row, what, middle=128):
 def picture(found, path):
     import matplotlib.pyplot as plt
 
-    figure, every = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, every = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
     for axes, what, words in zip(every, ("seconds", "megabytes"), ("processor seconds", "megabytes")):
         for name, rows in found.items():
             known = [(row["side"], row[what]) for row in rows if row.get(what)]
@@ -137,8 +137,8 @@ def picture(found, path):
         axes.set_xticks(ticks, map(str, ticks))
         axes.minorticks_off()
     every[0].plot([], [], ":", color="grey", label="as the voxels")
-    every[0].legend()
-    figure.savefig(path, dpi=120)
+    figure.legend(*every[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.savefig(path, dpi=100)
 
 
 def main():

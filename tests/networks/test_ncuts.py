@@ -112,7 +112,7 @@ def test_volume_smaller_than_the_radius():
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
 def test_exp_is_torchs_to_the_bit(layout):
-    """Where the result is 0, no ordinary number, or an ordinary one; short trainings hang on the last bits."""
+    """Results of 0, no ordinary numbers, and ordinary ones; short trainings hang on the last bits."""
     torch.manual_seed(0)
     x = (-120 * torch.rand(2, 3, 8, 10, 11) ** 2).contiguous(memory_format=layout)
     x[0, 0, 0, 0, :4] = torch.tensor([-torch.inf, -104.0, -87.0, 0.0])
