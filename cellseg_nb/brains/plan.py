@@ -4,28 +4,22 @@ import time
 
 import numpy as np
 
-from cellseg_nb.brains import disk, engine, run, segment, stages
+from cellseg_nb.brains import blocks, disk, engine, run, segment, stages
 
 BESIDE = 0.2  # of the chunks' time: numbers, labels and their levels (0.18 at 512 voxels a side)
+SMALL = 16  # voxels a side of what is computed first, so that imports are not taken for work
 
 
 def measured(job, block):
     """Compute one block and throw it away: seconds, this process's memory before and at most, bytes that its
-    labels take compressed, cells."""
+    labels take compressed, cells. A small part of it comes first and does not count: a process's first block
+    imports libraries and loads the network, all others do not."""
     import numcodecs
 
     before = engine.peak_memory()
+    _computed(job, _part(job, block))
     began = time.perf_counter()
-    image = job.source.read(block.outer)
-    probability = None
-    if job.how["kind"] == "network":
-        from cellseg_nb.brains import network
-
-        network.probability(job, block, stages.coarse_maps(job))
-        probability = np.zeros([s.stop - s.start for s in block.outer], np.float32)
-    labels, names = segment.cells(
-        image, block, stages.coarse_maps(job), job.how, job.source.shape, probability
-    )
+    labels, found = _computed(job, block)
     seconds = time.perf_counter() - began
     stored = len(numcodecs.Blosc("zstd", 1).encode(np.ascontiguousarray(labels)))
     return {
@@ -33,8 +27,26 @@ def measured(job, block):
         "before": before,
         "memory": engine.peak_memory(),
         "stored": stored,
-        "cells": len(names),
+        "cells": len(found["names"]),
     }
+
+
+def _computed(job, block):
+    probability = None
+    if job.how["kind"] == "network":
+        from cellseg_nb.brains import network
+
+        probability = np.zeros([s.stop - s.start for s in block.outer], np.uint8)
+        probability[block.inner] = network.probability(job, block, stages.coarse_maps(job))
+    return stages.pieces(job, block, probability)
+
+
+def _part(job, block):
+    """A window in the middle of a block; without a network, a few voxels."""
+    side = job.how.get("window", SMALL)
+    starts = [s.start + (s.stop - s.start) // 2 // side * side for s in block.core]
+    core = tuple(slice(start, min(start + side, s.stop)) for start, s in zip(starts, block.core))
+    return blocks.around(core, job.source.shape, segment.halo(job.how))
 
 
 def plan(client, job, workers=None):

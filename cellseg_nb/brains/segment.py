@@ -70,18 +70,25 @@ def above_ground(image, coarse, box):
 
 def maps(rising, how, probability=None):
     """Where cells may be, and where their centres are brightest: two (Z, Y, X) float32, one and the same for
-    otsu and spots. ``rising`` is used up."""
+    otsu and spots. ``rising`` is used up. ``probability``: 0..1, or uint8, where 255 is certain."""
     if how["kind"] == "spots":
         spots = _blurred(rising, FINE * how["diameter"], how)
         spots -= _blurred(rising, COARSE * how["diameter"], how, rising)
         return spots, spots
     spots = _blurred(rising, how["blur"], how, rising)
-    return (spots if probability is None else probability.astype(np.float32, copy=False)), spots
+    if probability is None:
+        return spots, spots
+    outline = probability.astype(np.float32, copy=False)
+    if probability.dtype == np.uint8:
+        outline /= 255
+    return outline, spots
 
 
 def mask(outline, tissue, how):
-    """Voxels that are cell, (Z, Y, X) bool."""
-    return (outline > how["threshold"]) & tissue
+    """Voxels that are cell, (Z, Y, X) bool. ``tissue`` is used up."""
+    for plane, flags in zip(outline, tissue):
+        flags &= plane > how["threshold"]
+    return tissue
 
 
 def cells(image, block, coarse, how, shape, probability=None):
@@ -89,12 +96,20 @@ def cells(image, block, coarse, how, shape, probability=None):
 
     image : (Z, Y, X) of the block's outer box (`halo` around its core). shape : of the whole volume.
 
-    Returns labels of the core, int32 from 1; and the names of these cells, (n,) int64.
+    Returns labels of the core, int32 from 1; and the names of these cells, (n,) int64. What is as large as
+    the outer box is let go as soon as it has served: that is what a worker needs most memory for.
     """
     rising, tissue = above_ground(image, coarse, block.outer)
+    del image
     outline, spots = maps(rising, how, probability)
-    least = (outline, how["share"]) if how["share"] else None
-    labels, places = nearest.assign(
-        spots, mask(outline, tissue, how), block.inner, how["apart"], how["reach"], how["voxel_size"], least
-    )
+    del rising, probability
+    inside = mask(outline, tissue, how)
+    places = nearest.centres(spots, inside, how["apart"], how["voxel_size"])
+    del spots, tissue
+    inside = inside[block.inner].copy()
+    least = None
+    if how["share"]:
+        least = outline[block.inner].copy(), how["share"] * outline[tuple(places.T)]
+    del outline
+    labels, places = nearest.to_nearest(places, inside, block.inner, how["reach"], how["voxel_size"], least)
     return labels, nearest.names(places, block.outer, shape)
