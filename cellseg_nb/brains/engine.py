@@ -39,6 +39,7 @@ def connected(scheduler="", workers=0):
             f"whole brains need {' and '.join(missing)}, not installed here: pip install "
             '"cellseg-nb[brains]", and restart the kernel'
         )
+    import dask
     import distributed
 
     if scheduler:
@@ -55,6 +56,8 @@ def connected(scheduler="", workers=0):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
+        # Dask would sample what its workers do, and keep it: more memory the longer they work
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         distributed.LocalCluster(
             n_workers=workers or cores,
             threads_per_worker=1,

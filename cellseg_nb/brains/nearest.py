@@ -16,7 +16,7 @@ import functools
 import numpy as np
 from scipy import ndimage as ndi
 
-SLAB = 32  # planes at a time
+SLAB = 16  # planes at a time
 BATCH = 1 << 17  # pairs of centre and voxel at a time
 
 

@@ -62,10 +62,14 @@ def above_ground(image, coarse, box):
 
     ``coarse``: ground and its factor, tissue and its factor (`cellseg_nb.brains.overview`).
     """
-    field, field_factor, tissue, tissue_factor = coarse
-    rising = overview.linear(field, field_factor, box)
+    return rise(image, coarse, box), overview.nearest(*coarse[2:], box)
+
+
+def rise(image, coarse, box):
+    """How far each voxel of a box rises above the ground, (Z, Y, X) float32."""
+    rising = overview.linear(*coarse[:2], box)
     np.subtract(image, rising, out=rising, casting="unsafe")
-    return rising, overview.nearest(tissue, tissue_factor, box)
+    return rising
 
 
 def maps(rising, how, probability=None):
@@ -84,11 +88,12 @@ def maps(rising, how, probability=None):
     return outline, spots
 
 
-def mask(outline, tissue, how):
-    """Voxels that are cell, (Z, Y, X) bool. ``tissue`` is used up."""
-    for plane, flags in zip(outline, tissue):
+def mask(outline, coarse, box, how):
+    """Voxels that are cell, (Z, Y, X) bool: above the threshold, and tissue."""
+    found = overview.nearest(*coarse[2:], box)
+    for plane, flags in zip(outline, found):
         flags &= plane > how["threshold"]
-    return tissue
+    return found
 
 
 def cells(image, block, coarse, how, shape, probability=None):
@@ -96,16 +101,19 @@ def cells(image, block, coarse, how, shape, probability=None):
 
     image : (Z, Y, X) of the block's outer box (`halo` around its core). shape : of the whole volume.
 
-    Returns labels of the core, int32 from 1; and the names of these cells, (n,) int64. What is as large as
-    the outer box is let go as soon as it has served: that is what a worker needs most memory for.
+    Returns labels of the core, int32 from 1; and the names of these cells, (n,) int64.
     """
-    rising, tissue = above_ground(image, coarse, block.outer)
-    del image
+    return separated(rise(image, coarse, block.outer), block, coarse, how, shape, probability)
+
+
+def separated(rising, block, coarse, how, shape, probability=None):
+    """What `cells` returns, from what `rise` does. What is as large as the outer box is let go as soon as it
+    has served, for a worker needs most memory for that: ``rising`` too, if the caller does not hold it."""
     outline, spots = maps(rising, how, probability)
     del rising, probability
-    inside = mask(outline, tissue, how)
+    inside = mask(outline, coarse, block.outer, how)
     places = nearest.centres(spots, inside, how["apart"], how["voxel_size"])
-    del spots, tissue
+    del spots
     inside = inside[block.inner].copy()
     least = None
     if how["share"]:

@@ -86,25 +86,24 @@ def cells(job, block):
 def pieces(job, block, probability=None):
     """The cells of a block: labels of its core, int32, and a dict of their names and the sums that the table
     is made of. ``probability``: uint8 of the outer box, from a network."""
-    whole = [job.source.read(block.outer)]
-    image = whole[0][block.inner].copy()
+    image, maps = job.source.read(block.outer), coarse_maps(job)
+    rising = [segment.rise(image, maps, block.outer)]
+    image = image[block.inner].copy()
     # given away by pop: held by nobody here, it is let go as soon as it has served
     if job.how["separate"] == "connected":
-        labels, found = _connected(job, block, whole.pop(), probability)
+        labels, found = _connected(job, block, rising.pop(), maps, probability)
     else:
         shape = job.source.shape
-        labels, names = segment.cells(whole.pop(), block, coarse_maps(job), job.how, shape, probability)
+        labels, names = segment.separated(rising.pop(), block, maps, job.how, shape, probability)
         found = {"names": names}
     return labels, found | sums(labels, image, block.corner, len(found["names"]))
 
 
-def _connected(job, block, image, probability):
-    rising, tissue = segment.above_ground(image, coarse_maps(job), block.outer)
-    del image
+def _connected(job, block, rising, maps, probability):
     outline = segment.maps(rising, job.how, probability)[0]
     del rising
-    mask = segment.mask(outline, tissue, job.how)
-    del outline, tissue
+    mask = segment.mask(outline, maps, block.outer, job.how)
+    del outline
     # one voxel of the neighbours is what joins need; the rest of the halo was for the blurs
     near = blocks.block(job.source.shape, job.chunk, block.index, 1)
     part = tuple(slice(n.start - o.start, n.stop - o.start) for n, o in zip(near.outer, block.outer))
