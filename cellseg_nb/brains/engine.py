@@ -19,7 +19,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import atomic, reason
 
 TRIES = 3
-AHEAD = 3  # blocks given to each worker in advance
+AHEAD = 8  # blocks given to each worker in advance
 NEEDED = ("dask", "distributed", "zarr", "pyarrow")
 PACKAGES = ("numpy", "scipy", "scikit-image", "zarr", "connected-components-3d", "cellseg-nb")
 
@@ -197,13 +197,12 @@ def _on_workers(client, function, job, left, folder):
 
     running = {}
     first = max(1, len(client.scheduler_info()["workers"])) * AHEAD
-    queue = distributed.as_completed(
-        [submit(block) for _, block in zip(range(first), waiting)], loop=client.loop
-    )
-    for future in queue:
+    begun = [submit(block) for _, block in zip(range(first), waiting)]
+    queue = distributed.as_completed(begun, loop=client.loop, with_results=True, raise_errors=False)
+    for future, outcome in queue:
         block = running.pop(future)
         if future.status == "finished":
-            yield block, future.result()
+            yield block, outcome
         elif future.status == "error":
             yield block, _why(future.exception())
         else:

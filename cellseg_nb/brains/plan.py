@@ -89,10 +89,10 @@ def words(found):
     memory = (
         ""
         if found["memory_per_worker"] is None
-        else f"{sized(found['memory_per_worker'])} of memory a worker, "
+        else f"{disk.sized(found['memory_per_worker'])} of memory a worker, "
     )
     return (
-        f"{found['chunks']} of {found['of']} chunks hold tissue: {memory}{sized(found['disk'])} on "
+        f"{found['chunks']} of {found['of']} chunks hold tissue: {memory}{disk.sized(found['disk'])} on "
         f"the disk, about {spoken(found['seconds'])} with {found['workers']} workers "
         f"({spoken(found['core_seconds'])} of one core)"
     )
@@ -105,10 +105,3 @@ def spoken(seconds):
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def sized(number):
-    """Bytes in words: 4 MB, 0.15 GB, 12 GB; never 0.00 GB."""
-    if number < 99.5e6:
-        return f"{max(1, round(number / 1e6))} MB"
-    return f"{number / 1e9:.2f} GB" if number < 9.95e9 else f"{number / 1e9:.0f} GB"

@@ -12,6 +12,7 @@ from cellseg_nb.brains import (
     blocks,
     choose,
     convert,
+    disk,
     network,
     omezarr,
     outputs,
@@ -72,7 +73,7 @@ def brain_or_yours(choice, client):
     words = "unknown, µm below are voxels" if size is None else " x ".join(f"{s:g}" for s in size) + " µm"
     sides = " x ".join(map(str, source.shape))
     name = source.name if choice["images"] else "simulated brain"
-    print(f"{name}: {sides} voxels (Z, Y, X), {plan.sized(source.nbytes)}, voxel size {words}")
+    print(f"{name}: {sides} voxels (Z, Y, X), {disk.sized(source.nbytes)}, voxel size {words}")
     return source
 
 
@@ -181,7 +182,7 @@ def cost(planned, voxels, cores=(2, 16, 200)):
     each = planned["core_seconds"] / planned["in_chunks"]
     memory = planned["memory_per_worker"] or 0
     rows = [
-        {"cores": n, "time": plan.spoken(each * voxels / n), "memory in all": plan.sized(n * memory)}
+        {"cores": n, "time": plan.spoken(each * voxels / n), "memory in all": disk.sized(n * memory)}
         for n in cores
     ]
     return pandas.DataFrame(rows).set_index("cores")
