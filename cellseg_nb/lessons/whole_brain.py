@@ -95,19 +95,16 @@ def made(choice):
 
 
 def diameter(choice, source):
-    """How wide a cell is in µm: as chosen, or estimated in the middle of the volume's brightest cubes."""
+    """How wide a cell is in µm: as chosen, or estimated from what stands out in the volume's brightest cubes,
+    all together."""
     if choice["cell_diameter"]:
         return choice["cell_diameter"]
     maps = run.look(source, 10 * min(source.voxel_size or (1.0,)), choice["tissue"])
-    found = []
-    for box in choose.cubes(source, maps):
-        try:
-            found.append(scale.cell_diameter(source.read(box), source.voxel_size))
-        except UserError:
-            continue  # nothing stands out there
-    if not found:
+    cubes = [source.read(box) for box in choose.cubes(source, maps)]
+    found = scale.together([scale.blobs(cube, source.voxel_size) for cube in cubes])
+    if not len(found):
         raise UserError("no cells stand out, so their size cannot be estimated: give cell_diameter (µm)")
-    return round(float(np.median(found)), 1)
+    return round(scale.typical(found, source.voxel_size), 1)
 
 
 def smallest(choice, source, width):
