@@ -6,7 +6,7 @@ import numpy as np
 
 from cellseg_nb.brains import blocks, disk, engine, run, segment, stages
 
-BESIDE = 0.2  # of the chunks' time: numbers, labels and their levels (0.18 at 512 voxels a side)
+BESIDE = 0.35  # of the chunks' time: numbers, labels and their levels (0.38, 0.32 at 512, 1024 voxels a side)
 SMALL = 16  # voxels a side of what is computed first, so that imports are not taken for work
 
 
