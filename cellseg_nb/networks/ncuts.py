@@ -163,7 +163,7 @@ def _weighted(p, volume, intensity_sigma, spatial_sigma, radius):
         end = bright.shape[-1] - shift
         first, second = slice(0, end), slice(shift, None)
         weight = bright[..., first] - bright[..., second]
-        close = torch.full((1,), -(z * z + y * y + x * x) / (2 * spatial_sigma**2)).to(bright)
+        close = bright.new_full((1,), -(z * z + y * y + x * x) / (2 * spatial_sigma**2))
         weight = torch.addcmul(close, weight, weight, value=-1, out=weight).clamp_(min=UNLIKE).exp_()
         near[..., first].addcmul_(weight, classes[..., second])
         near[..., second].addcmul_(weight, classes[..., first])
