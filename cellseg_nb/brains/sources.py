@@ -8,6 +8,7 @@ A source is small and can be sent to a worker, which opens the files itself.
 """
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,11 +62,23 @@ class Source:
         except UserError:
             raise
         except Exception as error:  # whatever a codec says
-            at = tuple(s.start for s in box)
+            at = self._damaged(box, level)
             raise UserError(
                 f"{self.path} cannot be read at (z, y, x) = {at} ({reason(error)}): that part is missing or "
                 "damaged, copy it again"
             ) from error
+
+    def _damaged(self, box, level):
+        """Where what cannot be read begins, in voxels of the level: the first such stored chunk in a box."""
+        if self.kind == "zarr":
+            chunks = self.levels[level].chunks
+            starts = [range(s.start // c * c, s.stop, c) for s, c in zip(box, chunks)]
+            for corner in itertools.product(*starts):
+                try:
+                    READERS[self.kind](self, tuple(slice(a, a + c) for a, c in zip(corner, chunks)), level)
+                except Exception:
+                    return corner
+        return tuple(s.start for s in box)
 
     def _sides(self, level):
         return self.levels[level].shape if level else self.shape

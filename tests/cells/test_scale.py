@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from cellseg_nb import simulate
-from cellseg_nb.cells.scale import cell_diameter
+from cellseg_nb.cells.scale import blobs, cell_diameter, together, typical
 from cellseg_nb.errors import UserError
 
 
@@ -53,3 +54,13 @@ def test_nothing_to_measure():
         cell_diameter(np.zeros((32, 32, 32)))
     with pytest.raises(UserError, match="three dimensions"):
         cell_diameter(np.zeros((32, 32)))
+
+
+def test_parts_count_by_what_stands_out_in_them():
+    """A part without cells, where faint, broad blobs are all there is, does not make the cells wider."""
+    image, labels = simulate.volume((40, 56, 56), 20, seed=5)
+    broad = ndi.gaussian_filter(np.random.default_rng(0).normal(size=image.shape), 7)
+    empty = 100 + broad * (0.05 * np.ptp(image.astype(float)) / np.ptp(broad))
+    parts = [blobs(part) for part in (image, empty, empty[::-1])]
+    assert min(typical(found) for found in parts[1:]) > 1.5 * typical(parts[0])
+    assert typical(together(parts)) == pytest.approx(truth(labels), rel=0.25)
