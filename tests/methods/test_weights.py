@@ -180,9 +180,9 @@ def test_wrong_network(tmp_path, segresnet):
     refused(lambda: weights.load(tmp_path / "x.pth", "wnet3d"), "x.pth does not fit", "missing", "surplus")
     torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "x.pth")
     refused(lambda: weights.load(tmp_path / "x.pth"), "unknown network", "layer.weight")
-    refused(lambda: weights.load(tmp_path / "x.pth", "unet"), "architecture must be one of")
-    refused(lambda: weights.predictor(None, "unet"), "architecture must be one of")
-    refused(lambda: monai_nets.network("unet"), "no supervised network")
+    refused(lambda: weights.load(tmp_path / "x.pth", "vnet"), "architecture must be one of")
+    refused(lambda: weights.predictor(None, "vnet"), "architecture must be one of")
+    refused(lambda: monai_nets.network("vnet"), "no supervised network")
 
 
 @pytest.mark.parametrize(
