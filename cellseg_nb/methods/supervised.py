@@ -35,6 +35,7 @@ SETTINGS = dict(
     min_size=5,
     spots=None,
     core_threshold=0.5,
+    flips=False,
     **COMMON,
 )
 RUN = (
@@ -66,6 +67,8 @@ class SupervisedMethod(NetworkMethod):
     learning_rate, optimizer, weight_decay, schedule, clip, average, seed, device : see
         `cellseg_nb.learning.loop.train`
     augment : names out of `cellseg_nb.learning.augmentation.STEPS`; () for none
+    flips : bool
+        Predictions are the mean over the eight mirror images: steadier, and eight times the work.
     share : float
         Part of the (non-overlapping) cubes kept for validation.
     cores : bool
@@ -204,6 +207,7 @@ class SupervisedMethod(NetworkMethod):
             overlap=released.OVERLAP if window else 0.5,
             bytes_per_voxel=self.memory * self.network[self.widths[0]],
             progress=progress,
+            flips=bool(self.training["flips"]),
             **(dict(memory=0) if window else {}),
         )
         settings = {**settings, **passes}
@@ -225,7 +229,9 @@ class SupervisedMethod(NetworkMethod):
         ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability",
         the "cores" (the default where the network knows them; computed anew when only the probability of
         being a cell is given), or the "depth" in the outline together with the brightness, as
-        `tuning.from_depth` has it. "published": `cellseg_nb.cells.instances.published`.
+        `tuning.from_depth` has it. "pieces": each piece of the probability above ``core_threshold`` is a
+        cell, for cells of a few voxels. "auto": as notebook 00 has it, `cellseg_nb.cells.auto.find_cells`,
+        for cells eight ``spot_sigma`` wide. "published": `cellseg_nb.cells.instances.published`.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
@@ -233,10 +239,15 @@ class SupervisedMethod(NetworkMethod):
         if self.spots == "published":
             return instances.published(maps[0], self.threshold, self.min_size)
         rest = self.min_size, self.training["voxel_size"] if voxel_size is None else voxel_size
-        if self.spots == "cores":
+        if self.spots in ("cores", "pieces"):
+            seen = maps[1 if self.spots == "cores" else 0]
             return tuning.from_cores(
-                maps[0], maps[1], self.threshold, self.core_threshold, self.spot_sigma, *rest
+                maps[0], seen, self.threshold, self.core_threshold, self.spot_sigma, *rest
             )
+        if self.spots == "auto":
+            return tuning.auto(maps[0], volume, self.threshold, self.spot_sigma, *rest)
+        if self.spots == "hills":
+            return tuning.hills(maps, self.threshold, self.spot_sigma, *rest)
         if self.spots == "depth":
             return tuning.from_depth(maps[0], volume, self.threshold, self.spot_sigma, *rest)
         spots = volume if self.spots == "volume" else maps[0]
@@ -260,11 +271,18 @@ class SupervisedMethod(NetworkMethod):
         candidates = tuning.combinations(
             spots=["volume", "probability", "depth"], spot_sigma=blurs, core_threshold=[self.core_threshold]
         )
+        near = tuning.near(labels, size)
+        if near:
+            candidates += tuning.combinations(
+                spots=["pieces"],
+                spot_sigma=[0.0],
+                core_threshold=[c for c in tuning.CORES if c >= self.threshold],
+            )
         if self.training["cores"]:
             candidates += tuning.combinations(
-                spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+                spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=tuning.CORES
             )
         self.spots_tried = tuning.choose(
-            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress
+            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress, size, near
         )
         return table
