@@ -32,12 +32,20 @@ EMBRYOS = {
 }
 CFOS = ("969_0", "969_1", "969_2", "1147_0", "1147_1", "695_0", "695_4", "753_0")
 BRAINS = (("969", "1147"), ("695", "753"))  # learned from by turns
-# what belongs to the volumes: voxel size (z, y, x) in µm, tolerance of centres in µm (None: half a diameter)
 OWN = {  # what is not as in `embryos.SETTINGS`
-    "embryos": {"segresnet": dict(augment=(*augmentation.STEPS, *augmentation.MORE), flips=True)},
+    "embryos": {
+        "segresnet": dict(
+            augment=(*augmentation.STEPS, *augmentation.MORE), flips=True, batch=2, init_filters=8
+        )
+    },
     # c-FOS: cells of five voxels, at most one in a hundred of all voxels
-    "cfos": {"segresnet": dict(cores=False, scaling="contrast", flips=True, epochs=90, cube=(16, 48, 48))},
+    "cfos": {
+        "segresnet": dict(
+            cores=False, scaling="contrast", flips=True, epochs=70, cube=(16, 48, 48), init_filters=8
+        )
+    },
 }
+# what belongs to the volumes: voxel size (z, y, x) in µm, tolerance of centres in µm (None: half a diameter)
 KINDS = {"embryos": ((1.75, 0.8, 0.8), None), "cfos": ((6, 1.62, 1.62), 6.0)}
 
 

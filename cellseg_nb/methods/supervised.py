@@ -246,8 +246,6 @@ class SupervisedMethod(NetworkMethod):
             )
         if self.spots == "auto":
             return tuning.auto(maps[0], volume, self.threshold, self.spot_sigma, *rest)
-        if self.spots == "hills":
-            return tuning.hills(maps, self.threshold, self.spot_sigma, *rest)
         if self.spots == "depth":
             return tuning.from_depth(maps[0], volume, self.threshold, self.spot_sigma, *rest)
         spots = volume if self.spots == "volume" else maps[0]
@@ -255,7 +253,8 @@ class SupervisedMethod(NetworkMethod):
 
     def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose, on *training* volumes, the threshold with the best Dice, then the spots and the smallest
-        size of a cell with the best F1@0.5.
+        size of a cell with the best F1@0.5; of centres, for cells under three voxels along an axis
+        (`tuning.near`).
 
         Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
         ``spots_tried``. A network knows its training volumes better than others, so expect less elsewhere.
@@ -273,10 +272,11 @@ class SupervisedMethod(NetworkMethod):
         )
         near = tuning.near(labels, size)
         if near:
+            above = [core for core in tuning.CORES if core >= self.threshold]
+            candidates += tuning.combinations(spots=["pieces"], spot_sigma=[0.0], core_threshold=above)
+        else:
             candidates += tuning.combinations(
-                spots=["pieces"],
-                spot_sigma=[0.0],
-                core_threshold=[c for c in tuning.CORES if c >= self.threshold],
+                spots=["auto"], spot_sigma=blurs[1:3], core_threshold=[self.core_threshold]
             )
         if self.training["cores"]:
             candidates += tuning.combinations(

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import auto as cells_auto, background, instances, separate, spots as bright_spots
+from cellseg_nb.cells import auto as cells_auto, background, instances, spots as bright_spots
 from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.learning import augmentation
 
@@ -193,11 +193,3 @@ def auto(outline, volume, threshold, sigma, min_size, voxel_size=None):
     return cells_auto.find_cells(
         volume, outline, voxel_size, diameter, min_size=min_size, threshold=threshold
     )
-
-
-def hills(maps, threshold, sigma, min_size, voxel_size=None):
-    diameter = 8 * sigma * float(background.spacing(voxel_size).min())
-    labels = separate.separate(
-        maps.mean(0), voxel_size=voxel_size, mask=maps[0] > threshold, diameter=diameter
-    )
-    return instances.filter_size(labels, min_size)

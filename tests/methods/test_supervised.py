@@ -304,6 +304,19 @@ def test_depth_keeps_speckled_nuclei_whole_and_parts_them_in_the_notch():
     assert tuning.from_depth(0 * mask, image, 0.5, 2.0, 5).max() == 0
 
 
+def test_auto_separates_as_notebook_00_does():
+    """By hills of brightness, cells eight blurs wide, where the network has said cell."""
+    image, labels = two_nuclei()
+    method = SegResNetMethod(**TINY, spots="auto", spot_sigma=2.0)
+    maps = (labels > 0).astype(np.float32)
+    found = method.segment(ndi.gaussian_filter(image, 2), maps)
+    assert found.max() == 2 and metrics.match(labels, found, (0.5,)).f1[0] == 1
+    assert method.segment(ndi.gaussian_filter(image, 2), maps * (np.arange(44) < 18)).max() == 1
+    flat = method.segment(ndi.gaussian_filter(image, 2)[::2], maps[::2], (2.0, 1.0, 1.0))
+    assert metrics.match(labels[::2], flat, (0.5,)).f1[0] == 1
+    assert method.segment(image, 0 * maps).max() == 0
+
+
 def test_pieces_for_cells_of_a_few_voxels():
     """Chosen by centres, as IoU is unfair to them; two that touch are told apart by a higher probability."""
     image, labels = sparse()
@@ -371,7 +384,7 @@ def test_training_with_cores(pair, tmp_path):
     assert method.maps(pair[0]).shape == (2, *pair[0].shape)
     assert method.spots == "cores"
     method.tune([pair[0]], [pair[1]])
-    assert set(method.spots_tried.spots) == {"volume", "probability", "depth", "cores"}
+    assert set(method.spots_tried.spots) == {"volume", "probability", "depth", "auto", "cores"}
     assert method.core_threshold == 0.5 or method.spots == "cores"  # a losing candidate leaves nothing behind
     method.spots = "cores"
     whole = method.segment(pair[0])
