@@ -274,10 +274,6 @@ class SupervisedMethod(NetworkMethod):
         if near:
             above = [core for core in tuning.CORES if core >= self.threshold]
             candidates += tuning.combinations(spots=["pieces"], spot_sigma=[0.0], core_threshold=above)
-        else:
-            candidates += tuning.combinations(
-                spots=["auto"], spot_sigma=blurs[1:3], core_threshold=[self.core_threshold]
-            )
         if self.training["cores"]:
             candidates += tuning.combinations(
                 spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=tuning.CORES

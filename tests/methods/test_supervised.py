@@ -384,7 +384,7 @@ def test_training_with_cores(pair, tmp_path):
     assert method.maps(pair[0]).shape == (2, *pair[0].shape)
     assert method.spots == "cores"
     method.tune([pair[0]], [pair[1]])
-    assert set(method.spots_tried.spots) == {"volume", "probability", "depth", "auto", "cores"}
+    assert set(method.spots_tried.spots) == {"volume", "probability", "depth", "cores"}
     assert method.core_threshold == 0.5 or method.spots == "cores"  # a losing candidate leaves nothing behind
     method.spots = "cores"
     whole = method.segment(pair[0])
