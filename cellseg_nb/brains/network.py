@@ -85,9 +85,15 @@ def prepare(folder, source, cubes, scale):
     source : weights as `cellseg_nb.methods.weights.load` takes them. cubes : list of (Z, Y, X) arrays of one
     shape, of the volume itself. scale : low, high in grey values, and top.
 
-    Returns the network, its architecture and the class that means cell, as `loaded` does.
+    Returns the network, its architecture and the class that means cell, as `loaded` does. Raises UserError
+    for a network that wants another scale than these two numbers give.
     """
     predictor = weights.load(source)
+    if predictor.scaling == "contrast":
+        raise UserError(
+            f"{source} has learned from volumes scaled by 'contrast', which needs each cell's surroundings; "
+            "here all chunks share one scale: train a network with scaling='unit'"
+        )
     batch = torch.from_numpy(np.stack([scaled(cube, scale) for cube in cubes])[:, None])
     batch = inference.pad(batch, _sides(batch.shape[2:], predictor.architecture))
     part = freeze(_part(predictor), batch)

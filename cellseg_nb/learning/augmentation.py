@@ -5,21 +5,27 @@ Volumes are first clipped to their 1st-99th percentile and mapped to 0..1 (`prep
 
 import numpy as np
 import torch
+from scipy import ndimage as ndi
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 
 STEPS = ("flips", "rotations", "affine", "elastic", "intensity")
+MORE = ("appearance",)  # besides them, where the volumes to come look different from those learned from
 PUBLISHED = "published"  # in place of all of them: what the plugin does
-SCALES = ("unit", "clipped", "none")
+SCALES = ("unit", "clipped", "none", "contrast")
+BOX = 25  # voxels: the background of "contrast" is the median of boxes this wide
+FLAT, FULL = 5.0, 100.0  # "contrast" is linear up to so many times the noise, and 1 at so many
 
 
 def prepare(volume, scale="unit"):
     """The volume clipped to its 1st-99th percentile, (Z, Y, X) float32.
 
     ``scale``: "unit", mapped to 0..1 besides; "clipped", as the authors do, who leave it at that; "none": as
-    it is, for volumes that were prepared before.
+    it is, for volumes that were prepared before; "contrast": not clipped, see `contrast`.
     """
+    if scale == "contrast":
+        return contrast(volume)
     if scale == "none":
         return np.asarray(volume, np.float32)
     if scale == "clipped":
@@ -27,10 +33,32 @@ def prepare(volume, scale="unit"):
     return volumes.remap(volume, 0, 1, percentiles=(1, 99))
 
 
+def contrast(volume):
+    """How far each voxel rises above the background around it, in units of the noise: (Z, Y, X) float32.
+
+    For cells so small and few that the 99th percentile of the volume is background, which clipping there
+    would make as bright as they are; and so that volumes of different brightness look alike. Background: the
+    median in boxes of `BOX` voxels, with slopes between them. Noise: from second differences along X. What is
+    higher than `FLAT` times the noise is drawn together (arsinh), so that `FULL` times the noise is 1.
+    """
+    volume = np.asarray(volume, np.float32)
+    edges = [np.linspace(0, side, max(1, round(side / BOX)) + 1).astype(int) for side in volume.shape]
+    grid = [len(edge) - 1 for edge in edges]
+    middle = np.empty(grid, np.float32)
+    for at in np.ndindex(*grid):
+        middle[at] = np.median(volume[tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, at))])
+    places = [(np.arange(side) + 0.5) * n / side - 0.5 for side, n in zip(volume.shape, grid)]
+    level = ndi.map_coordinates(middle, np.meshgrid(*places, indexing="ij"), order=1, mode="nearest")
+    second = volume[..., :-2] - 2 * volume[..., 1:-1] + volume[..., 2:]
+    noise = 1.4826 * float(np.median(np.abs(second))) / 6**0.5 if second.size else 0.0
+    rise = (volume - level) / max(noise, 1e-6 * float(np.ptp(volume)), 1e-12)
+    return (np.arcsinh(rise / FLAT) / np.arcsinh(FULL / FLAT)).astype(np.float32)
+
+
 def check(steps):
-    """Raises UserError unless all are names out of `STEPS`, or "published" alone."""
-    if list(steps) != [PUBLISHED] and set(steps) - set(STEPS):
-        raise UserError(f"augment must be names out of {', '.join(STEPS)}, not {', '.join(steps)}")
+    """Raises UserError unless all are names out of `STEPS` and `MORE`, or "published" alone."""
+    if list(steps) != [PUBLISHED] and set(steps) - {*STEPS, *MORE}:
+        raise UserError(f"augment must be names out of {', '.join(STEPS + MORE)}, not {', '.join(steps)}")
 
 
 def pipeline(steps=STEPS, strength=1.0, square=True):
@@ -38,11 +66,12 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
 
     Parameters
     ----------
-    steps : names out of `STEPS`, or "published" alone
+    steps : names out of `STEPS` and `MORE`, or "published" alone
         flips (each axis, coin toss), rotations (quarter turns in Y-X), affine (turned up to 15 degrees in
         Y-X, zoomed and sheared a little), elastic (bent by about a voxel), intensity (shifted by up to 0.1 of
-        the range). "published": MONAI's transforms with the settings of napari-cellseg3d
-        (``worker_training.py``), each with a probability of 0.1.
+        the range). appearance (more or less contrast, bright or dark parts drawn together, noisier, more
+        blurred; as nnU-Net has it, Isensee et al. 2021). "published": MONAI's transforms with the settings of
+        napari-cellseg3d (``worker_training.py``), each with a probability of 0.1.
     strength : float
         Multiplies how far affine, elastic and intensity go. Z is left upright: light-sheet volumes are
         blurred along it.
@@ -82,8 +111,14 @@ def pipeline(steps=STEPS, strength=1.0, square=True):
             )
         ],
         "intensity": [mt.RandShiftIntensityd("image", offsets=0.1 * strength, prob=0.5)],
+        "appearance": [
+            mt.RandScaleIntensityd("image", factors=0.25 * strength, prob=0.5),
+            mt.RandAdjustContrastd("image", gamma=(0.7, 1.5), prob=0.3),
+            mt.RandGaussianNoised("image", std=0.05 * strength, prob=0.2),
+            mt.RandGaussianSmoothd("image", *[(0.3, 1.0)] * 3, prob=0.2),
+        ],
     }
-    return mt.Compose([part for name in STEPS if name in steps for part in kinds[name]])
+    return mt.Compose([part for name in STEPS + MORE if name in steps for part in kinds[name]])
 
 
 def augment(transform, image, target, valid, seed):

@@ -118,8 +118,9 @@ def targets(labels, cores=False, voxel_size=None):
     """What the network is to say, (C, Z, Y, X) bool: cell or not; with ``cores`` also, as a second map, core
     or not.
 
-    The core of a cell is what lies deeper in it, in µm, than half of its deepest voxel. Cores of touching
-    cells do not touch, so they tell how many cells a blob is made of. Cells that share an id share a core.
+    The core of a cell is what lies deeper in it, in µm, than half of its deepest voxel, one part each. Cores
+    of touching cells do not touch, so they tell how many cells a blob is made of. Cells that share an id
+    share a core.
     """
     from scipy import ndimage as ndi
 
@@ -133,8 +134,22 @@ def targets(labels, cores=False, voxel_size=None):
         box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
         own = labels[box] == cell  # what lies beyond the border of the volume is unknown, not background
         depth = np.ones(own.shape) if own.all() else ndi.distance_transform_edt(own, sampling=voxel_size)
-        inner[box] |= own & (depth >= CORE * depth.max())
+        inner[box] |= _single(own & (depth >= CORE * depth.max()), own, depth)
     return np.stack([cells, inner])
+
+
+def _single(core, own, depth):
+    """The core without what a waist or a bay cuts off: of each piece of the cell, the part with its deepest
+    voxel."""
+    from scipy import ndimage as ndi
+
+    near = np.ones((3, 3, 3))
+    parts, several = ndi.label(core, near)
+    if several < 2:
+        return core
+    pieces, count = ndi.label(own, near)
+    deepest = ndi.maximum_position(depth, pieces, np.arange(1, count + 1))
+    return core & np.isin(parts, [parts[place] for place in deepest])
 
 
 class Cubes(loader.Batches):

@@ -36,6 +36,7 @@ SETTINGS = dict(
     spots=None,
     core_threshold=0.5,
     **HOW,
+    flips=False,
     **COMMON,
 )
 RUN = (
@@ -67,6 +68,8 @@ class SupervisedMethod(NetworkMethod):
     learning_rate, optimizer, weight_decay, schedule, clip, average, fast, workers, seed, device : see
         `cellseg_nb.learning.loop.train`
     augment : names out of `cellseg_nb.learning.augmentation.STEPS`; () for none
+    flips : bool
+        Predictions are the mean over the eight mirror images: steadier, and eight times the work.
     share : float
         Part of the (non-overlapping) cubes kept for validation.
     cores : bool
@@ -206,6 +209,7 @@ class SupervisedMethod(NetworkMethod):
             overlap=released.OVERLAP if window else 0.5,
             bytes_per_voxel=self.memory * self.network[self.widths[0]],
             progress=progress,
+            flips=bool(self.training["flips"]),
             **(dict(memory=0) if window else {}),
         )
         settings = {**settings, **passes}
@@ -227,7 +231,9 @@ class SupervisedMethod(NetworkMethod):
         ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability",
         the "cores" (the default where the network knows them; computed anew when only the probability of
         being a cell is given), or the "depth" in the outline together with the brightness, as
-        `tuning.from_depth` has it. "published": `cellseg_nb.cells.instances.published`.
+        `tuning.from_depth` has it. "pieces": each piece of the probability above ``core_threshold`` is a
+        cell, for cells of a few voxels. "auto": as notebook 00 has it, `cellseg_nb.cells.auto.find_cells`,
+        for cells eight ``spot_sigma`` wide. "published": `cellseg_nb.cells.instances.published`.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
@@ -235,10 +241,13 @@ class SupervisedMethod(NetworkMethod):
         if self.spots == "published":
             return instances.published(maps[0], self.threshold, self.min_size)
         rest = self.min_size, self.training["voxel_size"] if voxel_size is None else voxel_size
-        if self.spots == "cores":
+        if self.spots in ("cores", "pieces"):
+            seen = maps[1 if self.spots == "cores" else 0]
             return tuning.from_cores(
-                maps[0], maps[1], self.threshold, self.core_threshold, self.spot_sigma, *rest
+                maps[0], seen, self.threshold, self.core_threshold, self.spot_sigma, *rest
             )
+        if self.spots == "auto":
+            return tuning.auto(maps[0], volume, self.threshold, self.spot_sigma, *rest)
         if self.spots == "depth":
             return tuning.from_depth(maps[0], volume, self.threshold, self.spot_sigma, *rest)
         spots = volume if self.spots == "volume" else maps[0]
@@ -246,7 +255,8 @@ class SupervisedMethod(NetworkMethod):
 
     def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose, on *training* volumes, the threshold with the best Dice, then the spots and the smallest
-        size of a cell with the best F1@0.5.
+        size of a cell with the best F1@0.5; of centres, for cells under three voxels along an axis
+        (`tuning.near`).
 
         Returns the table of thresholds tried (threshold, dice); the table of spots is kept in
         ``spots_tried``. A network knows its training volumes better than others, so expect less elsewhere.
@@ -262,11 +272,15 @@ class SupervisedMethod(NetworkMethod):
         candidates = tuning.combinations(
             spots=["volume", "probability", "depth"], spot_sigma=blurs, core_threshold=[self.core_threshold]
         )
+        near = tuning.near(labels, size)
+        if near:
+            above = [core for core in tuning.CORES if core >= self.threshold]
+            candidates += tuning.combinations(spots=["pieces"], spot_sigma=[0.0], core_threshold=above)
         if self.training["cores"]:
             candidates += tuning.combinations(
-                spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=[0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+                spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=tuning.CORES
             )
         self.spots_tried = tuning.choose(
-            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress
+            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress, size, near
         )
         return table

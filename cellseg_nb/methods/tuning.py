@@ -7,12 +7,13 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import instances
-from cellseg_nb.evaluation import metrics
+from cellseg_nb.cells import auto as cells_auto, background, instances, spots as bright_spots
+from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.learning import augmentation
 
 # blurs tried before looking for cell centres, as shares of the median diameter
 SPOTS = (0.06, 0.1, 0.15, 0.2, 0.25)
+CORES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # probabilities tried that a core reaches
 SMALLEST = (0.1, 0.25)  # sizes tried below which an object is no cell, as shares of the median size
 
 
@@ -40,6 +41,25 @@ def f1(found, min_size=0):
     )
     true = sum(len(quality.matched_true) + len(quality.missed) for quality, _ in found)
     return 2 * tp / (tp + fp + true) if tp else 0.0
+
+
+def centres_f1(labels, found, min_size, voxel_size, near):
+    """F1 of centres at most ``near`` µm apart over several volumes, all cells counted alike, without found
+    objects of fewer than ``min_size`` voxels."""
+    pairs = [
+        centres.match_centres(truth, instances.filter_size(made, min_size), voxel_size, near)
+        for truth, made in zip(labels, found)
+    ]
+    tp, fp, fn = (sum(pair[name] for pair in pairs) for name in ("tp", "fp", "fn"))
+    return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
+
+
+def near(labels, voxel_size=None):
+    """How far apart, in µm, two centres of one cell may lie: half a cell, or a voxel's longest side. None for
+    cells of at least three voxels along every axis, which IoU is fair to."""
+    size = background.spacing(voxel_size)
+    wide = diameter(labels, voxel_size) * size.min()
+    return max(wide / 2, float(size.max())) if bright_spots.small(wide / size) else None
 
 
 def combinations(**values):
@@ -86,8 +106,9 @@ def by_dice(method, candidates, segment, labels, progress=True):
     return pandas.DataFrame(rows)
 
 
-def choose(method, candidates, segment, labels, progress=True):
-    """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first.
+def choose(method, candidates, segment, labels, progress=True, voxel_size=None, near=None):
+    """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first. With
+    ``near`` (µm), for cells of a few voxels, it is the F1 of centres at most so far apart.
 
     Each is tried with several sizes below which an object is no cell: the method's ``min_size``, and
     `SMALLEST`. ``segment(i)`` gives the labels of volume i with the settings that the method has then.
@@ -102,6 +123,13 @@ def choose(method, candidates, segment, labels, progress=True):
     bar = runtime.progress(candidates, desc="Tuning", unit="setting", leave=False, disable=not progress)
     for candidate in bar:
         method.set(**candidate, min_size=least)
+        if near:
+            made = [segment(i) for i in range(len(labels))]
+            rows += [
+                {**candidate, "min_size": s, "f1": centres_f1(labels, made, s, voxel_size, near)}
+                for s in sizes
+            ]
+            continue
         found = [
             (metrics.quality(truth, made), np.bincount(made.ravel()))
             for truth, made in ((truth, segment(i)) for i, truth in enumerate(labels))
@@ -156,3 +184,12 @@ def from_depth(outline, volume, threshold, sigma, min_size, voxel_size=None):
     )
     seeds = instances.connected((ndi.maximum_filter(hills, 3) == hills) & mask, 0)
     return instances.filter_size(flood(-hills, seeds, mask=mask).astype(np.int32), min_size)
+
+
+def auto(outline, volume, threshold, sigma, min_size, voxel_size=None):
+    """As notebook 00 separates cells, eight ``sigma`` wide: by the brightness of the volume, and the outline
+    says which are cells."""
+    diameter = 8 * sigma * float(background.spacing(voxel_size).min())
+    return cells_auto.find_cells(
+        volume, outline, voxel_size, diameter, min_size=min_size, threshold=threshold
+    )

@@ -100,3 +100,9 @@ def test_wnet3d_finds_the_same_cells_with_any_chunk(small_brain, tmp_path):
     assert len(first) > 60
     with pytest.raises(UserError, match="must be a multiple of 32"):
         network.probability(dataclasses.replace(job, chunk=(40, 40, 40)), job.grid()[0], None)
+
+
+def test_a_network_that_has_learned_from_contrast_is_refused(tmp_path):
+    saved = methods.get("segresnet", scaling="contrast", device="cpu").save(tmp_path)
+    with pytest.raises(UserError, match="scaling='unit'"):
+        network.prepare(tmp_path, str(saved), [np.zeros((16, 16, 16))], (0, 1, 1))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells import instances
+from cellseg_nb.cells import inference, instances
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
@@ -128,6 +128,42 @@ def test_prepare_clips_to_percentiles():
     assert (augmentation.prepare(np.full((4, 4, 4), 5)) == 0).all()
 
 
+def sparse():
+    """Twelve bright spots of about 15 voxels in noise on a slope, 0.6 % of the volume, and their labels."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((20, 44, 44), np.int32)
+    for number, place in enumerate(np.ndindex(2, 2, 3), 1):
+        z, y, x = 5 + 9 * place[0], 10 + 22 * place[1], 8 + 14 * place[2]
+        labels[z : z + 2, y : y + 3, x : x + 3] = number
+    slope = np.linspace(100, 120, 44)[None, None]
+    image = (
+        ndi.gaussian_filter(120.0 * (labels > 0), (0.5, 0.8, 0.8)) + slope + rng.normal(0, 2, labels.shape)
+    )
+    return image.astype(np.float32), labels
+
+
+def test_contrast_keeps_few_bright_cells_apart_from_what_is_less_bright():
+    image, labels = sparse()
+    cell = labels > 0
+    assert (augmentation.prepare(image)[cell] > 0.99).any()  # clipped
+    found = augmentation.prepare(image, "contrast")
+    assert found.dtype == np.float32 and found.shape == image.shape
+    assert (
+        found[cell].mean() > 0.4 and np.percentile(found[~ndi.binary_dilation(cell, iterations=3)], 99) < 0.25
+    )
+    assert np.abs(np.median(found, (0, 1))).max() < 0.15  # no slope is left
+    assert np.allclose(found, augmentation.prepare(7 * image + 300, "contrast"), atol=1e-3)
+    assert (augmentation.prepare(np.full((3, 1, 2), 5), "contrast") == 0).all()
+
+
+def test_appearance_changes_what_is_seen_and_no_label(pair):
+    image, target = tensor(augmentation.prepare(pair[0])), tensor(pair[1] > 0)
+    transform = augmentation.pipeline(augmentation.MORE)
+    changed = [augmentation.augment(transform, image, target, target, seed) for seed in range(6)]
+    assert any(not torch.equal(x, image) for x, _, _ in changed)
+    assert all(torch.equal(y, target) and torch.isfinite(x).all() for x, y, _ in changed)
+
+
 def test_preview_is_a_figure(pair):
     figure = supervised.preview(*pair, cube=(16, 16, 16))
     assert [ax.get_title() for ax in figure.axes] == ["as it is", *augmentation.STEPS, "all together"]
@@ -210,6 +246,14 @@ def test_a_core_is_there_in_cells_of_one_voxel_and_cells_cut_by_the_border():
     assert pairs.targets(np.ones((4, 4, 4), np.int32), cores=True).all()
 
 
+def test_a_cell_with_a_waist_has_one_core_and_each_piece_of_a_mask_its_own():
+    labels = np.zeros((12, 12, 40), np.int32)
+    labels[2:10, 2:10, 2:11] = labels[3:9, 3:9, 13:21] = labels[5:7, 5:7, 11:13] = 3
+    assert instances.connected(pairs.targets(labels, cores=True)[1]).max() == 1
+    labels[2:10, 2:10, 28:36] = 3  # the same number elsewhere, as in a mask
+    assert instances.connected(pairs.targets(labels, cores=True)[1]).max() == 2
+
+
 def test_cores_are_measured_in_micrometres():
     """Of a ball in flat voxels the core is a ball of half its radius, not a disc."""
     z, y, x = np.ogrid[-10:11, -20:21, -20:21]
@@ -258,6 +302,50 @@ def test_depth_keeps_speckled_nuclei_whole_and_parts_them_in_the_notch():
     assert metrics.match(labels[::2], thin, (0.9,)).f1[0] == 1
     assert tuning.from_depth(mask, image, 0.5, 2.0, 10**4).max() == 0
     assert tuning.from_depth(0 * mask, image, 0.5, 2.0, 5).max() == 0
+
+
+def test_auto_separates_as_notebook_00_does():
+    """By hills of brightness, cells eight blurs wide, where the network has said cell."""
+    image, labels = two_nuclei()
+    method = SegResNetMethod(**TINY, spots="auto", spot_sigma=2.0)
+    maps = (labels > 0).astype(np.float32)
+    found = method.segment(ndi.gaussian_filter(image, 2), maps)
+    assert found.max() == 2 and metrics.match(labels, found, (0.5,)).f1[0] == 1
+    assert method.segment(ndi.gaussian_filter(image, 2), maps * (np.arange(44) < 18)).max() == 1
+    flat = method.segment(ndi.gaussian_filter(image, 2)[::2], maps[::2], (2.0, 1.0, 1.0))
+    assert metrics.match(labels[::2], flat, (0.5,)).f1[0] == 1
+    assert method.segment(image, 0 * maps).max() == 0
+
+
+def test_pieces_for_cells_of_a_few_voxels():
+    """Chosen by centres, as IoU is unfair to them; two that touch are told apart by a higher probability."""
+    image, labels = sparse()
+    labels[labels == 2] = 0
+    labels[5:7, 10:13, 11:14] = 2  # beside cell 1
+    size = (6.0, 1.6, 1.6)
+    assert tuning.near([labels], size) == 6 and tuning.near([labels]) is None
+    method = SegResNetMethod(**TINY, voxel_size=size)
+    maps = np.where(labels > 0, 0.95, 0).astype(np.float32)
+    maps[labels > 0] -= 0.3 * (ndi.binary_dilation(labels == 2) & (labels == 1))[labels > 0]
+    method.maps = lambda volume, **_: maps[None]
+    method.tune([image], [labels], progress=False)
+    assert "pieces" in set(method.spots_tried.spots) and method.spots_tried.f1.max() == 1
+    method.set(spots="pieces", spot_sigma=0.0, threshold=0.5, core_threshold=0.5)
+    assert method.segment(image).max() == 11
+    method.set(core_threshold=0.8)
+    assert method.segment(image).max() == 12
+    assert tuning.centres_f1([labels], [method.segment(image)], 5, size, 6.0) == 1
+
+
+def test_flips_are_the_mean_of_mirror_images(pair):
+    method, _ = fit(pair, epochs=1, flips=True)
+    seen = augmentation.prepare(pair[0])
+    step = lambda x: torch.sigmoid(losses.logits(method.model, x))  # noqa: E731
+    plain = [
+        np.flip(inference.predict(step, np.flip(seen, axes), progress=False), [axis + 1 for axis in axes])
+        for axes in ((), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2), (0, 1, 2))
+    ]
+    assert np.allclose(method.maps(pair[0]), np.mean(plain, 0), atol=1e-6)
 
 
 def test_depth_survives_saving(pair, tmp_path):
