@@ -8,12 +8,14 @@ import numpy as np
 ROWS = {}
 
 
-def row(words, peer, bar, slow=False):
+def row(words, peer, bar, slow=False, **more):
     """A row: a function of ``short`` that returns two calls without arguments and a check of what they
-    return."""
+    return. ``slow``: not in the short form; ``pairs``: at most so many; ``needs``: a library that nothing
+    else asks for; ``real``: volumes of ``CELLSEG_NB_REAL_DATA``; ``limit``: seconds, where there is no
+    peer."""
 
     def keep(make):
-        ROWS[make.__name__] = {"words": words, "peer": peer, "bar": bar, "slow": slow, "make": make}
+        ROWS[make.__name__] = {"words": words, "peer": peer, "bar": bar, "slow": slow, "make": make} | more
         return make
 
     return keep
@@ -50,19 +52,19 @@ def class_mean(short):
     return peer, ours, lambda a, b: np.allclose(a, b, atol=1e-5)
 
 
-def _by_convolution(p, volume, si=1.0, sx=4.0, radius=2):
+def _by_convolution(p, volume, intensity_sigma=1.0, spatial_sigma=4.0, radius=2):
     import torch
     import torch.nn.functional as F
 
     from cellseg_nb.networks import ncuts
 
-    line = ncuts.gaussian_line(radius, sx, p)
+    line = ncuts.gaussian_line(radius, spatial_sigma, p)
     kernel = (line[:, None, None] * line[:, None] * line)[None, None]
     loss = p.shape[1]
     for k in range(p.shape[1]):
         q = p[:, k : k + 1]
         mean = (volume * q).mean((2, 3, 4), keepdim=True) / (q.mean((2, 3, 4), keepdim=True) + 1e-5)
-        weight = torch.exp(-(((volume - mean) ** 2) ** 2) / si**2)
+        weight = torch.exp(-(((volume - mean) ** 2) ** 2) / intensity_sigma**2)
         inside = (q * F.conv3d(q * weight, kernel, padding=radius)).sum((1, 2, 3, 4))
         everything = (q * F.conv3d(weight, kernel, padding=radius)).sum((1, 2, 3, 4))
         loss = loss - (inside / (everything + 1e-6)).mean()
@@ -92,28 +94,43 @@ def _through_autograd(p, volume, si=1.0, sx=4.0, radius=2):
 
 
 @row(
-    "prediction, full-width encoder, 96 x 128 x 128", "MONAI's windows of 64 at 25 % overlap", 2.5, slow=True
+    "full-width WNet3D, a training step of two cubes of 64 x 64 x 64, no dropout",
+    "torch's layers as in the released code, SoftNCuts by one 5x5x5 convolution a term (plain reading)",
+    1.8,
+    slow=True,
+    pairs=3,
 )
-def prediction(short):
+def step(short):
+    """Each call is the next step; losses are compared after every one, from the same weights."""
     import torch
-    from monai.inferers import sliding_window_inference
 
-    from cellseg_nb.cells import inference
-    from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, UNet
+    from cellseg_nb.networks.wnet3d import WNet3D
+    from cellseg_nb.networks.wnet3d_loss import WNetLoss
 
     torch.manual_seed(0)
-    network = UNet(1, 2, PAPER_CHANNELS, softmax=True).eval()
-    volume = 100 * np.random.default_rng(0).random((96, 128, 128), np.float32)
+    volume, first = 100 * torch.rand(2, 1, 64, 64, 64), WNet3D(dropout=0.0).state_dict()
 
-    def peer():
-        with torch.inference_mode():
-            whole = torch.from_numpy(volume)[None, None]
-            return sliding_window_inference(whole, (64, 64, 64), 1, network, overlap=0.25)[0].numpy()
+    def training(released):
+        loss, started = WNetLoss(balance="fixed"), []
+        if released:
+            loss.cut = _by_convolution
 
-    def ours():
-        return inference.predict(network, volume, device="cpu", progress=False)
+        def one():
+            if not started:  # so that the memory of one is not counted for the other
+                model = WNet3D(dropout=0.0).train()
+                model.load_state_dict(first)
+                for part in model.modules():
+                    part.wide = part.__dict__.get("wide", False) and not released
+                started.extend([model, torch.optim.Adam(model.parameters(), 2e-5, weight_decay=0.01)])
+            terms = loss(started[0], volume)
+            started[1].zero_grad()
+            terms["loss"].backward()
+            started[1].step()
+            return float(terms["loss"].detach())
 
-    return peer, ours, lambda a, b: np.median(np.abs(a - b)) < 0.01
+        return one
+
+    return training(True), training(False), lambda a, b: abs(a - b) <= 1e-4 * abs(a)
 
 
 # ---------------------------------------------------------------- cells

@@ -137,6 +137,7 @@ def deterministic():
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
     filled, tried = torch.utils.deterministic.fill_uninitialized_memory, torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # CUDA's matrix products need it for that
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs 5 % on a CPU; nothing here reads it
     torch.backends.cudnn.benchmark = False
@@ -146,6 +147,22 @@ def deterministic():
         torch.use_deterministic_algorithms(found[0], warn_only=found[1])
         torch.utils.deterministic.fill_uninitialized_memory = filled
         torch.backends.cudnn.benchmark = tried
+
+
+@contextlib.contextmanager
+def enough_memory():
+    """UserError where the memory of a GPU runs out within the block."""
+    import torch
+
+    from cellseg_nb.errors import UserError
+
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise UserError(
+            "the memory of the GPU is too small: close what else uses it, choose smaller cubes or windows, "
+            "or give device='cpu'"
+        ) from None  # the error holds on to what fills it
 
 
 def free_memory():

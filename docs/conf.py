@@ -25,7 +25,8 @@ autodoc_default_options = {"members": True, "undoc-members": False}
 autodoc_typehints = "none"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
+# highlighting: a notebook that was not executed says no language, and its magics are no Python
+suppress_warnings = ["mystnb.unknown_mime_type", "myst.header", "misc.highlighting_failure"]
 
 
 def setup(app):

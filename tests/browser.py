@@ -176,6 +176,15 @@ def settled(page, viewer, count, do=None, timeout=20_000):
     raise AssertionError(f"{len(times)} answers of {count} ({do})")
 
 
+def shot(page, name):
+    """A picture of the page, into the folder of CELLSEG_NB_SCREENSHOTS, for those who want to look."""
+    folder = os.environ.get("CELLSEG_NB_SCREENSHOTS")
+    if folder:
+        for button in page.locator(".jp-toast-button:text-is('No')").all():
+            button.click()
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
 def stroke(page, viewer, start, end, steps=8):
     """Draw on the xy view from one place to another, both as shares of its width and height."""
     box = viewer.locator(".cellseg-xy").bounding_box()

@@ -6,14 +6,14 @@ python tools/formats_page.py            # writes it; tests/io/test_page.py compa
 import inspect
 from pathlib import Path
 
-from cellseg_nb.io import convert, folder, formats, labels, ngff, planes, units, volumes
+from cellseg_nb.io import convert, folder, formats, labels, ngff_writing, planes, units, volumes
 
 PAGE = Path(__file__).resolve().parents[1] / "data" / "README.md"
 BEGIN, END = "<!-- formats: made by tools/formats_page.py -->\n", "<!-- formats: end -->\n"
 NAMES = (
-    "c5.tif c5_labels.tif c5_masks.tif c5_cp_masks.tif mask_c5.tif c5_gt.nrrd "
+    "c5.tif c5_labels.tif c5_masks.tif c5_cp_masks.tif c5_label_image.tif mask_c5.tif c5_gt.nrrd "
     "c5-seg_v2.tif labels.tif "
-    "man_seg007.tif probability.tif c5_flows.tif c5_thumb.tif"
+    "man_seg007.tif probability.tif c5_probability_map.tif c5_flows.tif c5_thumb.tif"
 ).split()
 PICKED = {
     "channel": "of several channels or colours",
@@ -69,8 +69,12 @@ def page():
         "`cellseg-nb look FILE` says what a file holds, `cellseg-nb convert FILE OUT -p channel 1` writes "
         "one volume "
         "of it as TIFF (`.tif`) or OME-Zarr (`.zarr`, version 0.4, blocks of "
-        f"{ngff.CHUNK} voxels), and `cellseg-nb convert TABLE.csv TABLE.parquet` a table (with pyarrow). "
+        f"{ngff_writing.CHUNK} voxels), and `cellseg-nb convert TABLE.csv TABLE.parquet` a table "
+        "(with pyarrow). "
         "`-p axes ZYX` names axes that a file names wrongly.",
+        "",
+        "An OME-TIFF in several files is read whole from any of them, also where a `.companion.ome` "
+        "describes it. HDF5 that is compressed by Blosc, LZ4 or Zstandard needs `pip install hdf5plugin`.",
         "",
         f"Not read, and said so: {', '.join(f'`{e}`' for e in formats.FOREIGN)}.",
         "",

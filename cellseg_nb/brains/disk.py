@@ -12,6 +12,13 @@ def check(folder, needed, words):
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{words} needs about {needed / 1e9:.1f} GB and {folder} has {free / 1e9:.1f} GB free: free some "
-            "space, or choose another output folder"
+            f"{words} needs about {sized(needed)} and {folder} has {sized(free)} free: free some space, or "
+            "choose another output folder"
         )
+
+
+def sized(number):
+    """Bytes in words: 4 MB, 0.15 GB, 12 GB; never 0.00 GB."""
+    if number < 99.5e6:
+        return f"{max(1, round(number / 1e6))} MB"
+    return f"{number / 1e9:.2f} GB" if number < 9.95e9 else f"{number / 1e9:.0f} GB"

@@ -19,7 +19,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import atomic, reason
 
 TRIES = 3
-AHEAD = 3  # blocks given to each worker in advance
+AHEAD = 8  # blocks given to each worker in advance
 NEEDED = ("dask", "distributed", "zarr", "pyarrow")
 PACKAGES = ("numpy", "scipy", "scikit-image", "zarr", "connected-components-3d", "cellseg-nb")
 
@@ -39,6 +39,7 @@ def connected(scheduler="", workers=0):
             f"whole brains need {' and '.join(missing)}, not installed here: pip install "
             '"cellseg-nb[brains]", and restart the kernel'
         )
+    import dask
     import distributed
 
     if scheduler:
@@ -55,6 +56,8 @@ def connected(scheduler="", workers=0):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with (
+        # Dask would sample what its workers do, and keep it: more memory the longer they work
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         distributed.LocalCluster(
             n_workers=workers or cores,
             threads_per_worker=1,
@@ -194,13 +197,12 @@ def _on_workers(client, function, job, left, folder):
 
     running = {}
     first = max(1, len(client.scheduler_info()["workers"])) * AHEAD
-    queue = distributed.as_completed(
-        [submit(block) for _, block in zip(range(first), waiting)], loop=client.loop
-    )
-    for future in queue:
+    begun = [submit(block) for _, block in zip(range(first), waiting)]
+    queue = distributed.as_completed(begun, loop=client.loop, with_results=True, raise_errors=False)
+    for future, outcome in queue:
         block = running.pop(future)
         if future.status == "finished":
-            yield block, future.result()
+            yield block, outcome
         elif future.status == "error":
             yield block, _why(future.exception())
         else:

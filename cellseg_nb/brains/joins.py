@@ -23,21 +23,22 @@ def label_block(mask, block, connectivity=26):
     import cc3d
 
     thin = min(mask.shape) < 4  # cc3d 4.1 counts too few labels in advance there
-    labels = cc3d.connected_components(np.pad(mask, int(thin)), connectivity=connectivity).astype(np.int32)
-    labels = labels[1:-1, 1:-1, 1:-1] if thin else labels
+    mask = np.pad(mask, 1) if thin else np.ascontiguousarray(mask)
+    labels = cc3d.connected_components(mask, connectivity=connectivity)
+    labels = labels[1:-1, 1:-1, 1:-1] if thin else labels  # of 16 bits, where these are enough
     faces = {}
     for axis in range(3):
         inner = block.inner[axis]
         if inner.start:
-            faces[axis, 0] = labels.take([inner.start - 1, inner.start], axis)
-        if inner.stop < mask.shape[axis]:
-            faces[axis, 1] = labels.take([inner.stop - 1, inner.stop], axis)
-    core = np.ascontiguousarray(labels[block.inner])
+            faces[axis, 0] = labels.take([inner.start - 1, inner.start], axis).astype(np.int32)
+        if inner.stop < labels.shape[axis]:
+            faces[axis, 1] = labels.take([inner.stop - 1, inner.stop], axis).astype(np.int32)
     first = np.full(int(labels.max(initial=0)), FAR)
+    core = labels[block.inner].astype(np.int32)
+    del labels
     flat = core.ravel()
-    where = np.flatnonzero(flat)
-    numbers, at = np.unique(flat[where], return_index=True)
-    first[numbers - 1] = where[at]
+    where = np.flatnonzero(flat)[::-1]
+    first[flat[where] - 1] = where  # of several the last counts, which is the first voxel
     return core, first, faces
 
 

@@ -16,7 +16,7 @@ import functools
 import numpy as np
 from scipy import ndimage as ndi
 
-SLAB = 32  # planes at a time
+SLAB = 16  # planes at a time
 BATCH = 1 << 17  # pairs of centre and voxel at a time
 
 
@@ -72,21 +72,40 @@ def assign(spots, mask, inner, apart, reach, size, least=None):
     spots, mask : (Z, Y, X) float32 and bool, of the outer box
     inner : three slices, the core
     apart, reach : µm
-    least : None or (image, share)
+    least : None or a pair of image and share
         A voxel is left out where ``image`` is below ``share`` of what it is at the cell's centre.
+
+    Returns as `to_nearest`.
+    """
+    places = centres(spots, mask, apart, size)
+    if least is not None:
+        image, share = least
+        least = image[inner], share * image[tuple(places.T)]
+    return to_nearest(places, mask[inner], inner, reach, size, least)
+
+
+def to_nearest(places, mask, inner, reach, size, least=None):
+    """The nearest of the centres for each voxel in the core of a block.
+
+    Parameters
+    ----------
+    places : (n, 3) int, of the outer box, in reading order
+    mask : (Z, Y, X) bool, of the core
+    inner : three slices, the core in the outer box
+    reach : µm
+    least : None or (values (Z, Y, X) of the core, least (n,) of each centre's cell)
 
     Returns labels of the core, int32, 0 is background, numbered in the reading order of the centres; and the
     places of these centres in the outer box, (n, 3) int. A cell whose centre lies outside counts like others.
     """
-    shape = tuple(s.stop - s.start for s in inner)
-    places = centres(spots, mask, apart, size)
+    shape = mask.shape
     first = np.array([s.start for s in inner])
     offsets, rank = ball(float(reach), tuple(map(float, size)))
     reaches = np.abs(offsets).max(0)
     at = places - first
     near = ((at >= -reaches) & (at < np.array(shape) + reaches)).all(1)
     places, at = places[near], at[near]
-    inside = mask[inner].ravel()
+    inside = mask.ravel()
     voxel = np.flatnonzero(inside)  # few are: only of these the best centre is kept
     best = np.full(len(voxel), np.iinfo(np.int64).max)
     for start in range(0, len(at), max(1, BATCH // len(offsets))):
@@ -101,8 +120,8 @@ def assign(spots, mask, inner, apart, reach, size, least=None):
     reached = best < np.iinfo(np.int64).max
     found, own = voxel[reached], best[reached] & 0xFFFFFFFF
     if least is not None and len(places):
-        image, share = least
-        high = image[inner].ravel()[found] >= share * image[tuple(places.T)][own]
+        values, lowest = least
+        high = values.ravel()[found] >= lowest[near][own]
         found, own = found[high], own[high]
     used = np.zeros(len(places), bool)
     used[own] = True

@@ -19,6 +19,7 @@ from cellseg_nb.cells import inference
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import atomic
 from cellseg_nb.methods import weights
+from cellseg_nb.methods.predictor import MULTIPLES
 from cellseg_nb.networks import losses
 
 WINDOW = 64  # voxels a window is for
@@ -108,7 +109,7 @@ def prepare(folder, source, cubes, scale):
 
 def _sides(shape, architecture):
     """Sides that a network can halve as often as it does."""
-    multiple = 32 if architecture == "swinunetr" else 8
+    multiple = MULTIPLES.get(architecture, 8)
     return [-(-side // multiple) * multiple for side in shape]
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import ngff, units
+from cellseg_nb.io import ngff, ngff_writing
 from cellseg_nb.io.files import as_path, reason, writable_folder
 
-VERSIONS = ("0.4", "0.5")
+VERSIONS = ngff_writing.VERSIONS
 SMALLEST = 32  # voxels: a level whose longest side is no longer than this is the coarsest
 CHUNK = 64  # side of a stored chunk: a block and its halo touch few voxels beyond what they need
 
@@ -72,24 +72,32 @@ def levels(path):
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # of many kinds: a missing array, broken JSON, a codec that is not there
         raise UserError(f"{path}: its arrays cannot be opened ({reason(error)}): copy it again") from error
-    letters, names = scaled[0][1:3]
+    letters = scaled[0][1]
     try:
         at = [letters.index(letter) for letter in "ZYX"]
-        micrometres = [units.micrometres(names[i] or "micrometer") for i in at]
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise UserError(
-            f"{path}: its axes {letters} are not those of a volume: z, y, x are needed, in a unit of length"
+            f"{path}: its axes {letters} are not those of a volume: z, y, x are needed"
         ) from error
-    for dataset, (array, _, _, scale, stated) in zip(about["datasets"], scaled):
+    for dataset, (array, _, names, scale, stated) in zip(about["datasets"], scaled):
         shape, chunks, own = (tuple(v[i] for i in at) for v in (array.shape, array.chunks, scale.tolist()))
-        size = None
-        if stated and None not in micrometres:
-            size = tuple(float(s * m) for s, m in zip(own, micrometres))
+        size, _ = ngff.size_of(letters, names, scale, stated)
         whole = np.array(found[0].shape if found else shape) / shape
         ratio = np.divide(own, scaled[0][3][at]) if stated else 2 ** np.rint(np.log2(whole))
         factor = tuple(int(f) for f in np.rint(ratio))
         found.append(Level(dataset["path"], shape, chunks, size, factor))
     return found, [letter.lower() for letter in letters]
+
+
+def words(path, sized=False):
+    """What is to be said of a store: that it holds several images; why its voxel size is not known, by the
+    rule of `cellseg_nb.io.ngff` (not where it is given: ``sized``). A list of texts."""
+    about, *others = ngff.attributes(ngff.opened(path))["multiscales"]
+    said = (
+        [f"holds {1 + len(others)} images, and the first, {about.get('name')!r}, is read"] if others else []
+    )
+    unknown = "" if sized else ngff.levels(ngff.opened(path), about)[0][3]
+    return [*said, unknown] if unknown else said
 
 
 def factors(shape, voxel_size=None):
@@ -122,37 +130,23 @@ def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chu
     if version not in VERSIONS:
         raise UserError(f"OME-Zarr {version!r} cannot be written: choose one of {', '.join(VERSIONS)}")
     path = writable_folder(path)
-    group = zarr.open_group(str(path), mode="a", zarr_format=2 if version == "0.4" else 3)
+    group = zarr.open_group(str(path), mode="a", zarr_format=ngff_writing.zarr_format(version))
     steps = factors(shape, voxel_size)
     size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
-    unit = {} if voxel_size is None else {"unit": "micrometer"}
     for number, factor in enumerate(steps):
         sides = tuple(-(-s // f) for s, f in zip(shape, factor))
         if str(number) in group:
             if group[str(number)].shape != sides or group[str(number)].dtype != dtype:
                 raise UserError(f"{path} holds another image: give another output folder")
             continue
-        group.create_array(
-            str(number),
-            shape=sides,
-            chunks=tuple(min(c, s) for c, s in zip(np.broadcast_to(chunk, 3).tolist(), sides)),
-            dtype=dtype,
-            fill_value=fill,
-            compressors=compressor(version),
-            **({"chunk_key_encoding": {"name": "v2", "separator": "/"}} if version == "0.4" else {}),
+        more = {"fill_value": fill, "compressors": compressor(version)}
+        ngff_writing.array(
+            group, str(number), sides, dtype, np.broadcast_to(chunk, 3).tolist(), version, **more
         )
-    scales = {
-        "name": name,
-        "axes": [{"name": axis, "type": "space", **unit} for axis in "zyx"],
-        "datasets": [
-            {"path": str(n), "coordinateTransformations": _transformations(size, factor)}
-            for n, factor in enumerate(steps)
-        ],
-    }
-    described_as = {"version": version, "multiscales": [scales]}
-    if version == "0.4":
-        described_as = {"multiscales": [{"version": version, **scales}]}
-    group.attrs.update(described_as if version == "0.4" else {"ome": described_as})
+    # A coarse voxel's middle is the middle of the voxels that it stands for.
+    shifts = [size * (np.array(factor) - 1) / 2 if max(factor) > 1 else None for factor in steps]
+    scales = [size * factor for factor in steps]
+    group.attrs.update(ngff_writing.describe(name, scales, voxel_size is not None, version, shifts))
     return levels(path)[0]
 
 
@@ -165,15 +159,6 @@ def compressor(version):
     from zarr.codecs import BloscCodec
 
     return BloscCodec(cname="zstd", clevel=1, shuffle="shuffle")
-
-
-def _transformations(size, factor):
-    """A coarse voxel's middle is the middle of the voxels that it stands for."""
-    scale = {"type": "scale", "scale": [float(s * f) for s, f in zip(size, factor)]}
-    if factor == (1, 1, 1):
-        return [scale]
-    shift = [float(s * (f - 1) / 2) for s, f in zip(size, factor)]
-    return [scale, {"type": "translation", "translation": shift}]
 
 
 def writing(path, key):

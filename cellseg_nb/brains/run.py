@@ -20,6 +20,7 @@ import numpy as np
 from cellseg_nb.brains import (
     blocks,
     convert,
+    disk,
     engine,
     numbering,
     omezarr,
@@ -122,6 +123,8 @@ def measure(client, job, noises=NOISES):
         job.source.shape, coarse["tissue"], coarse["tissue_factor"], segment.blur_reach(job.how)
     )
     folder = job.work / "statistics"
+    left = [tile for tile in tiles if not engine.marker(folder, tile).exists()]
+    disk.check(job.folder, len(left) * statistics.STORED, "counting the brightness")
     failed, _ = engine.each(client, stages.count, job, tiles, folder, "Measuring")
     convert.refuse(failed, tiles)
     counts = {"raw": 0, "map": 0}

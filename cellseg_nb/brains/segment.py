@@ -62,26 +62,38 @@ def above_ground(image, coarse, box):
 
     ``coarse``: ground and its factor, tissue and its factor (`cellseg_nb.brains.overview`).
     """
-    field, field_factor, tissue, tissue_factor = coarse
-    rising = overview.linear(field, field_factor, box)
+    return rise(image, coarse, box), overview.nearest(*coarse[2:], box)
+
+
+def rise(image, coarse, box):
+    """How far each voxel of a box rises above the ground, (Z, Y, X) float32."""
+    rising = overview.linear(*coarse[:2], box)
     np.subtract(image, rising, out=rising, casting="unsafe")
-    return rising, overview.nearest(tissue, tissue_factor, box)
+    return rising
 
 
 def maps(rising, how, probability=None):
     """Where cells may be, and where their centres are brightest: two (Z, Y, X) float32, one and the same for
-    otsu and spots. ``rising`` is used up."""
+    otsu and spots. ``rising`` is used up. ``probability``: 0..1, or uint8, where 255 is certain."""
     if how["kind"] == "spots":
         spots = _blurred(rising, FINE * how["diameter"], how)
         spots -= _blurred(rising, COARSE * how["diameter"], how, rising)
         return spots, spots
     spots = _blurred(rising, how["blur"], how, rising)
-    return (spots if probability is None else probability.astype(np.float32, copy=False)), spots
+    if probability is None:
+        return spots, spots
+    outline = probability.astype(np.float32, copy=False)
+    if probability.dtype == np.uint8:
+        outline /= 255
+    return outline, spots
 
 
-def mask(outline, tissue, how):
-    """Voxels that are cell, (Z, Y, X) bool."""
-    return (outline > how["threshold"]) & tissue
+def mask(outline, coarse, box, how):
+    """Voxels that are cell, (Z, Y, X) bool: above the threshold, and tissue."""
+    found = overview.nearest(*coarse[2:], box)
+    for plane, flags in zip(outline, found):
+        flags &= plane > how["threshold"]
+    return found
 
 
 def cells(image, block, coarse, how, shape, probability=None):
@@ -91,10 +103,21 @@ def cells(image, block, coarse, how, shape, probability=None):
 
     Returns labels of the core, int32 from 1; and the names of these cells, (n,) int64.
     """
-    rising, tissue = above_ground(image, coarse, block.outer)
+    return separated(rise(image, coarse, block.outer), block, coarse, how, shape, probability)
+
+
+def separated(rising, block, coarse, how, shape, probability=None):
+    """What `cells` returns, from what `rise` does. What is as large as the outer box is let go as soon as it
+    has served, for a worker needs most memory for that: ``rising`` too, if the caller does not hold it."""
     outline, spots = maps(rising, how, probability)
-    least = (outline, how["share"]) if how["share"] else None
-    labels, places = nearest.assign(
-        spots, mask(outline, tissue, how), block.inner, how["apart"], how["reach"], how["voxel_size"], least
-    )
+    del rising, probability
+    inside = mask(outline, coarse, block.outer, how)
+    places = nearest.centres(spots, inside, how["apart"], how["voxel_size"])
+    del spots
+    inside = inside[block.inner].copy()
+    least = None
+    if how["share"]:
+        least = outline[block.inner].copy(), how["share"] * outline[tuple(places.T)]
+    del outline
+    labels, places = nearest.to_nearest(places, inside, block.inner, how["reach"], how["voxel_size"], least)
     return labels, nearest.names(places, block.outer, shape)

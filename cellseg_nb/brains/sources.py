@@ -8,16 +8,19 @@ A source is small and can be sent to a worker, which opens the files itself.
 """
 
 import functools
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from cellseg_nb.brains import omezarr
+from cellseg_nb.brains import omezarr, refused
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, folder, ngff, tiff, units
 from cellseg_nb.io.files import as_path, reason
+
+WHITE = "its header says that 0 is white (MINISWHITE): read with its numbers as they are"
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,23 @@ class Source:
         except UserError:
             raise
         except Exception as error:  # whatever a codec says
-            at = tuple(s.start for s in box)
+            at = self._damaged(box, level)
             raise UserError(
                 f"{self.path} cannot be read at (z, y, x) = {at} ({reason(error)}): that part is missing or "
                 "damaged, copy it again"
             ) from error
+
+    def _damaged(self, box, level):
+        """Where what cannot be read begins, in voxels of the level: the first such stored chunk in a box."""
+        if self.kind == "zarr":
+            chunks = self.levels[level].chunks
+            starts = [range(s.start // c * c, s.stop, c) for s, c in zip(box, chunks)]
+            for corner in itertools.product(*starts):
+                try:
+                    READERS[self.kind](self, tuple(slice(a, a + c) for a, c in zip(corner, chunks)), level)
+                except Exception:
+                    return corner
+        return tuple(s.start for s in box)
 
     def _sides(self, level):
         return self.levels[level].shape if level else self.shape
@@ -88,6 +103,7 @@ def find(path, voxel_size=None, channel=None):
     if not path.exists():
         raise UserError(f"{path} does not exist: check the spelling")
     if path.is_file():
+        refused.other_format(path)
         return _tiff(path, given, channel)
     if any((path / name).is_file() for name in (".zgroup", ".zattrs", ".zarray", "zarr.json")):
         return _zarr(path, given, channel)
@@ -97,11 +113,15 @@ def find(path, voxel_size=None, channel=None):
 def _zarr(path, voxel_size, channel):
     levels, names = omezarr.levels(path)
     array = omezarr.opened(path, levels[0].key)
+    words = omezarr.words(path, voxel_size is not None)
     if len(levels) < 2:  # else `run.look` compares them: what a coarser level shows must be there
         try:
             ngff.check_chunks(array, levels[0].key)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        words.append(ngff.lacking(array))
+    for word in filter(None, words):
+        print(f"{path.name}: {word}")
     found = []
     for name, side in zip(names, array.shape):
         if name in "zyx":
@@ -132,7 +152,9 @@ def _tiff(path, voxel_size, channel):
         import tifffile
 
         with tifffile.TiffFile(path) as file:
-            stored = voxel_size or units.stored(file)[0]
+            refused.parts_and_several(path, file)
+            stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
+            white = WHITE if file.pages[0].photometric == 0 else ""
             declared = file.series[0].nbytes
             held = max(page.dataoffsets[0] for page in (file.pages[0], file.pages[len(file.pages) - 1]))
             if held > path.stat().st_size or (
@@ -143,9 +165,12 @@ def _tiff(path, voxel_size, channel):
                 raise UserError(
                     f"{path} is truncated: it declares more data than it holds; copy or download it again"
                 )
-            index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
-    if word:
-        print(f"{path.name}: {word}")
+            try:
+                index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
+            except axes.Several as error:
+                raise error if error.choice == "-p channel 0" else error.alone("here") from error
+    for line in filter(None, (word, unsized, white)):
+        print(f"{path.name}: {line}")
     sides = [n for n, one in zip(series.shape, index) if isinstance(one, slice)]
     if len(sides) != 3:
         raise UserError(f"{path} has shape {series.shape}: a volume (Z, Y, X) is needed")
@@ -155,6 +180,7 @@ def _tiff(path, voxel_size, channel):
 
 def _planes(path, voxel_size):
     files = folder.listed(path)
+    refused.other_files(path, files)
     numbers = _numbers(files)
     for before, now, file in zip(numbers, numbers[1:], files[1:]):
         if now - before != (numbers[1] - numbers[0]):
@@ -171,6 +197,8 @@ def _planes(path, voxel_size):
                 f"{first[0][1]} {first[1]}: all planes of a volume must be of one size and type: "
                 "export that plane again, or keep one volume in the folder"
             )
+    if first[3]:
+        print(f"{path.name}: {WHITE}")
     shape = (len(files), *first[0])
     size = voxel_size or first[2]
     return Source(str(path), "planes", shape, first[1], size, (), tuple(file.name for file in files))
@@ -207,7 +235,7 @@ def _plane(file):
                 )
             if max(a + b for a, b in zip(page.dataoffsets, page.databytecounts)) > file.stat().st_size:
                 raise UserError(f"{file} is truncated: copy it again")
-            return tuple(page.shape), page.dtype, units.stored(tif)[0]
+            return tuple(page.shape), page.dtype, units.stored(tif)[0], page.photometric == 0
     except (OSError, tifffile.TiffFileError) as error:
         raise UserError(f"{file} cannot be read ({reason(error)}): copy it again") from error
 

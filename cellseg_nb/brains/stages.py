@@ -38,15 +38,16 @@ class Job:
 
 @functools.lru_cache(maxsize=2)
 def coarse(work, stamp):
-    """Ground, its factor, tissue, its factor. The ground of a large brain stays on the disk."""
-    ground = np.load(Path(work) / "ground.npy", mmap_mode="r")
+    """The ground's factor, tissue, its factor."""
     with np.load(Path(work) / "coarse.npz") as found:
-        return ground, tuple(found["ground_factor"]), found["tissue"], tuple(found["tissue_factor"])
+        return tuple(found["ground_factor"]), found["tissue"], tuple(found["tissue_factor"])
 
 
 def coarse_maps(job):
-    """What `coarse` gives, of this job."""
-    return coarse(str(job.work), (job.work / "coarse.npz").stat().st_mtime_ns)
+    """Ground, its factor, tissue, its factor. The ground of a large brain stays on the disk: it is opened
+    anew each time, since what has been read of an open one counts as the worker's memory."""
+    ground = np.load(job.work / "ground.npy", mmap_mode="r")
+    return ground, *coarse(str(job.work), (job.work / "coarse.npz").stat().st_mtime_ns)
 
 
 def copy(job, block):
@@ -71,28 +72,38 @@ def probability(job, block):
 
 
 def cells(job, block):
-    """The cells of a block into ``pieces.zarr``, numbered within the block. Returns their names, and the sums
-    that the table is made of."""
-    image = job.source.read(block.outer)
+    """The cells of a block into ``pieces.zarr``, numbered within the block. Returns what `pieces` does of
+    them."""
     probability = None
     if job.how["kind"] == "network":
-        stored = omezarr.opened(job.work, PROBABILITY)[block.outer]
-        probability = stored.astype(np.float32) / 255
-    if job.how["separate"] == "connected":
-        labels, found = _connected(job, block, image, probability)
-    else:
-        shape = job.source.shape
-        labels, names = segment.cells(image, block, coarse_maps(job), job.how, shape, probability)
-        found = {"names": names}
+        probability = omezarr.opened(job.work, PROBABILITY)[block.outer]
+    labels, found = pieces(job, block, probability)
     if labels.any():
         omezarr.writing(job.work, PIECES)[block.core] = labels
-    return found | sums(labels, image[block.inner], block.corner, len(found["names"]))
+    return found
 
 
-def _connected(job, block, image, probability):
-    rising, tissue = segment.above_ground(image, coarse_maps(job), block.outer)
-    outline, _ = segment.maps(rising, job.how, probability)
-    mask = segment.mask(outline, tissue, job.how)
+def pieces(job, block, probability=None):
+    """The cells of a block: labels of its core, int32, and a dict of their names and the sums that the table
+    is made of. ``probability``: uint8 of the outer box, from a network."""
+    image, maps = job.source.read(block.outer), coarse_maps(job)
+    rising = [segment.rise(image, maps, block.outer)]
+    image = image[block.inner].copy()
+    # given away by pop: held by nobody here, it is let go as soon as it has served
+    if job.how["separate"] == "connected":
+        labels, found = _connected(job, block, rising.pop(), maps, probability)
+    else:
+        shape = job.source.shape
+        labels, names = segment.separated(rising.pop(), block, maps, job.how, shape, probability)
+        found = {"names": names}
+    return labels, found | sums(labels, image, block.corner, len(found["names"]))
+
+
+def _connected(job, block, rising, maps, probability):
+    outline = segment.maps(rising, job.how, probability)[0]
+    del rising
+    mask = segment.mask(outline, maps, block.outer, job.how)
+    del outline
     # one voxel of the neighbours is what joins need; the rest of the halo was for the blurs
     near = blocks.block(job.source.shape, job.chunk, block.index, 1)
     part = tuple(slice(n.start - o.start, n.stop - o.start) for n, o in zip(near.outer, block.outer))
@@ -121,8 +132,7 @@ def relabel(job, block):
     starts = np.load(job.work / "starts.npy", mmap_mode="r")
     own = np.asarray(numbers[starts[block.number] : starts[block.number + 1]])
     if own.any():
-        pieces = omezarr.opened(job.work, PIECES)[block.core]
-        final = np.append(own.dtype.type(0), own)[pieces]
+        final = np.append(own.dtype.type(0), own)[omezarr.opened(job.work, PIECES)[block.core]]
         omezarr.writing(Path(job.folder) / LABELS, "0")[block.core] = final
 
 

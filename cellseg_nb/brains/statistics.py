@@ -12,6 +12,7 @@ from cellseg_nb.errors import UserError
 TILE = 64  # voxels a side
 MOST = 512  # tiles looked at, 134 million voxels
 BINS = 8192
+STORED = 2 * 8 * BINS  # bytes of a tile's two histograms
 ABOVE = 8.0  # the scale ends this many times as far up as the coarse level's brightest thousandth
 
 

@@ -25,9 +25,9 @@ def find_cells(
     clear : larger cells that rise so many times as far as noise are kept, however unlikely; see `separate`
     min_size : voxels; smaller objects are dropped
     """
-    widths = background.widths(voxel_size, diameter)
+    widths, volume = background.widths(voxel_size, diameter), np.asarray(volume, np.float32)
     if diameter and spots.small(widths):
-        places, strength, _ = spots.find(np.asarray(volume, np.float32), widths)
+        places, strength, _ = spots.find(volume, widths)
         return instances.filter_size(spots.labels(volume, places, strength, widths), min_size)
     first = volume if probability is None else probability
     labels = separate(

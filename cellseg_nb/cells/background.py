@@ -11,6 +11,7 @@ from cellseg_nb.errors import UserError
 
 MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 CLEAR = 8.0  # times what noise rises: a clear spot
+SMALL_BALL = 500  # voxels around: with fewer, all of them are compared at every voxel
 SKEWED = 1.4  # cells rise so many times further than the volume falls between them; texture: 0.9 to 1.2
 
 
@@ -161,9 +162,17 @@ def peaks(rising, diameter, valid=None, least=0.0):
     reach = [max(1, int(d / 2)) for d in diameter]
     grid = np.ogrid[tuple(slice(-r, r + 1) for r in reach)]
     ball = sum((g / r) ** 2 for g, r in zip(grid, reach)) <= 1.01
-    top = (ndi.maximum_filter(rising, footprint=ball) == rising) & (rising > least)
+    top = rising > least
     if valid is not None:
         top &= valid
+    if ball.size < SMALL_BALL:
+        top &= ndi.maximum_filter(rising, footprint=ball) == rising
+    else:  # the box inside the ball first, axis by axis, and the ball only around what is left
+        top &= ndi.maximum_filter(rising, [2 * int(r / np.sqrt(3)) + 1 for r in reach]) == rising
+        for at in np.argwhere(top):
+            around = tuple(slice(max(0, a - r), a + r + 1) for a, r in zip(at, reach))
+            inside = tuple(slice(max(0, r - a), r - a + n) for a, r, n in zip(at, reach, rising.shape))
+            top[tuple(at)] = rising[around][ball[inside]].max() == rising[tuple(at)]
     where = np.argwhere(top)
     heights = rising[top]
     order = np.argsort(-heights, kind="stable")

@@ -49,7 +49,8 @@ def predict(
     flips : bool
         Average over the 8 mirror images of the volume (8 times the work).
 
-    Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional.
+    Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional, and where
+    the memory of a GPU is too small.
     """
     volume = np.ascontiguousarray(volume, dtype=np.float32)
     if volume.ndim != 3 or 0 in volume.shape:
@@ -57,7 +58,7 @@ def predict(
     device = runtime.device(device)
     mirrors = [axes for axes in _subsets((2, 3, 4))] if flips else [()]
     total = None
-    with torch.inference_mode(), runtime.deterministic():
+    with torch.inference_mode(), runtime.deterministic(), runtime.enough_memory():
         for axes in mirrors:
             x = torch.from_numpy(volume)[None, None].flip(axes)
             if way(volume.shape, bytes_per_voxel, memory) == "one pass":

@@ -16,6 +16,10 @@ STANDS = (
 )
 FOOT = 1.15  # a cell with a soft edge is wider than its blob, by this much on simulated volumes
 STRONG = 0.2  # blobs are counted that answer with this share of a strong blob's answer
+# where cells are few, the haze between them has more and larger blobs than they, but they answer less
+HAZE = 0.3  # of what a typical blob answers
+WIDE = 5.0  # times as wide as the blobs that answer most
+EDGE = 0.25  # of its diameter: a blob whose centre is so near the border is half of one, or a slope
 LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
 
 
@@ -35,9 +39,20 @@ def cell_diameter(volume, voxel_size=None):
         raise UserError(
             "no cells stand out in this volume, so their size cannot be estimated: give cell_diameter (µm)"
         )
-    return FOOT * _weighted_median(
-        _without_voxel(found[:, 3], voxel_size), found[:, 4] * found[:, 3] ** STANDS
-    )
+    return typical(found, voxel_size)
+
+
+def typical(found, voxel_size=None):
+    """Diameter of a typical cell in µm, a float, from `blobs`: their median, by how they stand out."""
+    weights = found[:, 4] * found[:, 3] ** STANDS
+    return FOOT * _weighted_median(_without_voxel(found[:, 3], voxel_size), weights)
+
+
+def together(parts):
+    """The strong ones among the blobs of several parts of one volume (a list of what `blobs` gives): where
+    little stands out, what does so is weak beside that of other parts, and counts for little or nothing."""
+    found = np.concatenate(parts)
+    return _strong(found[np.argsort(-found[:, 4] * found[:, 3] ** STANDS, kind="stable")])
 
 
 def blobs(volume, voxel_size=None):
@@ -56,7 +71,7 @@ def blobs(volume, voxel_size=None):
         ]
         if len(before) == 3:
             found.append(_peaks(*before))
-    found = np.concatenate(found)
+    found = _no_haze(_inside(np.concatenate(found), volume.shape, size))
     found = _strong(_alone(found, size))
     found[:, :3] += corner
     return found
@@ -124,6 +139,25 @@ def _brightest_block(volume):
     ]
     best = max(options, key=lambda box: np.percentile(volume[box][::2, ::2, ::2], 98))
     return volume[best], np.array([s.start for s in best])
+
+
+def _inside(found, shape, size):
+    """Without blobs at the border, unless all are: a volume thinner than two blobs has no inside."""
+    extent, at = np.array(shape) * size, (found[:, :3] + 0.5) * size
+    width = found[:, 3:4]
+    outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > 2 * width)
+    keep = ~outside.any(axis=1)
+    return found[keep] if keep.any() else found
+
+
+def _no_haze(found):
+    """Blobs that answer with a fair share of what a typical one does and are not far wider than those.
+
+    Typical is the median, each blob weighted by its answer."""
+    if len(found):
+        found = found[found[:, 4] >= HAZE * _weighted_median(found[:, 4], found[:, 4])]
+        found = found[found[:, 3] <= WIDE * _weighted_median(found[:, 3], found[:, 4])]
+    return found
 
 
 def _alone(found, size):

@@ -10,9 +10,11 @@ ROSE = (
     5.0  # a spot is seen when it rises five times as far as noise does (Rose 1948, J. Opt. Soc. Am. 38, 196)
 )
 CLEAR = 15.0  # so far above the noise, a spot is beyond doubt
+# or so many times as far as the strongest dark spot: in a volume without texture no bright spot is doubtful
+OVER_DARK = 3.0
 DOUBTFUL = 2.7  # at most so many doubtful spots are believed for each that is beyond doubt
 # of the spots believed, so many may be texture: as many as there are in the volume turned to its negative
-MIRRORED = 0.05
+MIRRORED = 0.1
 DIRECTIONS = np.array(
     [(0, 0, 1), (0, 1, 0), (0, 1, 1), (0, 1, -1), (1, 0, 0), (1, 0, 1), (1, 1, 0), (1, 0, -1), (1, -1, 0)],
     float,
@@ -86,7 +88,7 @@ def dark(volume, diameter, valid=None):
 def threshold(strength, mirrored):
     """The least evidence to believe, from the evidence of bright spots and of dark ones, both (n,), highest
     first."""
-    clear = int((strength > CLEAR).sum())
+    clear = int((strength > np.clip(OVER_DARK * mirrored[:1].max(initial=0), ROSE, CLEAR)).sum())
     most = int((1 + DOUBTFUL) * clear)
     least = max(ROSE, float(strength[most]) if clear and most < len(strength) else ROSE)
     for value in np.unique(np.round(strength[strength >= least], 1)):

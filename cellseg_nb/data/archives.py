@@ -41,14 +41,15 @@ def read(path):
         raise UserError(f"{path} does not exist: check the spelling, or download the weights first")
     if str(path).lower().endswith(ARCHIVES):
         name, content = _member(path)
-        return (
-            _safetensors(content, path)
-            if name.endswith(".safetensors")
-            else _pickle(io.BytesIO(content), path)
-        )
+        return _safetensors(content, path) if name.endswith(".safetensors") else parse(content, path)
     if path.suffix.lower() == ".safetensors":
         return _safetensors(path.read_bytes(), path)
     return _pickle(path, path)
+
+
+def parse(content, path):
+    """What the bytes of a PyTorch file hold, read as `read` does; ``path`` is named in errors."""
+    return _pickle(io.BytesIO(content), path)
 
 
 def _pickle(source, path):

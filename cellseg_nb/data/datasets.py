@@ -16,7 +16,7 @@ from cellseg_nb import __version__
 from cellseg_nb.data import bundled
 from cellseg_nb.data.pairing import pairs
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, volumes
+from cellseg_nb.io import volumes
 from cellseg_nb.io.files import as_path, writable_folder, write_json
 
 Collection = namedtuple("Collection", "name title folder pairs voxel_size")
@@ -26,7 +26,7 @@ class Volume(NamedTuple):
     """A volume with what is known of it; all notebooks pass this on."""
 
     name: str
-    image: np.ndarray  # (Z, Y, X) float32
+    image: np.ndarray  # (Z, Y, X) float32; in notebook 00 also whole numbers of 8 and 16 bits
     labels: np.ndarray | None = None  # (Z, Y, X) int32, 0 = background
     voxel_size: tuple | None = None  # (z, y, x) in µm
 
@@ -190,10 +190,7 @@ def load(pair, voxel_size=None):
 
     A ``voxel_size`` given counts more than the file's. Raises UserError.
     """
-    try:
-        image, size = volumes.read(pair.image, voxel_size=voxel_size)
-    except axes.Several as error:
-        raise error.alone() from error
+    image, size = volumes.read_one(pair.image, "in a data set", voxel_size=voxel_size)
     if pair.labels is None:
         return image, None, size
     labels, _ = volumes.read_labels(pair.labels)

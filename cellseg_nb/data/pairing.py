@@ -15,6 +15,8 @@ LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls
 TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
 PARTS = {"train", "test", "val", "validation"}
+PART = r"(?:tr|ts|val|train|test)"  # as nnU-Net names its folders: imagesTr, labelsTr
+FIRST_CHANNEL = re.compile(r"_0000$")  # of nnU-Net
 
 
 def pairs(folder, in_order=False):
@@ -36,10 +38,11 @@ def pairs(folder, in_order=False):
     for place in where:
         if place.name == "SEG" and TRACKED.fullmatch(place.parent.name):
             found += _tracked(place, folder)
-        elif place.name.lower() in LABELS and place != folder:
+        elif _labels_folder(place) and place != folder:
             found += _two_folders(_images_beside(place), place, folder, in_order)
     if not found:
         found = [pair for place in where for pair in _side_by_side(place, folder)]
+        _refuse_labels_alone(where, found, folder)
     if not found:
         raise UserError(
             f"{folder} holds no volume: put TIFFs (.tif), or other files that are read, into it, or into "
@@ -92,6 +95,7 @@ def matched(images, labels):
     found, said, keys = [], [], {file: folders.key(file) for file in (*images, *labels)}
     for image in images:
         exact = [file for file in labels if keys[file] == keys[image]]
+        exact = exact or [file for file in labels if keys[file] == FIRST_CHANNEL.sub("", keys[image])]
         files = exact or [file for file in labels if _words(keys[file]) == _words(keys[image])]
         if len(files) != 1 or files[0] in found:
             place = labels[0].parent if labels else "the folder of labels"
@@ -113,7 +117,8 @@ def matched(images, labels):
 
 @functools.cache
 def _words(name):
-    return sorted(re.findall(r"[^\W_]+", name.casefold()))
+    words = re.findall(r"[^\W_]+", name.casefold())
+    return sorted(str(int(word)) if word.isdecimal() else word for word in words)
 
 
 def label_files(place):
@@ -130,9 +135,39 @@ def _holds_volumes(place):
     return any(formats.listed(f) for f in place.iterdir())
 
 
+def _labels_folder(place):
+    """Whether a folder is named as one of labels (labels, masks), or is so and holds some (labelsTr,
+    nuclei_masks)."""
+    name = place.name.lower()
+    if name in LABELS:
+        return True
+    named = re.fullmatch("labels?" + PART, name) or folders.LABEL_ENDING.search(name)
+    return bool(named) and not TRACKED.fullmatch(place.name) and _holds_volumes(place)
+
+
 def _images_beside(labels):
-    beside = [p for p in sorted(labels.parent.iterdir()) if p.is_dir() and p.name.lower() in IMAGES]
-    return beside[0] if beside else labels.parent
+    beside = [p for p in sorted(labels.parent.iterdir()) if p.is_dir() and not _labels_folder(p)]
+    name = re.fullmatch(f"labels?({PART})", labels.name.lower())
+    if name:
+        wanted = {f"images{name[1]}", f"image{name[1]}"}
+    else:
+        wanted = IMAGES
+    found = [p for p in beside if p.name.lower() in wanted]
+    # nuclei_masks beside nuclei_images, or beside nuclei
+    key = folders.LABEL_ENDING.sub("", labels.name.lower())
+    found = found or [p for p in beside if key and folders.IMAGE_ENDING.sub("", p.name.lower()) == key]
+    return found[0] if found else labels.parent
+
+
+def _refuse_labels_alone(where, found, folder):
+    """UserError where volumes come from a folder that is named as one of labels, beside other volumes."""
+    of_labels = [p for p in where if p != folder and _labels_folder(p)]
+    inside = [pair.image for pair in found if pair.image.parent in of_labels]
+    if inside and len(inside) < len(found):
+        raise UserError(
+            f"{inside[0].parent} is named as a folder of labels, and of which volumes is not clear: call it "
+            "labels, and the folder of its volumes images, both in one folder"
+        )
 
 
 def _name(path, folder):

@@ -103,16 +103,16 @@ def _overlaps(truth, prediction):
     from scipy.sparse.csgraph import connected_components
 
     truth, prediction, length = _runs(np.ravel(truth), np.ravel(prediction))
-    true, truth, size_true = _numbered(truth, length)
-    predicted, prediction, size_predicted = _numbered(prediction, length)
-    shape = (len(true), len(predicted))
-    both = (truth >= 0) & (prediction >= 0)
-    # tocsr adds equal pairs up
-    shared = coo_matrix((length[both], (truth[both], prediction[both])), shape).tocsr().tocoo()
+    (true, truth), (predicted, prediction) = _numbers(truth), _numbers(prediction)
+    size_true, size_predicted = _sizes(true, truth, length), _sizes(predicted, prediction, length)
+    both = np.flatnonzero((truth > 0) & (prediction > 0))
+    shared = coo_matrix((length[both], (truth[both], prediction[both])), (len(true), len(predicted)))
+    shared = shared.tocsr().tocoo()  # tocsr adds equal pairs up
     row, column, count = shared.row, shared.col, shared.data
     iou = count / (size_true[row] + size_predicted[column] - count)
-    nodes = sum(shape)
-    graph = coo_matrix((np.ones(len(row)), (row, column + shape[0])), (nodes, nodes))
+    (true, row), (predicted, column) = _there(true, size_true, row), _there(predicted, size_predicted, column)
+    nodes = len(true) + len(predicted)
+    graph = coo_matrix((np.ones(len(row)), (row, column + len(true))), (nodes, nodes))
     group = connected_components(graph, directed=False)[1][row] if nodes else row
     return Overlaps(true, predicted, row, column, iou, group)
 
@@ -128,22 +128,29 @@ def _runs(truth, prediction):
     return truth[keep], prediction[keep], length[keep]
 
 
-def _numbered(labels, length):
-    """Ids of the cells (n,), the place of each label among them (-1: background), and their sizes in voxels
-    (n,)."""
-    labels = labels.astype(np.int64, copy=False)  # unsigned ones of 64 bits are not counted as they are
+def _numbers(labels):
+    """Numbers that a table can have as rows: what each stands for (0 for 0), and the labels in them."""
+    labels = labels.astype(np.int64, copy=False)  # unsigned ones of 64 bits are no places in an array
     highest = int(labels.max(initial=0))
-    if highest > SPARSE * labels.size:
-        ids, place = np.unique(labels, return_inverse=True)
-        first = int(len(ids) > 0 and ids[0] == 0)
-        ids, place = ids[first:], place - first
-    else:
-        ids = np.flatnonzero(np.bincount(labels, minlength=1)[1:]) + 1
-        places = np.full(highest + 1, -1)
-        places[ids] = np.arange(len(ids))
-        place = places[labels]
-    inside = place >= 0
-    return ids, place, np.bincount(place[inside], length[inside], len(ids)).astype(np.int64)
+    if highest <= SPARSE * labels.size:
+        return np.arange(highest + 1), labels
+    ids = np.unique(np.append(labels, 0))
+    return ids, np.searchsorted(ids, labels)
+
+
+def _sizes(ids, labels, length):
+    """Voxels of each cell, 0 for the background."""
+    sizes = np.bincount(labels, length, len(ids)).astype(np.int64)
+    sizes[0] = 0
+    return sizes
+
+
+def _there(ids, sizes, entries):
+    """Ids of the cells that there are, and the entries of a table by their place among these."""
+    there = np.flatnonzero(sizes)
+    places = np.zeros(len(ids), np.int64)
+    places[there] = np.arange(len(there))
+    return ids[there], places[entries]
 
 
 def _matched(overlap, threshold):
@@ -160,28 +167,39 @@ def _matched(overlap, threshold):
     partners_predicted = np.bincount(overlap.column[good], minlength=len(overlap.predicted))
     choice = good & ((partners_true[overlap.row] > 1) | (partners_predicted[overlap.column] > 1))
     if choice.any():
-        order = np.argsort(overlap.group, kind="stable")
-        groups, contested = overlap.group[order], np.unique(overlap.group[choice])
-        starts, stops = np.searchsorted(groups, contested), np.searchsorted(groups, contested, "right")
-        for start, stop in zip(starts, stops):
-            members = order[start:stop]
-            good[members] = _assign(overlap, members, good[members])
+        contested = np.zeros(overlap.group.max() + 1, bool)
+        contested[overlap.group[choice]] = True
+        pairs = np.flatnonzero(contested[overlap.group])
+        pairs = pairs[np.argsort(overlap.group[pairs], kind="stable")]
+        good[pairs] &= _assigned(overlap, pairs, good[pairs])
     return overlap.row[good], overlap.column[good], overlap.iou[good]
 
 
-def _assign(overlap, members, good):
-    """Which of a group's pairs (``members``) are matched, one partner for each cell: (pairs,) bool."""
+def _assigned(overlap, pairs, good):
+    """Which of the ``pairs``, sorted by group, are matched, one partner for each cell: (pairs,) bool."""
     from scipy.optimize import linear_sum_assignment
 
-    rows, r = np.unique(overlap.row[members], return_inverse=True)
-    columns, c = np.unique(overlap.column[members], return_inverse=True)
-    costs = np.zeros((len(rows), len(columns)))
-    costs[r, c] = -good.astype(float) - overlap.iou[members] / (
-        2 * min(len(overlap.true), len(overlap.predicted))
-    )
-    picked = np.zeros(costs.shape, bool)
-    picked[linear_sum_assignment(costs)] = True
-    return good & picked[r, c]
+    group = overlap.group[pairs]
+    row, column = _within(group, overlap.row[pairs]), _within(group, overlap.column[pairs])
+    smaller = min(len(overlap.true), len(overlap.predicted))
+    cost = -good.astype(float) - overlap.iou[pairs] / (2 * smaller)
+    edges = np.flatnonzero(np.diff(group, prepend=-1, append=-1))
+    found = np.zeros(len(pairs), bool)
+    for start, stop in zip(edges[:-1], edges[1:]):
+        r, c = row[start:stop], column[start:stop]
+        costs = np.zeros((r.max() + 1, c.max() + 1))
+        costs[r, c] = cost[start:stop]
+        picked = np.zeros(costs.shape, bool)
+        picked[linear_sum_assignment(costs)] = True
+        found[start:stop] = picked[r, c]
+    return found
+
+
+def _within(group, cells):
+    """The number of each cell among those of its group, counted from 0; ``group`` is sorted."""
+    first = group.astype(np.int64) * (int(cells.max()) + 1)
+    keys, place = np.unique(first + cells, return_inverse=True)
+    return place - np.searchsorted(keys, first)
 
 
 def _row(threshold, tp, score, n_true, n_pred):

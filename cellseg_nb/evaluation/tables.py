@@ -115,7 +115,7 @@ def units(table, group, unit="auto"):
     "auto" finds repeats and nothing that says of what.
     """
     if unit not in ("auto", "", "rows"):
-        return [column(table, name.strip()).name for name in unit.split(",") if name.strip()]
+        return [column(table, name.strip(), "unit").name for name in unit.split(",") if name.strip()]
     repeats = [name for name in REPEATS if name in table and table[name].nunique() > 1]
     if unit == "rows" or not repeats:
         return []
@@ -158,14 +158,14 @@ def pick(table, name, usual, role):
     return found[0]
 
 
-def column(table, name):
-    """The column of that name. Raises UserError when there is none, or more than one."""
+def column(table, name, role=""):
+    """The column of that name. Raises UserError when there is none, or more than one; ``role``: the parameter
+    that names it."""
     found = list(table.columns).count(name)
     if found != 1:
         problem = f"{found} columns" if found else "no column"
-        raise UserError(
-            f"{source(table)} has {problem} {name!r}: it has {', '.join(map(str, table.columns))}"
-        )
+        words = f"{source(table)} has {problem} {name!r}: it has {', '.join(map(str, table.columns))}"
+        raise UserError(f"{role}: {words}" if role else words)
     return table[name]
 
 

@@ -17,10 +17,10 @@ class Several(UserError):
             + (f"; there are {held}" if held else "")
         )
 
-    def alone(self):
-        """What is said where there are no such parameters: in a data set, a file holds one volume."""
+    def alone(self, where="in a data set"):
+        """What is said where there are no such parameters: there a file holds one volume."""
         return UserError(
-            f"{self.path} {self.what}, and in a data set a file holds one volume: write the one you want "
+            f"{self.path} {self.what}, and {where} a file holds one volume: write the one you want "
             f"into another folder, as in: cellseg-nb convert {self.path} FOLDER/NAME.tif {self.choice}"
         )
 
@@ -50,10 +50,17 @@ def rgb(name, shape, labels=False):
 
 def hyperstack(name, shape):
     """What is said of five axes or more, whose names are not known."""
+    named = f", or name its axes, as in: {naming(name, 5)}" if len(shape) == 5 else ""
     return (
         f"{name} is a {len(shape)}D hyperstack of shape {tuple(shape)}: save one time point and one "
-        "channel as a z stack (Fiji: Image > Duplicate...)"
+        f"channel as a z stack (Fiji: Image > Duplicate...){named}"
     )
+
+
+def naming(path, count):
+    """The command that names so many axes."""
+    chosen = {4: " -p channel 0", 5: " -p timepoint 0 -p channel 0"}.get(count, "")
+    return f"cellseg-nb convert {path} OUT.tif -p axes {'TCZYX'[-count:]}{chosen}"
 
 
 def zyx(path, shape, axes, channel=None, timepoint=None, channels=()):
@@ -68,32 +75,28 @@ def zyx(path, shape, axes, channel=None, timepoint=None, channels=()):
     if len(left) != 3 or any(left.count(letter) != 1 for letter in "YX"):
         return index, tuple(range(len(left))), ""
     z = next(i for i, letter in enumerate(left) if letter not in "YX")
-    word = (
-        ""
-        if left[z] == "Z"
-        else f"its axes are not named: the one of {shape[axes.index(left[z])]} is read as z"
-    )
+    long = [n for n, one in zip(shape, index) if isinstance(one, slice)]
+    word = "" if left[z] == "Z" else f"its axes are not named: the one of {long[z]} is read as z"
     return index, (z, left.index("Y"), left.index("X")), word
 
 
 def _index(path, shape, axes, chosen, channels):
     index = [0 if n == 1 else slice(None) for n in shape]
     long = [i for i, n in enumerate(shape) if n != 1]
+    if {"C", "S"} <= {axes[i] for i in long} and "Z" not in {axes[i] for i in long}:
+        axes = axes.replace("C", "Q")  # channels of colour pictures: the slices of a stack
     sizes = tuple(shape[i] for i in long)
     named = {axes[i]: i for i in long}
     picks = {"timepoint": named.get("T"), "channel": named.get("C", named.get("S"))}
     rest = [i for i in long if i not in picks.values()]
     if any([axes[i] for i in rest].count(letter) > 1 for letter in "ZYX"):
-        raise UserError(
-            f"{path} names an axis twice ({axes}): name them, as in: "
-            f"cellseg-nb convert {path} OUT.tif -p axes CZYX -p channel 0"
-        )
+        raise UserError(f"{path} names an axis twice ({axes}): name them, as in: {naming(path, len(long))}")
     if len(rest) > 4 or (len(rest) == 4 and picks["channel"] is not None):
         raise UserError(hyperstack(path, sizes))
     if len(rest) == 4:
         picks["channel"] = _unnamed(path, shape, axes, rest)
         rest.remove(picks["channel"])
-    _check_there(path, shape, chosen, picks, rest, sizes, long)
+    _check_there(path, shape, axes, chosen, picks, rest, sizes, long)
     missing = [name for name, axis in picks.items() if axis is not None and chosen[name] is None]
     if missing:
         colour = picks["channel"] is not None and axes[picks["channel"]] == "S"
@@ -119,14 +122,12 @@ def _unnamed(path, shape, axes, rest):
     if 2 * shape[smallest] > shape[second]:
         raise UserError(
             f"{path} has four axes {tuple(shape[i] for i in rest)} and none is clearly the channels: save "
-            f"one "
-            f"channel as a z stack, or name them, as in: cellseg-nb convert {path} OUT.tif -p axes CZYX -p "
-            "channel 0"
+            f"one channel as a z stack, or name them, as in: {naming(path, 4)}"
         )
     return smallest
 
 
-def _check_there(path, shape, chosen, picks, rest, sizes, long):
+def _check_there(path, shape, axes, chosen, picks, rest, sizes, long):
     """UserError for a channel or time that is not there, and where none would leave three axes."""
     for name, axis in picks.items():
         value = chosen[name]
@@ -143,12 +144,14 @@ def _check_there(path, shape, chosen, picks, rest, sizes, long):
             )
     if len(rest) >= 3 or len(long) < 3:
         return
+    which = picks["channel"] if picks["timepoint"] is None else picks["timepoint"]
+    slices = "".join("Z" if i == which else axes[i] for i in long)  # the letters that would make slices of it
     if picks["timepoint"] is not None:
         raise UserError(
             f"{path} is a time series of {shape[picks['timepoint']]} time points of 2D images (shape "
             f"{sizes}): if "
             "they are z slices, swap z and t (Fiji: Image > Properties..., or: "
-            f"cellseg-nb convert {path} OUT.tif -p axes ZYX); else give a z stack"
+            f"cellseg-nb convert {path} OUT.tif -p axes {slices}); else give a z stack"
         )
     if picks["channel"] is not None:
         axis = picks["channel"]
@@ -158,7 +161,7 @@ def _check_there(path, shape, chosen, picks, rest, sizes, long):
         raise UserError(
             f"{path} is 2D with {shape[axis]} channels (shape {sizes}): give a stack of z slices; if the "
             "channels are slices, say so (Fiji: Image > Properties..., or: "
-            f"cellseg-nb convert {path} OUT.tif -p axes ZYX)"
+            f"cellseg-nb convert {path} OUT.tif -p axes {slices})"
         )
 
 

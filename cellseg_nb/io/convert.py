@@ -33,7 +33,8 @@ def look(path):
         names = [name for name in one.channels if name]
         line += f", channels {', '.join(names)}" if names else ""
         line += f", {len(one.levels) + 1} levels" if one.levels else ""
-        lines.append(line + (f" ({one.word})" if one.word else ""))
+        words = "; ".join(filter(None, (one.word, one.note)))
+        lines.append(line + (f" ({words})" if words else ""))
     return lines
 
 

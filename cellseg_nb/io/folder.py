@@ -4,24 +4,27 @@
 """
 
 import re
-from xml.etree import ElementTree
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import formats, loading, ngff, parts as parts_of, planes, tiff
+from cellseg_nb.io import formats, loading, ngff, ome, parts as parts_of, planes, tiff
 from cellseg_nb.io.files import as_path, reason
 
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
+IMAGE_START = re.compile(r"^(images?|img|im|raw|volume|vol)[ _.-]+(?=.)", re.IGNORECASE)
 LABEL_WORDS = (
-    r"(cp[ _.-]?(masks?|output)|labels?|lbls?|labell?ed|masks?|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)"
-    r"|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?|stardist"
-    r"|object[ _.-]?(predictions?|identities))"
+    r"(cp[ _.-]?(masks?|output)"
+    r"|(labell?(ed)?|labels|lbls?|masks?|msk|segm)([ _.-]?(image|img|map|volume|stack)s?)?"
+    r"|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?"
+    r"|stardist|cellpose|watershed|classes|threshold(ed)?|object[ _.-]?(predictions?|identities)|objects)"
 )
-VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|curated|fixed|final|new))?"
-LABEL_ENDING = re.compile(BETWEEN + LABEL_WORDS + VERSION + "$", re.IGNORECASE)
+VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie))*"
+LABEL_ENDING = re.compile(f"({BETWEEN}{LABEL_WORDS}{VERSION})+$", re.IGNORECASE)
 LABEL_START = re.compile("^" + LABEL_WORDS + r"[ _.-]+", re.IGNORECASE)
 RESULT_ENDING = re.compile(
-    BETWEEN + r"(prob(abilit(y|ies))?s?|pred(iction)?s?|(cp[ _.-]?)?(flows?|outlines?|dp))$", re.IGNORECASE
+    BETWEEN + r"(prob(abilit(y|ies))?s?([ _.-]?maps?)?|pred(iction)?s?|heat[ _.-]?maps?|uncertaint(y|ies)"
+    r"|overlays?|contours?|dist(ance)?([ _.-]?maps?)?|(cp[ _.-]?)?(flows?|outlines?|dp))$",
+    re.IGNORECASE,
 )
 # Cell Tracking Challenge: t000.tif; man_seg000.tif, man_track000.tif of the truth; mask000.tif of results.
 TRACKED = re.compile(r"^(?:man_(?:seg|track)|mask)_?(\d+)(_\d+)?$|^t(\d+)$")
@@ -36,12 +39,14 @@ def bare(path):
 
 
 def key(path):
-    """What volume and labels of one name share: c5_image.tif, c5_labels.tif, mask_c5.tif are all c5."""
+    """What volume and labels of one name share: c5_image.tif, img_c5.tif, c5_labels.tif, mask_c5.tif are all
+    c5."""
     name = bare(path)
     tracked = TRACKED.fullmatch(name)
     if tracked:
         return tracked[1] or tracked[3]
-    return IMAGE_ENDING.sub("", LABEL_ENDING.sub("", LABEL_START.sub("", name)))
+    name = IMAGE_ENDING.sub("", LABEL_ENDING.sub("", LABEL_START.sub("", name)))
+    return IMAGE_START.sub("", name)
 
 
 def is_label(path):
@@ -79,11 +84,17 @@ def listed(path):
 
 
 def _deeper(path):
-    """The folders within that do hold volumes, for a message."""
+    """The folders within that do hold volumes, or what is not read, for a message."""
     found = [
         p for p in path.iterdir() if p.is_dir() and p.name[0] != "." and any(map(formats.listed, p.iterdir()))
     ]
-    return f", such as {sorted(found, key=natural)[0]}" if found else ""
+    if found:
+        return f", such as {sorted(found, key=natural)[0]}"
+    other = [p for p in path.iterdir() if p.name.lower().endswith(formats.FOREIGN) and p.name[0] != "."]
+    if not other:
+        return ""
+    first = sorted(other, key=natural)[0].name
+    return f"; {first} and its like open in Fiji (File > Import > Image Sequence...) and save as TIFF"
 
 
 def natural(path):
@@ -201,20 +212,11 @@ def parts(files):
 
 def _ome_set(path):
     """Names of the files of the OME-TIFF that a file belongs to, and whether the description is elsewhere."""
-    import tifffile
-
     try:
-        with tiff.quiet_tifffile(), tifffile.TiffFile(path) as tif:
-            if not tif.is_ome:
-                return set(), False
-            head = ElementTree.fromstring(tif.ome_metadata)
+        with tiff.quiet_tifffile():
+            return ome.members(path)
     except Exception:  # what is wrong with a file is said when it is read
         return set(), False
-    only = head.find("{*}BinaryOnly")
-    if only is not None:
-        return {only.get("MetadataFile")}, True
-    own = head.get("UUID")
-    return {one.get("FileName") for one in head.iterfind(".//{*}TiffData/{*}UUID") if one.text != own}, False
 
 
 def glance(path):

@@ -24,7 +24,13 @@ FORMATS = (
         "zarr",
         folder=True,
     ),
-    Format("NIfTI", (".nii", ".nii.gz"), medical.nifti, "pixdim, in xyzt_units", "nibabel"),
+    Format(
+        "NIfTI, also in pairs with .img",
+        (".nii", ".nii.gz", ".hdr"),
+        medical.nifti,
+        "pixdim, in xyzt_units; the transform where pixdim is 1",
+        "nibabel",
+    ),
     Format("NRRD", (".nrrd", ".nhdr"), medical.nrrd, "spacings or space directions, with units", "pynrrd"),
     Format("HDF5", (".h5", ".hdf5", ".hdf"), hdf5.images, "element_size_um (z, y, x)", "h5py"),
     Format("Imaris", (".ims",), hdf5.imaris, "extent and unit", "h5py"),
@@ -51,6 +57,8 @@ def of(path):
 def listed(path):
     """Whether a path within a folder is a file (for OME-Zarr, a folder) of a format that is read."""
     kind = of(path)
+    if path.name.lower().endswith(".hdr") and not path.with_suffix(".img").is_file():
+        return False  # the head of something else
     return kind is not None and not path.name.startswith(".") and path.is_dir() == kind.folder
 
 
@@ -71,6 +79,23 @@ def words():
     return ", ".join(one.endings[0] for one in FORMATS)
 
 
+def _as_tiff(path):
+    """How a file of a foreign format becomes a TIFF."""
+    name, loaded = path.name.lower(), f"numpy.load('{path.name}')"
+    if name.endswith("_seg.npy"):  # of Cellpose
+        loaded = f"numpy.load('{path.name}', allow_pickle=True).item()['masks']"
+    elif name.endswith(".npz"):
+        loaded += "['NAME']"
+    if name.endswith((".npy", ".npz")):
+        return (
+            "write it as TIFF, as in (in its folder): "
+            f"python -c \"import numpy, tifffile; tifffile.imwrite('OUT.tif', {loaded})\""
+        )
+    if name.endswith(".zip"):
+        return "unzip it, and give what is in it"
+    return "open it in Fiji and save it as TIFF"
+
+
 def reader(path):
     """The reader for a path: a context manager that gives a list of `cellseg_nb.io.parts.Image`.
 
@@ -82,12 +107,18 @@ def reader(path):
             return ngff.images
         if planes.only(path):
             return planes.images
+        if path.name.lower().endswith(".n5") or (path / "attributes.json").is_file():
+            raise UserError(f"{path} is N5, which is not read here: open it in Fiji and save it as TIFF")
         raise UserError(f"{path} is a folder: give one file in it ({words()})")
-    if kind is None and path.name.lower().endswith(FOREIGN):
+    name = path.name.lower()
+    if name.endswith((".zarr.zip", ".ozx")):
+        raise UserError(f"{path} is a packed OME-Zarr: unzip it, and give the folder that comes out")
+    if name.endswith(".img") and path.with_suffix(".hdr").is_file():
         raise UserError(
-            f"{path} is of a format that is not read here ({words()} are): open it in Fiji and save it as "
-            f"TIFF"
+            f"{path} is the half of a pair that holds the voxels: give {path.with_suffix('.hdr')}"
         )
+    if kind is None and name.endswith(FOREIGN):
+        raise UserError(f"{path} is of a format that is not read here ({words()} are): {_as_tiff(path)}")
     kind = kind or FORMATS[0]
     if kind.folder:
         raise UserError(f"{path} is a file, but OME-Zarr is a folder: copy the whole folder, or unzip it")

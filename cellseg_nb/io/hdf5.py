@@ -1,7 +1,9 @@
 """HDF5 and Imaris: datasets of any file, axes and voxel size where attributes state them."""
 
 import contextlib
+import importlib
 import json
+import re
 
 import numpy as np
 
@@ -10,6 +12,8 @@ from cellseg_nb.io import units
 from cellseg_nb.io.parts import Image
 
 MOST_SHRINKING = 1100  # gzip, and more than the other filters do
+# BigDataViewer keeps numbers of 16 bits without a sign in a type that has one.
+SIGNED = re.compile(r"t\d+/s\d+/\d+/cells")
 
 
 @contextlib.contextmanager
@@ -36,6 +40,8 @@ def images(path):
 def _file(path):
     import h5py
 
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")  # where it is installed: Blosc, LZ4, Zstandard and others
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -49,20 +55,33 @@ def _file(path):
 def _image(dataset, name):
     axes = _axes(dataset)
     size, word = _size(dataset, axes)
+    dtype = np.dtype("u2") if SIGNED.fullmatch(name) and dataset.dtype.newbyteorder("=") == "i2" else None
     step = dataset.chunks[axes.index("Z")] if dataset.chunks and "Z" in axes else 1
     if dataset.chunks and "Z" not in axes:
         step = dataset.chunks[0]
-    return Image(name, axes, dataset.shape, dataset.dtype, _read(dataset), size, word, step=int(step))
+    read = _read(dataset, dtype)
+    return Image(name, axes, dataset.shape, dtype or dataset.dtype, read, size, word, step=int(step))
 
 
-def _read(dataset):
+def _read(dataset, dtype=None):
+    """``dtype``: what the bits mean, where the file says otherwise."""
+
     def read(index):
         held, whole = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
         if held * MOST_SHRINKING < whole and dataset.external is None and not dataset.is_virtual:
             raise UserError(
                 f"{dataset.file.filename} is truncated: {dataset.name} declares more data than it holds"
             )
-        return dataset[index]
+        try:
+            found = dataset[index]
+        except OSError as error:
+            if "filter" not in str(error) and "plugin" not in str(error):
+                raise
+            raise UserError(
+                f"{dataset.file.filename}: {dataset.name} is compressed in a way that needs a library: "
+                "pip install hdf5plugin and start again, or write it with gzip"
+            ) from error
+        return found if dtype is None else found.astype(found.dtype.newbyteorder("=")).view(dtype)
 
     return read
 
@@ -74,10 +93,11 @@ def _text(value):
 def _axes(dataset):
     """Letters from axistags (ilastik), dimension labels, or an attribute "axes"; else Q, ..., Y, X."""
     attributes = dataset.attrs
-    if "axistags" in attributes:
-        keys = [str(one["key"])[:1].upper() for one in json.loads(_text(attributes["axistags"]))["axes"]]
-        if len(keys) == dataset.ndim:
-            return "".join(keys)
+    if SIGNED.fullmatch(dataset.name.strip("/")) and dataset.ndim == 3:
+        return "ZYX"
+    keys = [str(tag.get("key", "?"))[:1].upper() for tag in _tags(attributes)]
+    if len(keys) == dataset.ndim:
+        return "".join(keys)
     labels = [dim.label for dim in dataset.dims]
     for stated in (labels, _words(attributes.get("axes")), _words(attributes.get("axis_order"))):
         letters = "".join(str(one)[:1].upper() for one in stated)
@@ -86,6 +106,15 @@ def _axes(dataset):
     if dataset.ndim == 3 and np.size(attributes.get("element_size_um")) == 3:
         return "ZYX"  # in this order, as that attribute is
     return "QQQYX"[-dataset.ndim :].rjust(dataset.ndim, "Q")
+
+
+def _tags(attributes):
+    """The axistags of ilastik, a list of dicts; empty where there are none that can be read."""
+    try:
+        tags = json.loads(_text(attributes["axistags"]))["axes"]
+        return [dict(tag) for tag in tags]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 def _words(value):
@@ -102,8 +131,8 @@ def _size(dataset, axes):
         value = np.ravel(attributes["element_size_um"]).astype(float)
         if len(value) == 3 and (value > 0).all() and np.isfinite(value).all():
             return tuple(value.tolist()), ""
-    if "axistags" in attributes and {"Z", "Y", "X"} <= set(axes):
-        tags = json.loads(_text(attributes["axistags"]))["axes"]
+    tags = _tags(attributes)
+    if len(tags) == len(axes) and {"Z", "Y", "X"} <= set(axes):
         given = {letter: tag for letter, tag in zip(axes, tags) if letter in "ZYX"}
         sides = [float(given[letter].get("resolution") or 0) for letter in "ZYX"]
         if all(side > 0 for side in sides) and any(side != 1 for side in sides):
@@ -144,8 +173,11 @@ def _imaris_level(file, number, about):
     if any(a > b for a, b in zip(real, inner["Data"].shape)):
         raise UserError(f"{file.filename} is damaged: its image is larger than its data; copy it again")
     units_of = about.get("Unit", "um")
-    extent = [abs(float(about[f"ExtMax{i}"]) - float(about[f"ExtMin{i}"])) for i in (2, 1, 0)]
-    size, word = units.size(dict.fromkeys("zyx", units_of), *(e / n for e, n in zip(extent, real)))
+    try:
+        extent = [abs(float(about[f"ExtMax{i}"]) - float(about[f"ExtMin{i}"])) for i in (2, 1, 0)]
+        size, word = units.size(dict.fromkeys("zyx", units_of), *(e / n for e, n in zip(extent, real)))
+    except (KeyError, ValueError):
+        size, word = None, f"it does not state its extent: {units.GIVE}"
     shape = (len(times), len(first), *real)
     names = [_channel(file, i) for i in range(len(first))]
     data = inner["Data"]

@@ -8,6 +8,7 @@ from cellseg_nb.io.files import as_path
 
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
 FEW = 20  # pieces more than numbers that prove nothing
+ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
 
 
 def read_labels(path, own=False):
@@ -25,6 +26,8 @@ def read_labels(path, own=False):
         raise UserError(
             f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
         )
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise UserError(f"{path} holds voxels that are NaN, not whole numbers: set them to 0, the background")
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
         raise UserError(
             f"{path} holds numbers that are not whole (such as {_fraction(labels):g}), so these are not "
@@ -101,9 +104,10 @@ def _checked(labels, path):
             "and 1 of the class that is cells"
         )
     if values[0] > 0:
-        _say(
-            path, f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
-        )
+        words = f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
+        if 2 * counts.max() > labels.size:
+            words += f"; more than half of them are {values[counts.argmax()]}: if that is it, set it to 0"
+        _say(path, words)
     if numbers[-1] > len(numbers):
         _say(path, f"holds {len(numbers)} cells, numbered up to {numbers[-1]} with gaps: kept as they are")
     if pieces > len(numbers):
@@ -126,3 +130,31 @@ def _pieces_of_each(labels):
 
 def _say(path, words):
     print(f"{path.name} {words}")
+
+
+def seem(volume):
+    """A word on a volume that looks like a mask or like labels, given for an image; else ""."""
+    if _two_values(volume):
+        return "holds two values only, as a mask does: give the image that it was made from"
+    if _like_labels(volume):
+        return "holds whole regions of one number each, as labels do: is it the image?"
+    return ""
+
+
+def _two_values(volume):
+    ends = (volume.min(), volume.max())
+    return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
+
+
+def _like_labels(volume):
+    """Whether neighbours that are no background nearly always have the same whole number: some planes tell.
+    An image has noise."""
+    planes, pairs, alike = volume[:: max(1, len(volume) // 8)], 0, 0
+    lowest = min(plane.min() for plane in planes)
+    for plane in planes:
+        if volume.dtype.kind == "f" and (plane != np.rint(plane)).any():
+            return False
+        both = (plane[:, 1:] > lowest) & (plane[:, :-1] > lowest)
+        pairs += np.count_nonzero(both)
+        alike += np.count_nonzero(both & (plane[:, 1:] == plane[:, :-1]))
+    return alike > ALIKE * pairs

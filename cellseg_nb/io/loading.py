@@ -9,6 +9,8 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes as letters, formats, parts
 from cellseg_nb.io.files import reason
 
+BLOCKS = "notebook 09, which reads a volume block by block"
+
 
 def load(
     path,
@@ -31,7 +33,7 @@ def load(
     """
     with_words = _guarded(path, lambda: _read(path, channel, timepoint, series, level, axes, turn, convert))
     array, image, unnamed, negative = with_words
-    for word in filter(None, (unnamed, "" if quiet else image.word, negative)):
+    for word in filter(None, (unnamed, "" if quiet else image.word, image.note, negative)):
         print(f"{path.name}: {word}")
     return array, image.size
 
@@ -65,7 +67,7 @@ def _guarded(path, call):
             ) from error
         raise UserError(f"{path} does not exist: check the spelling, or upload the file first") from error
     except MemoryError as error:
-        raise UserError(f"{path} does not fit in memory: crop it, or read a part of it") from error
+        raise UserError(f"{path} does not fit in memory: {_smaller(path)}") from error
     except OSError as error:
         if error.errno is None:
             raise _damaged(path, error) from error
@@ -92,12 +94,14 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         if axes:
             image = _named(path, image, str(axes).upper())
         negative = ""
+        if image.palette and turn:
+            negative = "its numbers are places in a palette of colours, read as brightness: is it the image?"
         if image.white:
-            convert, negative = _turning(image.dtype, turn, convert)
+            convert, negative = _turning(image.dtype, image.white, turn, convert)
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4
-        check_memory(path, 1.2 * stored * float(np.prod(sizes, dtype=float)))
+        check_memory(path, _smaller(path), 1.2 * stored * float(np.prod(sizes, dtype=float)))
         array, word = parts.array(path, image, channel, timepoint, convert)
         return array.astype(array.dtype.newbyteorder("="), copy=False), image, word, negative
 
@@ -121,23 +125,30 @@ def _named(path, image, axes):
     return image._replace(axes=axes)
 
 
-def _turning(dtype, turn, convert):
-    """A ``convert`` that turns an image round whose 0 is white, and a word on it."""
+def _turning(dtype, top, turn, convert):
+    """A ``convert`` that turns an image round whose 0 is white and ``top`` black, and a word on it."""
     said = "its header says that 0 is white (MINISWHITE)"
-    if not turn or dtype.kind not in "bu":
+    if not turn or dtype.kind not in "bu" or dtype.itemsize > 2:  # float32 could not tell the numbers apart
         return convert, f"{said}: read with its numbers as they are"
-    top = np.iinfo(dtype).max if dtype.kind == "u" else True
+    top = dtype.type(top)
     after = convert or (lambda block, z: block)
     return (lambda block, z: after(top ^ block, z)), f"{said}: turned round, so that bright is high"
 
 
-def check_memory(name, needed):
-    """Raise UserError when ``needed`` bytes are more than this machine has free."""
+def _smaller(path):
+    """What to do with a file that is too large."""
+    kind = formats.of(path)
+    if path.is_dir() or kind is None or kind is formats.FORMATS[0]:
+        return f"crop it, or take it to {BLOCKS}"
+    return f"crop it, or save it as TIFF with the program that wrote it and take that to {BLOCKS}"
+
+
+def check_memory(name, remedy, needed):
+    """Raise UserError, with what to do, when ``needed`` bytes are more than this machine has free."""
     import psutil
 
     free = psutil.virtual_memory().available
     if needed > free:
         raise UserError(
-            f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are "
-            "free: crop it, use larger voxels, or read a part of it"
+            f"{name} needs {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: {remedy}"
         )

@@ -2,7 +2,9 @@
 
 import contextlib
 import gzip
+import re
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -10,18 +12,20 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import units
 from cellseg_nb.io.parts import Image
 
-MOST_SHRINKING = 1040  # deflate
+MOST_SHRINKING, BZIP2 = 1040, 200_000  # times that deflate can shrink, and bzip2
 NO_UNIT = "its header states no unit of length: give voxel_size in µm"
 
 
 @contextlib.contextmanager
 def nifti(path):
-    """The image of a NIfTI file; its array is (X, Y, Z), then time, then channels."""
+    """The image of a NIfTI file, or of a pair .hdr and .img; its array is (X, Y, Z), then time, then
+    channels."""
     import nibabel
 
     try:
         file = nibabel.load(path)
     except nibabel.filebasedimages.ImageFileError as error:
+        _check_name(path)
         raise UserError(f"{path} is not a NIfTI file: copy it again, or export it again") from error
     header, shape = file.header, file.shape
     axes = "XYZTC"[: len(shape)].ljust(len(shape), "Q")
@@ -29,19 +33,12 @@ def nifti(path):
     slope, inter = header.get_slope_inter()
     scaled = (slope not in (None, 1)) or bool(inter)
     whole = float(np.prod(shape, dtype=float)) * dtype.itemsize
-    _check_held(path, whole, str(path).lower().endswith(".gz"))
-    if dtype.kind == "V":  # RGB
-        raise UserError(f"{path} is a colour image: convert it to grey")
-    zooms = [abs(float(z)) for z in header.get_zooms()[:3]]
-    unit = header.get_xyzt_units()[0]
-    if len(zooms) < 3 or not all(zooms):
-        size, word = None, ""
-    elif unit == "unknown":
-        size, word = None, "" if zooms == [1, 1, 1] else NO_UNIT
-    else:
-        size, word = units.size(dict.fromkeys("zyx", unit), *zooms[::-1])
-
     packed = str(path).lower().endswith(".gz")
+    data = file.file_map["image"].filename
+    _check_held(path, whole, MOST_SHRINKING if packed else 1, data if Path(data).is_file() else path)
+    if dtype.kind == "V":  # RGB
+        raise UserError(f"{path} is a colour image: convert it to grey (Fiji: Image > Type > 16-bit)")
+    size, word = _nifti_size(header)
 
     def read(index):
         if packed:
@@ -54,6 +51,41 @@ def nifti(path):
     yield [Image("image", axes, shape, kind, read, size, word, step=max(2, step))]
 
 
+def _check_name(path):
+    """UserError for a NIfTI file whose name does not say that it is packed, or says so wrongly."""
+    with open(path, "rb") as file:
+        head = file.read(348)
+    name = str(path)
+    if head[:2] == b"\x1f\x8b" and not name.lower().endswith(".gz"):
+        raise UserError(
+            f"{path} is packed (gzip), and its name does not say so: name it {Path(name).name}.gz"
+        )
+    if name.lower().endswith(".gz") and (head[344:348] == b"n+1\0" or head[4:7] == b"n+2"):
+        raise UserError(f"{path} is not packed (gzip), as its name says: name it {Path(name[:-3]).name}")
+
+
+def _nifti_size(header):
+    """Voxel size of pixdim; where it has none but the transform has one, of that; where they contradict
+    each other, none, with a word."""
+    sides = [abs(float(z)) for z in header.get_zooms()[:3]]
+    unit = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "unknown"
+    if len(sides) < 3:
+        return None, ""
+    if hasattr(header, "get_sform") and int(header["sform_code"]) > 0:
+        other = np.linalg.norm(header.get_sform()[:3, :3], axis=0)
+        if all(other) and not np.allclose(sides, other, rtol=units.CLOSE, atol=0):
+            if all(side in (0, 1) for side in sides):
+                sides = [float(side) for side in other]
+            else:
+                both = " and ".join(" x ".join(f"{s:g}" for s in one[::-1]) for one in (sides, other))
+                return None, f"its header states two voxel sizes (z, y, x), {both}: {units.GIVE}"
+    if not all(sides):
+        return None, ""
+    if unit == "unknown":
+        return None, "" if sides == [1, 1, 1] else NO_UNIT
+    return units.size(dict.fromkeys("zyx", unit), *sides[::-1])
+
+
 def _check_sum(path):
     """Read a .gz to its end, where its checksum is: nibabel stops before, and would give damaged voxels."""
     try:
@@ -64,8 +96,8 @@ def _check_sum(path):
         raise UserError(f"{path} is damaged ({error}): copy or download it again") from error
 
 
-def _check_held(path, whole, packed):
-    held = path.stat().st_size * (MOST_SHRINKING if packed else 1)
+def _check_held(path, whole, shrinking, data=None):
+    held = Path(data or path).stat().st_size * shrinking
     if held < whole:
         raise UserError(
             f"{path} is truncated: it declares more data than it holds; copy or download it again"
@@ -84,11 +116,12 @@ def nrrd(path):
     shape = tuple(int(n) for n in header["sizes"])
     dtype = _nrrd_dtype(path, header)
     if "data file" not in header and "datafile" not in header:
-        packed = header.get("encoding", "raw") not in ("raw", "txt", "text", "ascii", "hex")
-        text = header.get("encoding") in ("txt", "text", "ascii", "hex")
-        _check_held(path, np.prod(shape, dtype=float) * (1 if text else dtype.itemsize), packed)
+        kind = header.get("encoding", "raw")
+        plain, text = kind in ("raw", "hex"), kind in ("txt", "text", "ascii", "hex")
+        shrinking = 1 if plain or text else BZIP2 if kind in ("bz2", "bzip2") else MOST_SHRINKING
+        _check_held(path, np.prod(shape, dtype=float) * (1 if text else dtype.itemsize), shrinking)
     letters = _nrrd_axes(header, len(shape))
-    size, word = _nrrd_size(header, letters)
+    size, word = _nrrd_size(header | _nrrd_units(path), letters)
 
     def read(index):
         try:
@@ -130,6 +163,23 @@ def _nrrd_axes(header, count):
             "T" if kind == "time" else next(space, "Q") if kind in ("space", "domain", "???", "none") else "C"
         )
     return letters
+
+
+def _nrrd_units(path):
+    """The units of a header as they are written: the library leaves out what is not ASCII, and makes metres
+    of µm."""
+    with open(path, "rb") as file:
+        head = file.read(2**16).replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    found = {}
+    for line in head.split(b"\n"):
+        name, _, value = line.partition(b":")
+        if name.strip().lower() in (b"units", b"space units"):
+            try:
+                text = value.decode("utf-8")
+            except UnicodeDecodeError:
+                text = value.decode("latin-1")
+            found[name.strip().lower().decode()] = re.findall(r'"([^"]*)"', text) or text.split()
+    return found
 
 
 def _nrrd_size(header, letters):

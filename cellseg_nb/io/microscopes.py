@@ -62,11 +62,11 @@ def czi(path):
                 "as TIFF"
             )
         scenes = file.scenes_bounding_rectangle or {None: file.total_bounding_rectangle}
-        word = _held(path, file, box, scenes)
+        note = _held(path, file, box, scenes)
         text, tree = file.raw_metadata, None
         with contextlib.suppress(ElementTree.ParseError):
             tree = ElementTree.fromstring(text)
-        yield [_scene(file, box, tree, number, place)._replace(word=word) for number, place in scenes.items()]
+        yield [_scene(path, file, box, tree, *scene)._replace(note=note) for scene in scenes.items()]
 
 
 def _held(path, file, box, scenes):
@@ -91,13 +91,13 @@ def _held(path, file, box, scenes):
     return f"{1 - held / voxels:.0%} of it were not recorded, and are read as 0" if held < voxels else ""
 
 
-def _scene(file, box, tree, number, place):
+def _scene(path, file, box, tree, number, place):
     counts = tuple(box[letter][1] - box[letter][0] for letter in "TCZ")
     kinds = {file.get_channel_pixel_type(c) for c in range(counts[1])}
     kind = sorted(kinds)[0]
     dtypes = {"Gray8": "u1", "Gray16": "u2", "Gray32Float": "f4", "Bgr24": "u1", "Bgr48": "u2"}
     if kind not in dtypes:
-        raise UserError(f"its pixels are {kind}: save the intensity as 16-bit TIFF")
+        raise UserError(f"{path} has pixels of the kind {kind}: save the intensity as 16-bit TIFF")
     colour = kind.startswith("Bgr")
     shape = (*counts, place.h, place.w, *((3,) if colour else ()))
     axes = "TCZYX" + ("S" if colour else "")

@@ -1,15 +1,10 @@
-"""OME-Zarr (NGFF 0.1 to 0.5) and plain Zarr arrays: read in blocks, written whole or not at all.
+"""OME-Zarr (NGFF 0.1 to 0.5) and plain Zarr arrays, read in blocks; `cellseg_nb.io.ngff_writing` writes.
 
-`multiscales`, `levels` and `write` are for whoever wants lazy arrays: they open and write, and read no voxel.
+`multiscales` and `levels` are for whoever wants lazy arrays: they open, and read no voxel.
 Source: the NGFF specifications 0.4 and 0.5, https://ngff.openmicroscopy.org.
 """
 
 import contextlib
-import json
-import math
-import os
-import shutil
-import uuid
 import warnings
 from pathlib import Path
 
@@ -17,10 +12,10 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import units
+from cellseg_nb.io.axes import naming
 from cellseg_nb.io.parts import Image
 
 MARKS = (".zgroup", ".zarray", ".zattrs", "zarr.json")
-CHUNK = 64  # voxels a side of what is written
 
 
 def is_zarr(path):
@@ -73,7 +68,7 @@ def levels(group, about):
     A list of (zarr array, letters of its axes, voxel size (z, y, x) in µm or None, word).
     """
     return [
-        (array, letters, *_size(letters, names, scale, stated))
+        (array, letters, *size_of(letters, names, scale, stated))
         for array, letters, names, scale, stated in scaled(group, about)
     ]
 
@@ -82,13 +77,14 @@ def scaled(group, about):
     """As `levels`, with what is written: (zarr array, letters, units, scale of each axis, whether stated)."""
     found = []
     for one in about["datasets"]:
+        if one["path"] not in group:
+            raise UserError(f"its array {one['path']!r} is not there: copy the store again, whole")
         array = group[one["path"]]
         letters, names = _axes(about, array)
-        scale = np.ones(array.ndim)
+        scale, stated = np.ones(array.ndim), False
         for step in (*one.get("coordinateTransformations", ()), *about.get("coordinateTransformations", ())):
             if step.get("type") == "scale" and len(step.get("scale", ())) == array.ndim:
-                scale = scale * np.array(step["scale"], float)
-        stated = any("coordinateTransformations" in part for part in (one, about))
+                scale, stated = scale * np.array(step["scale"], float), True
         found.append((array, letters, names, scale, stated))
     return found
 
@@ -98,15 +94,27 @@ def _axes(about, array):
     axes = about.get("axes") or "tczyx"[-array.ndim :]
     axes = [one if isinstance(one, dict) else {"name": one} for one in axes]
     known = {"time": "T", "channel": "C"}
-    letters = "".join(known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes)
+    letters = [known.get(one.get("type"), str(one.get("name", "?"))[:1].upper()) for one in axes]
     if len(letters) != array.ndim:
-        raise UserError(f"its description names {len(letters)} axes, its array has {array.ndim}")
-    return letters, [one.get("unit") for one in axes]
+        itself = str(array.store_path).removeprefix("file://")
+        raise UserError(
+            f"its description names {len(letters)} axes, and its array has {array.ndim}: convert the array "
+            f"itself, as in: {naming(itself, array.ndim)}"
+        )
+    space = [i for i, one in enumerate(axes) if one.get("type") == "space"]
+    if len(space) == 3 and sorted(letters[i] for i in space) != ["X", "Y", "Z"]:
+        for i, letter in zip(space, "ZYX"):  # in this order, as the specification has it
+            letters[i] = letter
+    return "".join(letters), [one.get("unit") for one in axes]
 
 
-def _size(letters, names, scale, stated):
-    if not stated or not all(letters.count(letter) == 1 for letter in "ZYX"):
+def size_of(letters, names, scale, stated):
+    """Voxel size (z, y, x) in µm, or None with a word, of a level as `scaled` gives it: without a unit a
+    length says nothing."""
+    if not all(letters.count(letter) == 1 for letter in "ZYX"):
         return None, ""
+    if not stated:
+        return None, "it states no scale: give voxel_size in µm" if any(names) else ""
     where = [letters.index(letter) for letter in "ZYX"]
     given = {letter.lower(): names[i] for letter, i in zip("ZYX", where)}
     if not any(given.values()):
@@ -122,7 +130,10 @@ def images(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = [_image(name, levels(group, about)) for name, group, about in multiscales(path)]
+            found = [
+                _image(name, levels(group, about))._replace(channels=_channels(group))
+                for name, group, about in multiscales(path)
+            ]
             yield found or _plain(path)
         except UserError as error:
             line = str(error)
@@ -138,24 +149,27 @@ def _image(name, of_levels):
             array.dtype,
             _read(array),
             size,
-            _words(array, word),
+            word,
             step=_step(array, axes),
+            note=lacking(array),
         )
         for array, axes, size, word in of_levels
     ]
     return made[0]._replace(levels=tuple(made[1:]))
 
 
-def _words(array, word):
+def _channels(group):
+    """Names of the channels, as OMERO has them written."""
+    about = attributes(group).get("omero") or {}
+    return tuple(str(one.get("label") or "") for one in about.get("channels") or ())
+
+
+def lacking(array):
     """Chunks that are all background may be left out by who writes; those of a copy that broke off lack "
     "as well."""
     lacking = array.nchunks - array.nchunks_initialized
-    said = (
-        f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
-        if lacking
-        else ""
-    )
-    return "; ".join(filter(None, (word, said)))
+    said = f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
+    return said if lacking else ""
 
 
 def _plain(path):
@@ -166,7 +180,7 @@ def _plain(path):
     if isinstance(found, zarr.Array) and is_zarr(path.parent):
         for name, group, about in multiscales(path.parent):
             paths = [one["path"] for one in about["datasets"]]
-            if path.name in paths:
+            if path.name in paths and len(about.get("axes") or "tczyx") == found.ndim:
                 return [_image(name, levels(group, about)[paths.index(path.name) :])]
     arrays = {"array": found} if isinstance(found, zarr.Array) else dict(found.arrays())
     if not arrays:
@@ -183,8 +197,8 @@ def _plain(path):
                 array.shape,
                 array.dtype,
                 _read(array),
-                word=_words(array, ""),
                 step=_step(array, letters),
+                note=lacking(array),
             )
         )
     return made
@@ -211,83 +225,3 @@ def check_chunks(array, key):
     held, whole = array.nchunks_initialized, array.nchunks
     if held * 50 < whole:
         raise UserError(f"its array {key!r} holds {held} of {whole} chunks: copy it again, whole")
-
-
-# ---------------------------------------------------------------- writing
-
-
-def describe(name, shapes, voxel_size, version="0.4"):
-    """The NGFF attributes of a (Z, Y, X) pyramid. ``shapes`` of the levels, ``voxel_size`` (z, y, x) in µm of
-    the first, or None."""
-    unit = {"unit": "micrometer"} if voxel_size is not None else {}
-    datasets = [
-        {
-            "path": str(i),
-            "coordinateTransformations": [
-                {
-                    "type": "scale",
-                    "scale": [s * a / b for s, a, b in zip(voxel_size or (1.0,) * 3, shapes[0], shape)],
-                }
-            ],
-        }
-        for i, shape in enumerate(shapes)
-    ]
-    axes = [{"name": letter, "type": "space", **unit} for letter in "zyx"]
-    about = {"name": name, "axes": axes, "datasets": datasets}
-    if version == "0.4":
-        return {"multiscales": [{"version": version, **about}]}
-    return {"ome": {"version": version, "multiscales": [about]}}
-
-
-def create(path, shape, dtype, voxel_size=None, version="0.4", count=1, chunk=CHUNK):
-    """A new OME-Zarr of ``count`` levels, each half as wide as the one before, to be filled: its zarr arrays.
-
-    Version 0.4 lies on Zarr format 2, 0.5 on format 3. The folder must not be there yet.
-    """
-    import zarr
-
-    shapes = [tuple(math.ceil(side / 2**i) for side in shape) for i in range(count)]
-    group = zarr.create_group(str(path), zarr_format=2 if version == "0.4" else 3)
-    group.attrs.update(describe(Path(path).name.partition(".")[0], shapes, voxel_size, version))
-    more = (
-        {"chunk_key_encoding": {"name": "v2", "separator": "/"}}
-        if version == "0.4"
-        else {"dimension_names": list("zyx")}
-    )
-    return [
-        group.create_array(
-            str(i),
-            config={"write_empty_chunks": True},
-            shape=s,
-            dtype=dtype,
-            chunks=tuple(min(chunk, n) for n in s),
-            **more,
-        )
-        for i, s in enumerate(shapes)
-    ]
-
-
-def write(path, array, voxel_size=None, version="0.4"):
-    """Write a (Z, Y, X) array as OME-Zarr of one level, beside and renamed. An older one of the name is
-    replaced; a folder that is no Zarr is not."""
-    path = Path(os.path.realpath(path))
-    if path.exists() and not is_zarr(path):
-        raise UserError(f"{path} is there and no Zarr: choose another name")
-    beside = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (target,) = create(beside, array.shape, array.dtype, voxel_size, version)
-        for z in range(0, len(array), CHUNK):
-            target[z : z + CHUNK] = array[z : z + CHUNK]
-        json.loads((beside / (".zattrs" if version == "0.4" else "zarr.json")).read_text())
-        if path.exists():
-            shutil.rmtree(path)
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error.strerror or error}): check the permissions and the "
-            f"space, or "
-            "choose another folder"
-        ) from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)

@@ -16,11 +16,12 @@ from cellseg_nb.io.axes import Several
 # name; axes: a letter an axis, T C Z Y X S(colours), others for axes without a name; shape; dtype;
 # read(index): the array of a tuple of numbers and slices, one an axis; size: voxel size (z, y, x) in µm or
 # None; word: what is to be said of it, or ""; channels: their names; levels: further Images, each smaller;
-# step: planes that are best read at a time; white: whether 0 is white.
+# step: planes that are best read at a time; white: the number that is black where 0 is white, else 0;
+# note: what is odd about its voxels, or "" (``word`` is on their size); palette: its numbers mean colours.
 Image = namedtuple(
     "Image",
-    "name axes shape dtype read size word channels levels step white",
-    defaults=(None, "", (), (), 1, False),
+    "name axes shape dtype read size word channels levels step white note palette",
+    defaults=(None, "", (), (), 1, 0, "", False),
 )
 SHOWN = 2e8  # bytes: reading more than these takes seconds, and shows its progress
 

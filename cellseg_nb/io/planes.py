@@ -43,7 +43,9 @@ def flat(path):
 
     try:
         with tiff.quiet_tifffile() as complaints, tifffile.TiffFile(path) as tif:
-            found = len(tif.pages) == 1 and sum(n > 1 for n in tif.series[0].shape) <= 2
+            one = tif.series[0]
+            long = [axis for axis, n in zip(one.axes, one.shape) if n > 1 and axis != "S"]
+            found = len(tif.pages) == 1 and len(long) <= 2
             return found and not tiff.fault(path, complaints)  # a cut stack may show its first plane alone
     except Exception:  # what is wrong with a file is said when it is read
         return False
@@ -69,15 +71,15 @@ def images(place):
     with tiff.images(found[0]) as first:
         one = first[0]
         shape, letters = one.shape, one.axes
-        size, white, dtype = one.size, one.white, one.dtype
+        size, white, palette, dtype = one.size, one.white, one.palette, one.dtype
     numbers = [_numbers(file)[which] for file in found]
     steps = set(np.diff(numbers).tolist())
-    said = [f"{len(found)} planes, read as one volume in the order of their numbers"]
+    said, word = [f"{len(found)} planes, read as one volume in the order of their numbers"], ""
     if len(steps) > 1:
         gap = next(a for a, b in zip(numbers, numbers[1:]) if b - a > min(steps))
         said.append(f"numbers are missing after {gap}: the volume is read as if no plane were")
     if size is None:
-        said.append("how far apart they are is not known: give voxel_size in µm")
+        word = "how far apart its planes are is not known: give voxel_size in µm"
 
     def read(index):
         picked = np.arange(len(found))[index[0]]
@@ -89,7 +91,16 @@ def images(place):
 
     yield [
         Image(
-            place.name, "Z" + letters, (len(found), *shape), dtype, read, None, "; ".join(said), white=white
+            place.name,
+            "Z" + letters,
+            (len(found), *shape),
+            dtype,
+            read,
+            None,
+            word,
+            white=white,
+            palette=palette,
+            note="; ".join(said),
         )
     ]
 

@@ -9,10 +9,11 @@ import logging
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import units
+from cellseg_nb.io import ome, units
 from cellseg_nb.io.parts import Image
 
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
+PALETTE = 3  # its photometric interpretation
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
 
 
@@ -59,7 +60,7 @@ def _opened(path):
     import tifffile
 
     try:
-        return tifffile.TiffFile(path)
+        return ome.whole(path)
     except tifffile.TiffFileError as error:
         raise UserError(
             f"{path} is not a TIFF file: export it as TIFF (Fiji: File > Save As > Tiff...)"
@@ -89,7 +90,26 @@ def fault(path, complaints):
 def _image(path, tif, number, series):
     size, word = units.stored(tif, number)
     made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
-    return made[0]._replace(levels=tuple(made[1:]))
+    names = ome.channels(tif, number)
+    return made[0]._replace(levels=tuple(made[1:]), note=_note(tif, series), channels=names)
+
+
+def _note(tif, series):
+    """What is odd about the voxels of a series, or ""."""
+    if series.kind in ("ome", "imagej") and len(tif.series) == 1 and series.keyframe is not None:
+        named = series.size // series.keyframe.size
+        if len(tif.pages) > named:
+            return f"holds {len(tif.pages)} planes, and its header names {named}: only those are read"
+    return ""
+
+
+def _palette(key):
+    """Whether the numbers of a page are places in a palette, and not in a look-up table that gets
+    brighter."""
+    if key is None or key.photometric != PALETTE or key.colormap is None:
+        return False
+    bright = np.average(np.asarray(key.colormap, float), axis=0, weights=(0.299, 0.587, 0.114))
+    return bool((np.diff(bright) < -0.02 * 65535).any())
 
 
 def _coarser(size, full, level):
@@ -102,9 +122,9 @@ def _coarser(size, full, level):
 
 
 def _level(path, series, size, word, name):
-    full = None
+    full, bits = None, 0
     if series.keyframe is not None:
-        full = getattr(series.keyframe, "photometric", 1)
+        full, bits = getattr(series.keyframe, "photometric", 1), series.keyframe.bitspersample
     # Tiles and strips of a page hang together, planes do not: a few at a time.
     return Image(
         name,
@@ -114,8 +134,9 @@ def _level(path, series, size, word, name):
         _read(path, series),
         size,
         word,
-        white=full == 0,
+        white=2**bits - 1 if full == 0 else 0,
         step=4,
+        palette=_palette(series.keyframe),
     )
 
 
@@ -148,18 +169,23 @@ def _pages(series, index):
         return series.asarray().reshape(series.shape)[index]
     numbers = np.arange(count).reshape(series.shape[:lead])[tuple(index[:lead])]
     planes = [
-        _decoded(series.pages[int(i)]).reshape(series.shape[lead:])[tuple(index[lead:])]
+        _decoded(series.pages[int(i)], series.keyframe).reshape(series.shape[lead:])[tuple(index[lead:])]
         for i in np.ravel(numbers)
     ]
     return np.stack(planes).reshape(*np.shape(numbers), *planes[0].shape)
 
 
-def _decoded(page):
+def _decoded(page, first):
     file = page.parent.filehandle
-    if not file.closed:
-        return page.asarray()
-    with file:  # another part of one OME-TIFF
-        file.open()
+    with file if file.closed else contextlib.nullcontext():
+        if file.closed:  # another part of one OME-TIFF
+            file.open()
+        whole = page.aspage()  # of most pages tifffile takes for granted that they are like the first
+        if (whole.shape, whole.dtype) != (first.shape, first.dtype):
+            raise UserError(
+                f"{file.path} holds pages that differ: page {page.index + 1} is {whole.shape} {whole.dtype}, "
+                f"the first {first.shape} {first.dtype}: export the stack again, alone and of one size"
+            )
         return page.asarray()
 
 
@@ -176,10 +202,9 @@ def _check_size(path, series):
         complete = len(series.pages) * first.size == series.size
         for page in series.pages if complete else ():
             if page is None:
-                raise UserError(
-                    f"{path} lacks planes that its header names: copy it again, with the files "
-                    "that go with it"
-                )
+                away = ", ".join(ome.away(first.parent)[:4])
+                away = f"copy {away} into its folder, under this name" if away else "copy it again"
+                raise UserError(f"{path} lacks planes that its header names: {away}")
             held = sum(page.databytecounts)
             most = held * MOST_SHRINKING.get(first.compression, 40000)
             complete &= first.size * first.bitspersample / 8 <= most

@@ -23,6 +23,9 @@ MICROMETRES = {
     "нм": 1e-3,
     "纳米": 1e-3,
     "um": 1.0,
+    "mkm": 1.0,
+    "microm": 1.0,
+    "micra": 1.0,
     "micron": 1.0,
     "micrometer": 1.0,
     "мкм": 1.0,
@@ -50,6 +53,7 @@ MICROMETRES = {
 }
 NO_LENGTH = {"", "pixel", "px", "voxel", "none", "null"}  # no unit at all, which is nothing to complain of
 LIKELY = (1e-3, 1e3)  # µm: voxels of light microscopy; used only where a file contradicts itself
+GIVE = "give voxel_size in µm"
 CLOSE = 1e-3  # relative: files store fractions, so equal voxel sizes differ in the last digits
 INCH, CENTIMETRE = 2, 3  # TIFF's ResolutionUnit
 
@@ -60,8 +64,10 @@ def _plain(name):
     name = re.sub(r"\\x([0-9a-fA-F]{2})", lambda code: chr(int(code[1], 16)), name)
     name = unicodedata.normalize("NFKC", name).replace("Âμ", "μ").replace("Î¼", "μ").strip(" \0\"'").lower()
     name = name.replace("μ", "u").replace("mikro", "micro")
-    # metre, mètre, metro, meter; a dot or "/pixel" behind; plural
-    name = re.sub(r"m[eèé]tr[eo](?=s?$)", "meter", re.sub(r"\s*(\.|/\s*(pixel|px|voxel))$", "", name))
+    # metre, mètre, metro, metr, meter; a dot or "/pixel" behind; plural; blanks, hyphens and accents within
+    name = re.sub(r"\s*(\.|/\s*(pixel|px|voxel))$", "", name).replace("(s)", "s")
+    name = re.sub(r"^(micro|nano|milli|centi|pico)[ -]", r"\1", re.sub(r"^micr[óô]", "micro", name))
+    name = re.sub(r"m[eèé]tr[eoyi]?(?=s?$)", "meter", name)
     return re.sub(r"(?<=.{3})s$", "", name)
 
 
@@ -86,8 +92,8 @@ def stored(tif, number=0):
     (`_imagej`), or as `volumes.write` stores it. The word says what was contradictory or is unknown.
     """
     try:
-        if tif.is_ome:
-            return _ome(ElementTree.fromstring(tif.ome_metadata), tif.series, number)
+        if tif.is_ome or "<OME" in (tif.pages[0].description or ""):  # of a cut description only the start
+            return _ome(ElementTree.fromstring(tif.ome_metadata or ""), tif.series, number)
         if tif.is_lsm:
             sides = [float(tif.lsm_metadata[f"VoxelSize{axis}"]) for axis in "ZYX"]
             return size(dict.fromkeys("zyx", "m"), *sides) if all(sides) else (None, "")
@@ -102,7 +108,9 @@ def stored(tif, number=0):
         return size(
             {"z": shaped["unit"], "y": shaped["unit"], "x": shaped["unit"]}, shaped.get("spacing", 1.0), y, x
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError, ElementTree.ParseError):
+    except ElementTree.ParseError:
+        return None, f"its OME description is damaged, and so its voxel size is not known: {GIVE}"
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, AttributeError):
         return None, ""
 
 
@@ -119,9 +127,11 @@ def _ome(tree, series, number):
         if len(every) != 1:
             return None, ""
     pixels = every[number].find("{*}Pixels")
-    names = [f"PhysicalSize{axis}" for axis in "ZYX"]
+    sides = [pixels.get(f"PhysicalSize{axis}") for axis in "ZYX"]
+    if not any(sides):
+        return None, ""
     units = {axis.lower(): pixels.get(f"PhysicalSize{axis}Unit", "µm") for axis in "ZYX"}
-    return size(units, *(float(pixels.get(name)) for name in names))
+    return size(units, *sides)
 
 
 def _imagej(words, y, x, resolution_unit):
@@ -133,7 +143,10 @@ def _imagej(words, y, x, resolution_unit):
     unit = words.get("unit")
     if unit is None:  # then ImageJ takes that of the resolution; a depth that is not written stays unknown
         unit = {INCH: "inch", CENTIMETRE: "cm"}.get(resolution_unit, "") if "spacing" in words else ""
-    z = abs(words.get("spacing", 1.0))
+    try:
+        z = abs(_length(words.get("spacing", 1.0)))
+    except ValueError:
+        return None, f"its spacing, {words['spacing']!r}, is no length: {GIVE}"
     if resolution_unit == INCH and x == 1 / 72:  # what programs write that know no size
         y, x, unit = 1.0, 1.0, words.get("unit", "")
     if resolution_unit == CENTIMETRE and str(unit) == "um":
@@ -154,20 +167,32 @@ def _imagej(words, y, x, resolution_unit):
     return found, word
 
 
+def _length(text):
+    """A number, also one written with a decimal comma."""
+    return float(re.sub(r"^(-?\d+),(\d+)$", r"\1.\2", str(text).strip()))
+
+
 def size(units, z, y, x):
     """Lengths of the sides in the units of the axes, {"z": unit, ...}, as (z, y, x) in µm or None, and a
-    word or ""."""
+    word or "". A side may be a text, or None where it is not stated."""
     sides = []
     for axis, side in zip("zyx", (z, y, x)):
         try:
             factor = micrometres(units[axis])
         except KeyError:
             unit = str(units[axis])[:40]
-            return (None, f"the unit of its {axis} axis, {unit!r}, is unknown: give voxel_size in µm")
+            return (None, f"the unit of its {axis} axis, {unit!r}, is unknown: {GIVE}")
         if factor is None:
             return None, ""
-        sides.append(abs(float(side)) * factor)
-    return (voxel_size_of(sides), "") if all(0 < side < np.inf for side in sides) else (None, "")
+        if side is None:
+            return None, f"it does not state how long its voxels are along {axis}: {GIVE}"
+        try:
+            sides.append(abs(_length(side)) * factor)
+        except ValueError:
+            sides.append(0.0)
+        if not 0 < sides[-1] < np.inf:
+            return None, f"its voxels along {axis} are {str(side)[:40]!r} long, which is no length: {GIVE}"
+    return voxel_size_of(sides), ""
 
 
 def voxel_size_of(value, what="voxel_size"):

@@ -10,8 +10,7 @@ import warnings
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import loading, ngff, units
-from cellseg_nb.io.axes import three_axes
+from cellseg_nb.io import axes as axes_of, labels, loading, ngff_writing, units
 from cellseg_nb.io.files import as_path, atomic
 from cellseg_nb.io.folder import find  # noqa: F401
 from cellseg_nb.io.labels import read_labels  # noqa: F401
@@ -19,7 +18,17 @@ from cellseg_nb.io.labels import read_labels  # noqa: F401
 # ---------------------------------------------------------------- reading
 
 
-def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series=None, level=None, axes=None):
+def read(
+    path,
+    channel=None,
+    voxel_size=None,
+    minimum=16,
+    timepoint=None,
+    series=None,
+    level=None,
+    axes=None,
+    narrow=False,
+):
     """Read a volume from a file of any format in `cellseg_nb.io.formats`, or a folder of its planes.
 
     Parameters
@@ -37,8 +46,12 @@ def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series
         Resolution level: 0 or None is the finest.
     axes : str or None
         A letter of T, C, Z, Y, X for each axis, which counts more than what the file says.
+    narrow : bool
+        Whole numbers of 8 and 16 bits stay as they are stored, in a quarter or half of the memory. The
+        numbers are the same, as float32 holds them exactly; whoever computes makes float32 of them first.
 
-    Returns the volume, (Z, Y, X) float32, C-contiguous, and its voxel size (z, y, x) in µm, or None.
+    Returns the volume, (Z, Y, X) float32 (or `narrow`), C-contiguous, and its voxel size (z, y, x) in µm, or
+    None.
     Raises `cellseg_nb.io.axes.Several` where one of them has to be chosen, with the list of what there is,
     and UserError for a file that cannot be read or is no such volume (see `check`).
     """
@@ -46,24 +59,33 @@ def read(path, channel=None, voxel_size=None, minimum=16, timepoint=None, series
     given = None if voxel_size is None else units.voxel_size_of(voxel_size)
 
     def convert(block, z):
-        return _as_float(block, path, z)
+        return block if narrow and _narrow(block.dtype) else _as_float(block, path, z)
 
     array, found = loading.load(
         path, channel, timepoint, series, level, axes, quiet=given is not None, convert=convert
     )
-    volume = check(array, path, minimum)
-    if _two_values(volume):
-        print(f"{path.name}: holds two values only, as a mask does: give the image that it was made from")
+    volume = check(array, path, minimum, narrow)
+    if word := labels.seem(volume):
+        print(f"{path.name}: {word}")
     return volume, given or found
 
 
-def _two_values(volume):
-    ends = (volume.min(), volume.max())
-    return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
+def read_one(path, where, **options):
+    """As `read`, for callers in which no channel, time point or series can be chosen: what is said then helps
+    there. ``where``: such as "in a data set"."""
+    try:
+        return read(path, **options)
+    except axes_of.Several as error:
+        raise error.alone(where) from error
 
 
-def check(volume, name="volume", minimum=16):
+def _narrow(dtype):
+    return dtype.kind in "ui" and dtype.itemsize <= 2
+
+
+def check(volume, name="volume", minimum=16, narrow=False):
     """The volume as C-contiguous float32 (Z, Y, X), if it is one; axes of length 1 around it are dropped.
+    ``narrow`` as in `read`.
 
     Raises UserError for 2D, RGB, 4D, 5D; values that are not real numbers; NaN or infinite voxels; one value
     throughout; a side below ``minimum`` voxels. ``name`` is what the message calls it, mostly the file.
@@ -74,18 +96,19 @@ def check(volume, name="volume", minimum=16):
             f"{name} holds {volume.dtype} values: a volume must hold real numbers; "
             "save the intensity as 8-bit, 16-bit or 32-bit"
         )
-    volume = three_axes(volume, name, minimum)
+    volume = axes_of.three_axes(volume, name, minimum)
     if min(volume.shape) < minimum:
         raise UserError(
             f"{name} has shape {volume.shape}, smaller than one cube of {minimum} voxels a side: "
             "give a larger volume"
         )
-    converted = np.empty(volume.shape, np.float32) if volume.dtype != np.float32 else volume
+    stays = volume.dtype == np.float32 or narrow and _narrow(volume.dtype)
+    converted = volume if stays else np.empty(volume.shape, np.float32)
     for z in range(len(volume) if volume.dtype.kind == "f" else 0):  # plane by plane, for the memory
         _check_finite(volume, z, name, "NaN or infinite")
     if converted is volume:
         converted = np.ascontiguousarray(volume)
-    for z in range(len(volume) if volume.dtype != np.float32 else 0):
+    for z in range(0 if stays else len(volume)):
         converted[z] = _as_float(volume[z : z + 1], name, z)[0]
     if converted.min() == converted.max():
         raise UserError(
@@ -149,7 +172,7 @@ def write(path, array, voxel_size=None, compress=False):
     array = _storable(array, path)
     options = {}
     if str(path).lower().endswith(".zarr"):
-        return ngff.write(as_path(path), array, voxel_size and units.voxel_size_of(voxel_size))
+        return ngff_writing.write(as_path(path), array, voxel_size and units.voxel_size_of(voxel_size))
     if voxel_size is not None:
         z, y, x = units.voxel_size_of(voxel_size)
         options = {"resolution": (1 / x, 1 / y), "resolutionunit": "NONE"}
@@ -248,9 +271,8 @@ def rescale(volume, voxel_size, target, order=1):
     shape = [max(1, round(side * a / b)) for side, a, b in zip(volume.shape, old, new)]
     if tuple(shape) == volume.shape:
         return volume.copy()
-    loading.check_memory(
-        f"the volume resampled to {tuple(shape)} voxels", float(np.prod(shape, dtype=float)) * volume.itemsize
-    )
+    name, needed = f"the volume resampled to {tuple(shape)} voxels", float(np.prod(shape, dtype=float))
+    loading.check_memory(name, "crop it, or use larger voxels", needed * volume.itemsize)
     # grid_mode: voxels are boxes, not points, so the field of view stays the same.
     zoom = [b / a for a, b in zip(volume.shape, shape)]
     return ndimage.zoom(volume, zoom, order=order, mode="nearest", grid_mode=True)

@@ -1,36 +1,40 @@
 """Cubes for training, drawn at random from volumes of any size and turned and mirrored."""
 
+import functools
+
 import numpy as np
 import torch
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes as io_volumes
+from cellseg_nb.learning import loader
 
 
-def random_cube(rng, volume, size):
-    """One random cube (a view) of ``size`` voxels a side from a (Z, Y, X) array, and its corner."""
-    corner = [int(rng.integers(0, side - size + 1)) for side in volume.shape]
-    return volume[tuple(slice(c, c + size) for c in corner)], corner
+def random_box(rng, shape, size):
+    """Slices of one random cube of ``size`` voxels a side, in a volume of this shape."""
+    corner = [int(rng.integers(0, side - size + 1)) for side in shape]
+    return tuple(slice(c, c + size) for c in corner)
 
 
-def turn(rng, cube):
+def turn(rng):
     """Mirror along each axis by a coin toss; turn in the (Y, X) plane by a random quarter. Z keeps its place,
-    since light-sheet volumes are blurred along it."""
-    for axis in range(3):
-        if rng.random() < 0.5:
-            cube = np.flip(cube, axis)
-    return np.rot90(cube, int(rng.integers(4)), axes=(1, 2))
+    since light-sheet volumes are blurred along it. Returns (axes to mirror, quarters), for `turned`."""
+    axes = tuple(axis for axis in range(3) if rng.random() < 0.5)
+    return axes, int(rng.integers(4))
 
 
-def published_turn(rng, cube):
+def published_turn(rng):
     """As the authors' training does: flips along Y and X and a quarter turn, each with probability 0.1."""
-    for axis in (1, 2):
-        if rng.random() < 0.1:
-            cube = np.flip(cube, axis)
-    return np.rot90(cube, int(rng.integers(1, 4)), axes=(1, 2)) if rng.random() < 0.1 else cube
+    axes = tuple(axis for axis in (1, 2) if rng.random() < 0.1)
+    return axes, int(rng.integers(1, 4)) if rng.random() < 0.1 else 0
 
 
 TURNS = {"all": turn, "published": published_turn}
+
+
+def turned(cube, axes, quarters):
+    """The cube as `turn` has drawn it."""
+    return np.rot90(np.flip(cube, axes), quarters, axes=(1, 2))
 
 
 def once(rng, shapes, size, batch):
@@ -53,24 +57,23 @@ def places(shapes, size):
     return found
 
 
-def each_remapped(batches):
-    """The same batches (tensors), each cube brought to 0..100 by its own minimum and maximum, as the
-    authors' scripts do."""
+def cut(volumes, remapped, job):
+    """One batch, (batch, 1, size, size, size) float32: of each cube (number of the volume, slices, `turn`).
+    ``remapped``: each cube is brought to 0..100 by its own minimum and maximum, as the authors' scripts
+    do."""
+    batch = np.stack([turned(volumes[number][box], *how) for number, box, how in job]).astype(np.float32)
+    if remapped:
+        batch = np.stack([io_volumes.remap(cube) for cube in batch])
+    return torch.from_numpy(batch[:, None])
 
-    def remapped(epoch, rng):
-        for batch in batches(epoch, rng):
-            yield torch.stack([torch.from_numpy(io_volumes.remap(cube[0].numpy()))[None] for cube in batch])
 
-    return remapped
-
-
-def cube_batches(volumes, size=32, batch=2, steps=10, turns="all"):
+def cube_batches(volumes, size=32, batch=2, steps=10, turns="all", remapped=False):
     """Batches for unsupervised training: ``batches(epoch, rng)`` yields ``steps`` tensors (batch, 1, size,
     size, size).
 
     Volumes are drawn in proportion to their number of voxels. ``steps`` 0: every cube there is, once an epoch
-    (as published; see `once`). ``turns``: "all", or "published" (see `published_turn`). Raises UserError for
-    a volume smaller than a cube.
+    (as published; see `once`). ``turns``: "all", or "published" (see `published_turn`). ``remapped``: see
+    `cut`. Raises UserError for a volume smaller than a cube.
     """
     change = TURNS[turns]
     for number, volume in enumerate(volumes):
@@ -85,14 +88,10 @@ def cube_batches(volumes, size=32, batch=2, steps=10, turns="all"):
     def drawn(rng):
         for _ in range(steps):
             picks = rng.choice(len(volumes), size=batch, p=weights)
-            yield [change(rng, random_cube(rng, volumes[i], size)[0]) for i in picks]
+            yield [(i, random_box(rng, volumes[i].shape, size), change(rng)) for i in picks]
 
     def each(rng):
         for some in once(rng, [volume.shape for volume in volumes], size, batch):
-            yield [change(rng, volumes[i][box]) for i, box in some]
+            yield [(i, box, change(rng)) for i, box in some]
 
-    def batches(epoch, rng):
-        for cubes in drawn(rng) if steps else each(rng):
-            yield torch.from_numpy(np.stack(cubes)[:, None].astype(np.float32))
-
-    return batches
+    return loader.Batches(drawn if steps else each, functools.partial(cut, volumes, remapped))

@@ -1,11 +1,11 @@
 """Cubes for training from where something was measured; where cells are rare, from where cells may be."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from cellseg_nb.learning import cubes as sampling
+from cellseg_nb.learning import cubes as sampling, loader
 
 TRIES = 20  # places looked at for one cube
 MEASURED = 0.7  # share of a cube that should have been measured
@@ -23,9 +23,9 @@ class Guide:
     focus: np.ndarray | None = None
 
 
-def cube_batches(volumes, size=32, batch=2, steps=10, guides=None):
+def cube_batches(volumes, size=32, batch=2, steps=10, guides=None, remapped=False):
     """As `cellseg_nb.learning.cubes.cube_batches`, led by one `Guide` a volume; without, the same."""
-    plain = sampling.cube_batches(volumes, size, batch, steps)  # checks the sizes
+    plain = sampling.cube_batches(volumes, size, batch, steps, remapped=remapped)  # checks the sizes
     guides = guides or [Guide()] * len(volumes)
     if all(guide.valid is None and guide.focus is None for guide in guides):
         return plain
@@ -35,28 +35,28 @@ def cube_batches(volumes, size=32, batch=2, steps=10, guides=None):
     weights /= weights.sum()
     spots = [None if g.focus is None else np.argwhere(g.focus) for g in guides]
 
-    def batches(epoch, rng):
+    def drawn(rng):
         for _ in range(steps):
             picks = rng.choice(len(volumes), size=batch, p=weights)
-            cubes = [
-                sampling.turn(rng, _cube(rng, volumes[i], size, guides[i].valid, spots[i])) for i in picks
+            yield [
+                (i, _box(rng, volumes[i].shape, size, guides[i].valid, spots[i]), sampling.turn(rng))
+                for i in picks
             ]
-            yield torch.from_numpy(np.stack(cubes)[:, None].astype(np.float32))
 
-    return batches
+    return loader.Batches(drawn, functools.partial(sampling.cut, volumes, remapped))
 
 
-def _cube(rng, volume, size, valid, spots):
-    """The first of some random cubes that is measured well enough, or the best of them."""
+def _box(rng, shape, size, valid, spots):
+    """Slices of the first of some random cubes that is measured well enough, or the best of them."""
     near = spots is not None and len(spots) and rng.random() < CELLS
     best = None
     for _ in range(TRIES):
-        corner = [int(rng.integers(0, side - size + 1)) for side in volume.shape]
+        corner = [int(rng.integers(0, side - size + 1)) for side in shape]
         if near:
             spot = spots[int(rng.integers(len(spots)))]
             corner = [
                 int(np.clip(c - rng.integers(size // 4, size - size // 4), 0, side - size))
-                for c, side in zip(spot, volume.shape)
+                for c, side in zip(spot, shape)
             ]
         box = tuple(slice(c, c + size) for c in corner)
         share = 1.0 if valid is None else float(valid[box].mean())
@@ -64,7 +64,7 @@ def _cube(rng, volume, size, valid, spots):
             best = share, box
         if share >= MEASURED:
             break
-    return volume[best[1]]
+    return best[1]
 
 
 def guide(prepared, shape):

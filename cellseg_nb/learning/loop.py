@@ -2,7 +2,9 @@
 
 The loop seeds every epoch anew with (seed, epoch), and leaves random numbers and deterministic mode as it
 found them. So a run that is killed and started again from its last checkpoint draws the same cubes and the
-same dropout as one that was never killed, and ends with the same bits.
+same dropout as one that was never killed, and ends with the same bits: on a CPU, with as many threads. On
+CUDA it is not promised: the backward pass of trilinear resizing (SegResNet) adds up in any order there, so
+that two runs differ in the last digits, killed or not.
 """
 
 import time
@@ -13,6 +15,8 @@ import torch
 
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
+from cellseg_nb.learning import fast as faster, loader
+from cellseg_nb.learning.step import RunningAverage, Steps
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -35,6 +39,8 @@ def train(
     average=None,
     seed=0,
     device="auto",
+    fast=(),
+    workers=None,
     folder=None,
     meta=None,
     callbacks=(),
@@ -60,6 +66,10 @@ def train(
         Decay of a running average of the weights, in steps (0.96 looks back about 25 steps); None or 0: none.
         The average is what callbacks see and what ``model`` holds in the end: it does not wobble from step to
         step.
+    fast : names out of `cellseg_nb.learning.fast.WORDS`, for CUDA GPUs
+    workers : int or None
+        Processes that make the batches, where these are `cellseg_nb.learning.loader.Batches`. 0: this
+        process. None: 0 on a CPU, else see `cellseg_nb.learning.loader.usual`.
     folder : path or None
         Gets ``checkpoint.pt`` after every epoch, written beside and renamed.
     meta : dict
@@ -68,10 +78,13 @@ def train(
         ``callback(history, model)`` after every epoch; may raise `Stop`.
 
     Returns the history: a list of dicts, one an epoch, with the mean of each loss term and the seconds it
-    took. Raises UserError when a checkpoint does not belong to this run or is damaged, or the loss is not a
-    number.
+    took; "pieces", where the memory of the GPU was too small for a batch: then a resumed run begins with as
+    many (`cellseg_nb.learning.step`). Raises UserError when a checkpoint does not belong to this run or is
+    damaged, or the loss is not a number, which is looked at after each step, on CUDA after each epoch; the
+    weights are those before it (but on Apple's GPUs).
     """
     device = runtime.device(device)
+    fast = faster.usable(fast, device)
     model.to(device)
     loss.to(device)
     meta = {
@@ -83,22 +96,31 @@ def train(
         "clip": clip,
         "average": average,
         "epochs": epochs,
+        **({"fast": fast} if fast else {}),
         **(meta or {}),
     }
+    seen, scaler = faster.prepared(model, fast, device)
     optimizer = _optimizer(optimizer, model, learning_rate, weight_decay, device)
     path = Path(folder) / CHECKPOINT if folder else None
-    averaged = _averaged(model, average) if average else None
+    averaged = RunningAverage(model, average) if average else None
     parts = {
         "model": model,
         "loss": loss,
         "optimizer": optimizer,
         **({"averaged": averaged} if averaged else {}),
+        **({"scaler": scaler} if scaler else {}),
     }
     history = _resume(path, parts, meta) if path and path.exists() else []
-    stopped = bool(history) and history[-1].get("stopped")
+    last = history[-1] if history else {}
+    stopped = last.get("stopped")
+    rest = dict(clip=clip, averaged=averaged, seen=seen, scaler=scaler, pieces=last.get("pieces", 1))
+    steps = Steps(model, loss, optimizer, **rest)
+    batches = loader.loaded(batches, workers, device)
     with (
         runtime.seeded(seed),
         runtime.deterministic(),
+        runtime.enough_memory(),
+        faster.products(fast),
         runtime.progress(
             total=epochs, initial=len(history), desc="Training", unit="epoch", disable=not progress
         ) as bar,
@@ -106,7 +128,7 @@ def train(
         while len(history) < epochs and not stopped:
             epoch = len(history)
             _set_learning_rate(optimizer, learning_rate, schedule, epoch, epochs)
-            row = _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device)
+            row = _epoch(steps, batches, seed, epoch, device, late=device.type == "cuda")
             history.append(row)
             try:
                 for callback in callbacks:
@@ -133,44 +155,38 @@ def _optimizer(name, model, learning_rate, weight_decay, device):
     return kinds[name](model.parameters(), lr=learning_rate, **rest)
 
 
-def _averaged(model, decay):
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-    # all weights in one call; short memory at first: the random start is soon forgotten
-    def mean(old, new, count):
-        get_ema_multi_avg_fn(min(decay, float(1 + count) / float(10 + count)))(old, new, count)
-
-    return AveragedModel(model, multi_avg_fn=mean).eval()
-
-
-def _epoch(model, averaged, loss, batches, optimizer, clip, seed, epoch, device):
+def _epoch(steps, batches, seed, epoch, device, late):
+    """One epoch. ``late``: look at the loss at its end alone, since to look at a number of CUDA is to wait
+    until all before it is done."""
     start = time.perf_counter()
     rng = np.random.default_rng([seed, epoch])
     torch.manual_seed(int(rng.integers(2**31)))
-    model.train()
+    steps.model.train()
     rows = []
     for number, batch in enumerate(batches(epoch, rng)):
         batch = _to(batch, device)
-        if number == 0 and hasattr(loss, "start_epoch"):
-            loss.start_epoch(model, batch)
-        terms = loss(model, batch)
-        if not torch.isfinite(terms["loss"]):
-            raise UserError(
-                f"the loss became {terms['loss'].item()} in epoch {epoch + 1}: lower the learning rate "
-                "(try a third of it), then run again; the last good checkpoint is kept"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        if clip:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-        optimizer.step()
-        if averaged:
-            averaged.update_parameters(model)
-        rows.append({name: float(term.detach()) for name, term in terms.items()})
+        if number == 0:
+            steps.start_epoch(batch)
+        rows.append(steps(batch))
+        if not late:
+            _check(rows[-1:], epoch)
     if not rows:
         raise UserError("the training data gave no batch: is there at least one volume as large as one cube?")
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    return {"epoch": epoch + 1, **means, "seconds": time.perf_counter() - start}
+    means = {name: float(np.mean(values)) for name, values in _check(rows, epoch).items()}
+    pieces = {"pieces": steps.pieces} if steps.pieces > 1 else {}
+    return {"epoch": epoch + 1, **means, **pieces, "seconds": time.perf_counter() - start}
+
+
+def _check(rows, epoch):
+    """The loss terms of some steps as numbers: {name: list}. Raises UserError where the loss is none."""
+    found = {name: torch.stack([row[name] for row in rows]).tolist() for name in rows[0]}
+    wrong = [loss for loss in found["loss"] if not np.isfinite(loss)]
+    if wrong:
+        raise UserError(
+            f"the loss became {wrong[0]} in epoch {epoch + 1}: lower the learning rate "
+            "(try a third of it), then run again; the last good checkpoint is kept"
+        )
+    return found
 
 
 def _set_learning_rate(optimizer, base, schedule, epoch, epochs):
@@ -185,7 +201,7 @@ def _set_learning_rate(optimizer, base, schedule, epoch, epochs):
 
 def _to(batch, device):
     if isinstance(batch, torch.Tensor):
-        return batch.to(device)
+        return batch.to(device, non_blocking=True)  # does not wait where the batch lies in pinned memory
     return tuple(_to(part, device) for part in batch)
 
 

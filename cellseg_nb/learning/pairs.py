@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.learning import augmentation, cubes as sampling
+from cellseg_nb.learning import augmentation, cubes as sampling, loader
 
 
 def check(images, labels, minimum=1):
@@ -107,6 +107,10 @@ def split(shapes, cube, share=0.2, seed=0):
     return [grid[i] for i in sorted(chosen)]
 
 
+def _seed(rng):
+    return int(rng.integers(2**31))
+
+
 CORE = 0.5  # share of a cell's depth
 
 
@@ -148,7 +152,7 @@ def _single(core, own, depth):
     return core & np.isin(parts, [parts[place] for place in deepest])
 
 
-class Cubes:
+class Cubes(loader.Batches):
     """Class-balanced batches for `cellseg_nb.learning.loop.train`.
 
     Half of the cubes of each batch (rounded up) are drawn around a voxel of a cell, the others anywhere: so
@@ -195,9 +199,10 @@ class Cubes:
                 "all labelled cells lie in the validation cubes: choose another seed, or label more cells"
             )
 
-    def __call__(self, epoch, rng):
-        for cubes in self.drawn(rng) if self.steps else self.each(rng):
-            yield tuple(torch.stack(parts) for parts in zip(*cubes))
+    def plan(self, rng):
+        """What each batch is made of: lists of (number of the volume, slices, seed of
+        `augmentation.augment`)."""
+        return self.drawn(rng) if self.steps else self.each(rng)
 
     def drawn(self, rng):
         for _ in range(self.steps):
@@ -206,7 +211,7 @@ class Cubes:
     def each(self, rng):
         shapes = [image.shape for image in self.images]
         for some in sampling.once(rng, shapes, self.cube, self.batch):
-            yield [self.changed(rng, self.cut(*place)) for place in some]
+            yield [(*place, _seed(rng)) for place in some]
 
     def draw(self, rng, around):
         """One cube: around a voxel of a cell, or anywhere; cells and volumes are drawn in proportion to their
@@ -221,14 +226,16 @@ class Cubes:
         else:
             corner = [int(rng.integers(0, whole - side + 1)) for whole, side in zip(shape, self.cube)]
             box = tuple(slice(c, c + side) for c, side in zip(corner, self.cube))
-        return self.changed(rng, self.cut(number, box))
+        return number, box, _seed(rng)
 
-    def changed(self, rng, parts):
-        """The parts of a cube after `augmentation.augment`."""
-        seed = int(rng.integers(2**31))
-        if self.transform is None:
-            return parts
-        return augmentation.augment(self.transform, *parts, seed)
+    def make(self, job):
+        """The batch of a job of `plan`."""
+        return tuple(torch.stack(parts) for parts in zip(*(self.changed(*one) for one in job)))
+
+    def changed(self, number, box, seed):
+        """Image, target and valid of one cube, after `augmentation.augment`."""
+        parts = self.cut(number, box)
+        return parts if self.transform is None else augmentation.augment(self.transform, *parts, seed)
 
     def cut(self, number, box):
         """Image, target and valid of one cube, (C, z, y, x) float32 tensors."""

@@ -39,13 +39,8 @@ def available(names):
 
     Raises UserError when none is left.
     """
-    lacking = {name: methods.missing_libraries(name) for name in names}
-    lines = [
-        f"{name} is left out, since {' and '.join(libraries)} is not installed: run  "
-        f"{methods.install_words(libraries[0])}  and restart the kernel"
-        for name, libraries in lacking.items()
-        if libraries
-    ]
+    lacking = {name: methods.lacking(name) for name in names}
+    lines = [f"{name} is left out, since {words}" for name, words in lacking.items() if words]
     if len(lines) == len(names):
         raise UserError("; ".join(lines))
     print(*lines, sep="\n", end="\n" if lines else "")

@@ -240,10 +240,19 @@ def found(choice, fold, seed=None, variant="tuned"):
 
 
 def runs(table, threshold=0.5, matching="3d"):
-    """One row a run and variant: what is worth a look, at one IoU threshold."""
+    """One row a run and variant: what is worth a look, at one IoU threshold; with the column ``caution``
+    where a method has one."""
     part = table[np.isclose(table.threshold, threshold) & (table.matching == matching)]
     columns = "method fold seed variant dice f1 precision recall n_true cells chosen"
-    return part[columns.split()].reset_index(drop=True)
+    part = part[columns.split()].reset_index(drop=True)
+    known = cautions(part.method.unique())
+    return part.assign(caution=part.method.map(known).fillna("")) if known else part
+
+
+def cautions(names):
+    """What must be said beside the scores of some methods: {name: words}."""
+    found = {name: methods.method_class(name).caution for name in names if name in methods.TARGETS}
+    return {name: words for name, words in found.items() if words}
 
 
 def published(choice, table):
@@ -275,7 +284,10 @@ def headline(table):
     """The outcome in one line."""
     f1 = scores(table).f1
     others = ", ".join(f"{name} {value:.2f}" for name, value in f1.drop(f1.idxmax()).items())
-    return f"best F1@0.5: {f1.idxmax()} ({f1.max():.2f})" + (f"; {others}" if others else "")
+    others = "".join(
+        [f"; {others}" if others else "", *(f". {n}: {w}" for n, w in cautions(f1.index).items())]
+    )
+    return f"best F1@0.5: {f1.idxmax()} ({f1.max():.2f}){others}"
 
 
 def seconds(table):

@@ -11,7 +11,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import convert, folder as folders, volumes
 from cellseg_nb.io.files import as_path
-from cellseg_nb.methods import released
+from cellseg_nb.methods import model_package, model_package_files, released
 
 METHODS = ("voronoi_otsu", "watershed", "connected", "published", "auto")
 BY_PROFILE = {"demo": "voronoi_otsu", "paper": "published"}
@@ -38,14 +38,19 @@ PARAMETERS = (
         "other": parameters.text,
         "folder": parameters.text,
         "export_onnx": parameters.truth,
+        "package_by": lambda name, value: parameters.listed(name, value) if str(value).strip() else [],
+        "licence": parameters.text,
+        "learned_from": parameters.text,
     }
 )
 
 
 def resolved(choice):
-    """The choices with the method that the profile has. Raises UserError for a ``folder`` or ``other`` that
-    would only be looked for after a training."""
+    """The choices with the method that the profile has. Raises UserError for what would only be missed after
+    a training: a ``folder``, ``other``, what a package needs."""
     unseen(choice)
+    if choice["package_by"]:
+        model_package.needed(choice["package_by"], choice["licence"])
     if choice["folder"]:
         folders.listed(choice["folder"])
     named = choice["method"] != "by_profile"
@@ -130,7 +135,11 @@ def source(choice):
 
 
 def postprocess(choice, source):
-    """Which chain belongs to the weights: the published one to released weights, unless you chose."""
+    """Which chain belongs to the weights, unless you chose: to released ones the published one, to a package
+    what it says."""
+    path = as_path(source)
+    if not choice["postprocess"] and path.exists() and model_package_files.is_package(path):
+        return model_package_files.about(path)["postprocess"]
     return choice["postprocess"] or ("released" if source in released.THRESHOLDS else "probability")
 
 

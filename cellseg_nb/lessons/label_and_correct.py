@@ -41,7 +41,7 @@ def load(choice):
     images = widgets.choose(choice["images"])
     if images:
         path = volumes.find(images)[0]
-        image, size = volumes.read(path, voxel_size=choice["voxel_size"])
+        image, size = volumes.read_one(path, "here", voxel_size=choice["voxel_size"])
         found = [datasets.Volume(path.name, image, None, size), None]
     else:
         made = [_simulated(3 * choice["seed"] + number) for number in range(2)]
@@ -76,10 +76,10 @@ def given_labels(choice, volume):
 
 
 def orders(labels, truth, items, voxel_size, seconds, randoms=5):
-    """The scripted corrector in the queue's order, and in ``randoms`` random orders: {order: its table}, and
-    the labels that the queue's order leaves. See `corrector.correct`."""
+    """The scripted corrector in the queue's order, which learns on the way, and in ``randoms`` random orders:
+    {order: its table}, and the labels that the queue's order leaves. See `corrector.correct`."""
     canvas = Canvas(labels, voxel_size)
-    found = {"queue": corrector.correct(canvas, truth, items, seconds)}
+    found = {"queue": corrector.correct(canvas, truth, items, seconds, learn=True)}
     for seed in range(randoms):
         again, order = Canvas(labels, voxel_size), corrector.shuffled(items, seed)
         found[f"random {seed + 1}"] = corrector.correct(again, truth, order, seconds)

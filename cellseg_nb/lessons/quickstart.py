@@ -69,10 +69,11 @@ def resolved(choice):
 def load(choice):
     """Read the volumes, with their true labels where given, and say what was read.
 
-    Returns a list of `cellseg_nb.data.datasets.Volume`: name of the file, image (Z, Y, X) float32, labels
-    (Z, Y, X) int32 or None, voxel size (z, y, x) in µm or None. Makes the output folder; asks for a file
-    where ``images`` is "upload" (Colab). Raises UserError for files that cannot be read, volumes smaller than
-    a training cube, labels that do not fit, and files of different voxel sizes.
+    Returns a list of `cellseg_nb.data.datasets.Volume`: name of the file, image (Z, Y, X), labels (Z, Y, X)
+    int32 or None, voxel size (z, y, x) in µm or None. Images are float32, or whole numbers of 8 and 16 bits
+    as in the file, which take less memory; every step makes float32 of them. Makes the output folder; asks
+    for a file where ``images`` is "upload" (Colab). Raises UserError for files that cannot be read, volumes
+    smaller than a training cube, labels that do not fit, and files of different voxel sizes.
     """
     from cellseg_nb.plots import widgets
 
@@ -84,7 +85,8 @@ def load(choice):
     part = convert.part(choice)
     # volumes to be resampled are measured afterwards
     least = 8 if choice["cell_diameter"] != 0 else min(SMALLEST, settings(choice)["cube"])
-    read = [io_volumes.read(path, voxel_size=choice["voxel_size"], minimum=least, **part) for path in paths]
+    part |= {"voxel_size": choice["voxel_size"], "minimum": least, "narrow": True}
+    read = [io_volumes.read(path, **part) for path in paths]
     sizes = [size for _, size in read]
     if not units.agree(sizes):
         raise UserError(
@@ -153,7 +155,7 @@ def to_separate(volumes, images, seen, diameter):
 
     ``images`` as `prepared` makes them, ``seen`` what it returned. Evened decay and background help the
     network; the separation has its own background, and the slopes of a cell are best left as they are.
-    Returns a list of (Z, Y, X) float32.
+    Returns a list of (Z, Y, X) arrays.
     """
     found = []
     for volume, image, one in zip(volumes, images, seen):
@@ -169,15 +171,16 @@ def resampled(volumes, images, choice, diameter):
     """The images as the network sees them: voxels as long in all directions, a cell 8 of them wide.
 
     ``volumes`` as `load` returns them, ``images`` as prepared, ``diameter`` in µm. Returns a list of (Z, Y,
-    X) float32; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT` voxels in voxels
-    about as long as wide. Raises UserError where one becomes smaller than the smallest training cube.
+    X), float32 where resampled; unchanged for 0, and, where the diameter is an estimate, for cells of `LEFT`
+    voxels in voxels about as long as wide. Raises UserError where one becomes smaller than the smallest
+    training cube.
     """
     working = []
     for (name, image, _, size), shown in zip(volumes, images):
         target = target_voxel(image.shape, size, diameter, choice["cell_diameter"] is None)
-        working.append(
-            shown if target is None else io_volumes.rescale(shown, size or (1,) * 3, (target,) * 3)
-        )
+        if target is not None:
+            shown = io_volumes.rescale(np.asarray(shown, np.float32), size or (1,) * 3, (target,) * 3)
+        working.append(shown)
         if working[-1].shape != image.shape:
             print(f"{name}: the network sees it as {' x '.join(map(str, working[-1].shape))} voxels")
         if min(working[-1].shape) < SMALLEST:

@@ -16,7 +16,7 @@ from cellseg_nb.methods import settings
 
 def _read(images, voxel_size):
     paths = volumes.find(images)
-    return paths, [volumes.read(path, voxel_size=voxel_size) for path in paths]
+    return paths, [volumes.read_one(path, "here", voxel_size=voxel_size) for path in paths]
 
 
 def _label_files(labels):
@@ -100,7 +100,7 @@ def segment(
     model = methods.method_class(method).load(trained, device=device)
     written = []
     for path in volumes.find(images):
-        image, size = volumes.read(path, voxel_size=voxel_size)
+        image, size = volumes.read_one(path, "here", voxel_size=voxel_size)
         labels = model.segment(image, voxel_size=size)
         labels = instances.filter_size(labels, min_size) if min_size else labels
         written.append(Path(out) / f"{path.stem}_labels.tif")

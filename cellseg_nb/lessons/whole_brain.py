@@ -12,6 +12,7 @@ from cellseg_nb.brains import (
     blocks,
     choose,
     convert,
+    disk,
     network,
     omezarr,
     outputs,
@@ -72,7 +73,7 @@ def brain_or_yours(choice, client):
     words = "unknown, µm below are voxels" if size is None else " x ".join(f"{s:g}" for s in size) + " µm"
     sides = " x ".join(map(str, source.shape))
     name = source.name if choice["images"] else "simulated brain"
-    print(f"{name}: {sides} voxels (Z, Y, X), {plan.sized(source.nbytes)}, voxel size {words}")
+    print(f"{name}: {sides} voxels (Z, Y, X), {disk.sized(source.nbytes)}, voxel size {words}")
     return source
 
 
@@ -94,19 +95,16 @@ def made(choice):
 
 
 def diameter(choice, source):
-    """How wide a cell is in µm: as chosen, or estimated in the middle of the volume's brightest cubes."""
+    """How wide a cell is in µm: as chosen, or estimated from what stands out in the volume's brightest cubes,
+    all together."""
     if choice["cell_diameter"]:
         return choice["cell_diameter"]
     maps = run.look(source, 10 * min(source.voxel_size or (1.0,)), choice["tissue"])
-    found = []
-    for box in choose.cubes(source, maps):
-        try:
-            found.append(scale.cell_diameter(source.read(box), source.voxel_size))
-        except UserError:
-            continue  # nothing stands out there
-    if not found:
+    cubes = [source.read(box) for box in choose.cubes(source, maps)]
+    found = scale.together([scale.blobs(cube, source.voxel_size) for cube in cubes])
+    if not len(found):
         raise UserError("no cells stand out, so their size cannot be estimated: give cell_diameter (µm)")
-    return round(float(np.median(found)), 1)
+    return round(scale.typical(found, source.voxel_size), 1)
 
 
 def smallest(choice, source, width):
@@ -181,7 +179,7 @@ def cost(planned, voxels, cores=(2, 16, 200)):
     each = planned["core_seconds"] / planned["in_chunks"]
     memory = planned["memory_per_worker"] or 0
     rows = [
-        {"cores": n, "time": plan.spoken(each * voxels / n), "memory in all": plan.sized(n * memory)}
+        {"cores": n, "time": plan.spoken(each * voxels / n), "memory in all": disk.sized(n * memory)}
         for n in cores
     ]
     return pandas.DataFrame(rows).set_index("cores")

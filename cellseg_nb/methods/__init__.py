@@ -24,12 +24,15 @@ TARGETS = {
     "cellpose_default": "cellseg_nb.methods.cellpose:CellposeDefault",
     "stardist_default": "cellseg_nb.methods.stardist:StarDistDefault",
     "wnet3d_pretrained": "cellseg_nb.methods.pretrained:PretrainedWNet3D",
+    "unet": "cellseg_nb.methods.unet:UNetMethod",
+    "cellpose_sam": "cellseg_nb.methods.cellpose_sam:CellposeSAM",
 }
 AGAIN = (
     "cellpose_default",
     "stardist_default",
     "wnet3d_pretrained",
 )  # others of these, as the paper has them
+MORE = ("unet", "cellpose_sam")  # not in the paper; run where they are named
 # How a library that only one method uses gets here. Cellpose 3 asks for a numpy below 2.1, and works with
 # later ones: without its dependencies (they are in the extra) it leaves the user's numpy as it is.
 CELLPOSE = 'pip install --no-deps "cellpose>=3.1.1.3,<4"'
@@ -42,8 +45,8 @@ def names():
 
 
 def usual():
-    """The names without those in `AGAIN`: each way to segment once."""
-    return [name for name in TARGETS if name not in AGAIN]
+    """The names without those in `AGAIN` and `MORE`: each way to segment once."""
+    return [name for name in TARGETS if name not in (*AGAIN, *MORE)]
 
 
 def register(name, target):
@@ -88,6 +91,18 @@ def known_options(name, **offered):
 def missing_libraries(name):
     """The libraries of a method that are not installed: a list of module names."""
     return [library for library in method_class(name).library if importlib.util.find_spec(library) is None]
+
+
+def lacking(name):
+    """What must be installed before a method can be used, in words; "" when nothing."""
+    chosen = method_class(name)
+    if hasattr(chosen, "lacking"):  # it knows better
+        return chosen.lacking()
+    libraries = missing_libraries(name)
+    words = (
+        f"{' and '.join(libraries)} is not installed: run  {install_words(libraries[0])}" if libraries else ""
+    )
+    return words and f"{words}  and restart the kernel"
 
 
 def install_words(library):

@@ -32,6 +32,7 @@ class Method:
     settings : {option: default}, all options of the constructor
     tunable : names of the options that `tune` may choose; they are attributes too
     nothing_found : what is said when `tune` finds no cell at all; then the defaults stay
+    caution : what must be said beside its scores
     """
 
     name = None
@@ -42,6 +43,7 @@ class Method:
     settings = COMMON
     tunable = ()
     nothing_found = None
+    caution = None
     model = None
 
     def __init_subclass__(cls, **keywords):

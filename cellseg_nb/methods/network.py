@@ -4,14 +4,23 @@ import torch
 
 from cellseg_nb import runtime
 from cellseg_nb.io import files
-from cellseg_nb.learning import loop
+from cellseg_nb.learning import fast, loop
 from cellseg_nb.methods.base import Method
+
+# How it is trained on this machine: like the device no part of what is saved. See
+# `cellseg_nb.learning.loop.train`
+HOW = {"fast": (), "workers": None}
 
 
 class NetworkMethod(Method):
     """A method whose network, `network_now`, is kept in ``<name>.pt``. ``widths``: options that shape it."""
 
     widths = ()
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.how = {name: self.options.pop(name) for name in HOW if name in self.options}
+        fast.check(self.how.get("fast", ()))
 
     def pick(self, names):
         """Those options that are set, of these names: {name: value}."""

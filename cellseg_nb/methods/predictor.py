@@ -12,6 +12,8 @@ from cellseg_nb.learning import augmentation, pairs
 from cellseg_nb.methods import released
 from cellseg_nb.networks import losses
 
+MULTIPLES = {"swinunetr": 32, "unet": 16}  # of all others 8
+
 
 @dataclass
 class Predictor:
@@ -52,7 +54,7 @@ class Predictor:
         options = {
             "device": device.type if device.index is None else str(device),
             "bytes_per_voxel": self.bytes_per_voxel,
-            "multiple": 32 if self.architecture == "swinunetr" else 8,
+            "multiple": self.multiple,
             **(dict(window=self.window, memory=0, overlap=released.OVERLAP) if self.window else {}),
             **options,
         }
@@ -80,10 +82,16 @@ class Predictor:
         return torch.sigmoid(losses.logits(self.model, x))
 
     @property
+    def multiple(self):
+        """What the sides of a volume are enlarged to, so that the network can halve them as often as it
+        does."""
+        return MULTIPLES.get(self.architecture, 8)
+
+    @property
     def bytes_per_voxel(self):
         """Bytes of memory that a voxel takes in one pass, from the width of the first level."""
         width = next(p.shape[0] for p in self.model.parameters() if p.ndim == 5)
-        return {"wnet3d": 32, "segresnet": 64, "swinunetr": 128}[self.architecture] * width
+        return {"wnet3d": 32, "segresnet": 64, "swinunetr": 128, "unet": 64}[self.architecture] * width
 
 
 def _enlarge(volume, architecture):

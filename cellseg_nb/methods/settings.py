@@ -17,6 +17,7 @@ DEMO = {
         channels=(16, 32, 64, 128), dropout=0.1, cube=32, batch=2, steps=10, epochs=30, learning_rate=2e-3
     ),
     "segresnet": dict(cube=32, batch=2, steps=10, epochs=20, learning_rate=2e-3, init_filters=8),
+    "unet": dict(cube=32, batch=2, steps=10, epochs=20, learning_rate=2e-3, init_filters=8),
     # attention within 64 voxels instead of 343: a third of the time
     "swinunetr": dict(
         cube=(64, 32, 32), batch=2, steps=10, epochs=10, learning_rate=1e-3, feature_size=12, window_size=4
@@ -40,6 +41,7 @@ DEMO_OF = {
     "05": {
         "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
         "segresnet": dict(cube=24, epochs=12),
+        "unet": dict(epochs=12),
         "swinunetr": dict(epochs=5, batch=1, learning_rate=2e-3),
         "cellpose": dict(bsize=32, slices=64),
         "stardist": dict(epochs=18, rays=32, filters=16, features=32),
@@ -118,6 +120,14 @@ PAPER = {
         "drop_rate": 0.5,
         "attn_drop_rate": 0.5,
         "use_checkpoint": True,
+    },
+    # no method of the paper: trained as its SegResNet, but for what belongs to released weights
+    "unet": {
+        **PUBLISHED_NETWORK,
+        "batch": 10,
+        "postprocess": "probability",
+        "threshold": 0.5,
+        "init_filters": 32,
     },
     "cellpose": dict(
         epochs=50,

@@ -1,11 +1,11 @@
 """Weights of your own, put on the Hub with a model card."""
 
-import json
 import re
 
 from cellseg_nb.data import archives, hub
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import as_path
+from cellseg_nb.methods import model_words
 from cellseg_nb.methods.weights import _in_folder, load
 
 
@@ -32,37 +32,13 @@ def share(folder, repo, token=None, dry_run=True, url=None, private=True):
 
 
 def card(path, found, repo):
-    """The model card (README.md) of own weights, as text: what it is, how it was trained, how to use it."""
-    settings = archives.read(path)["settings"]
-    plain = {
-        name: value
-        for name, value in settings.items()
-        if isinstance(value, (int, float, str, bool, list, tuple, dict)) and name != "start"
-    }
-    rows = "\n".join(f"| {name} | `{json.dumps(value)}` |" for name, value in plain.items())
-    learned = "without labels" if found.architecture == "wnet3d" else "from labelled volumes"
+    """The model card (README.md) of own weights, as text: what it is, how it was trained, how to use it.
+
+    The words are those of a package (`cellseg_nb.methods.model_words`)."""
+    words = model_words.body(found, archives.read(path)["settings"], repo.split("/")[1], repo)
     return f"""---
 library_name: cellseg-nb
 pipeline_tag: image-segmentation
 tags: [3d, microscopy, cell-segmentation, {found.architecture}]
 ---
-# {repo.split("/")[1]}
-
-A {found.architecture} network for cells in 3D microscopy volumes, trained {learned} with
-[cellseg-nb](https://github.com/cellseg-nb/cellseg-nb) after Achard et al. 2024
-([CellSeg3D](https://doi.org/10.7554/eLife.99848)). Before you publish it, add here: which tissue, stain and
-microscope; voxel size; how wide a cell is in voxels; how good it is, and on what that was measured;
-a licence.
-
-```python
-from cellseg_nb import weights
-
-find_cells = weights.load("{repo}")
-probability = find_cells(volume)              # (Z, Y, X), 0..1
-mask = probability > find_cells.threshold     # {found.threshold:g}
-```
-
-| setting | value |
-|---|---|
-{rows}
-"""
+{words}"""

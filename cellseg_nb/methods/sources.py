@@ -44,6 +44,13 @@ SOURCES = {
         "threshold": "plugin: 0.3",
         "dropout_prob, init_filters": "released weights: SegResNetVAE with dropout 0.3 and MONAI's 8 filters",
     },
+    "unet": {
+        **{names: "ours: as SegResNet here" for names in OF_NETWORKS if names != "window, postprocess"},
+        "batch": "ours: as SegResNet here",
+        "window, postprocess": "ours: windows of 64; no threshold was published for it, so the probability",
+        "threshold": "ours: 0.5 of a probability",
+        "init_filters": "MONAI's default for BasicUNet, 32",
+    },
     "swinunetr": {
         **OF_NETWORKS,
         "batch": "scripts: 5",
@@ -99,6 +106,7 @@ DEPARTURES = {
         "thresholds": "chosen by F1 on the training volumes; StarDist's own search wants validation data"
     },
     "wnet3d_pretrained": {},
+    "unet": {"it": "is no method of the paper"},
     "otsu": {
         "it": "is no method of the paper; its Otsu threshold stands in data/published/benchmark_dice.csv"
     },

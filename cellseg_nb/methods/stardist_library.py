@@ -23,6 +23,9 @@ def library(name):
         tensorflow = methods.import_library("tensorflow")
         with contextlib.suppress(RuntimeError):  # as many threads as torch was given
             tensorflow.config.threading.set_intra_op_parallelism_threads(torch.get_num_threads())
+        with contextlib.suppress(RuntimeError):  # else it takes the whole memory of a GPU that torch uses too
+            for gpu in tensorflow.config.list_physical_devices("GPU"):
+                tensorflow.config.experimental.set_memory_growth(gpu, True)
     return methods.import_library(name)
 
 

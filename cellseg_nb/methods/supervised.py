@@ -11,7 +11,7 @@ from cellseg_nb.learning import augmentation, loop, pairs
 from cellseg_nb.learning.validation import Validation
 from cellseg_nb.methods import released, start, tuning
 from cellseg_nb.methods.base import COMMON, checked
-from cellseg_nb.methods.network import NetworkMethod
+from cellseg_nb.methods.network import HOW, NetworkMethod
 from cellseg_nb.networks import losses
 from cellseg_nb.parameters import one_of
 
@@ -35,6 +35,7 @@ SETTINGS = dict(
     min_size=5,
     spots=None,
     core_threshold=0.5,
+    **HOW,
     flips=False,
     **COMMON,
 )
@@ -64,7 +65,7 @@ class SupervisedMethod(NetworkMethod):
     scaling : what the network sees, see `cellseg_nb.learning.augmentation.prepare`
     window : predict in windows of this side; 0: as `cellseg_nb.cells.inference.way` says
     postprocess : "probability" or "released", see `cellseg_nb.methods.released`
-    learning_rate, optimizer, weight_decay, schedule, clip, average, seed, device : see
+    learning_rate, optimizer, weight_decay, schedule, clip, average, fast, workers, seed, device : see
         `cellseg_nb.learning.loop.train`
     augment : names out of `cellseg_nb.learning.augmentation.STEPS`; () for none
     flips : bool
@@ -165,6 +166,7 @@ class SupervisedMethod(NetworkMethod):
             cubes,
             options["epochs"],
             **{name: options[name] for name in LOOP},
+            **self.how,
             device=self.device,
             folder=folder,
             meta={

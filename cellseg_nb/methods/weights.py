@@ -17,7 +17,7 @@ from cellseg_nb.data import archives, hub
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import as_path
 from cellseg_nb.learning import loop
-from cellseg_nb.methods import released, settings
+from cellseg_nb.methods import model_package_files, released, settings
 from cellseg_nb.methods.network import flat
 from cellseg_nb.methods.predictor import Predictor
 from cellseg_nb.networks import monai_nets
@@ -29,6 +29,7 @@ RELEASED = {
     "swinunetr": "SwinUNetR_latest.tar.gz",
     "segresnet": "SegResNet_latest.tar.gz",
 }
+OURS = (*RELEASED, "unet")  # what a training of this package may leave
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # left by training on several GPUs, and by torch.compile
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
@@ -37,7 +38,7 @@ HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
 def file(name_or_path, cache=None):
     """Path of a weights file, to learn on from: of a released network by its name, downloaded once; else what
     was given."""
-    return _locate(name_or_path, None, None, cache, None)[0] if name_or_path in RELEASED else name_or_path
+    return locate(name_or_path, None, None, cache, None)[0] if name_or_path in RELEASED else name_or_path
 
 
 def load_released(name_or_path, architecture=None, device="cpu", **where):
@@ -47,46 +48,55 @@ def load_released(name_or_path, architecture=None, device="cpu", **where):
     return load(name_or_path, architecture, device, **where).model
 
 
-def load(
-    name_or_path, architecture=None, device="cpu", url=None, cache=None, token=None, postprocess="probability"
-):
+def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, token=None, postprocess=None):
     """Find trained weights and build their network. Returns a `Predictor`.
 
     Parameters
     ----------
     name_or_path : str
         "wnet3d", "swinunetr" or "segresnet" (released); a .pth, .pt, .safetensors, .tar.gz or .onnx file; the
-        folder of a training of this package; or a repository on the Hub, "owner/name" or "owner/name:file".
+        folder of a training of this package; a bioimage.io package (.zip or folder) that was made by
+        `cellseg_nb.methods.model_package`; or a repository on the Hub, "owner/name" or "owner/name:file".
     architecture : "wnet3d", "swinunetr", "segresnet" or None (found out from the weights)
     device : see `cellseg_nb.runtime.device`
     url, cache, token : see `cellseg_nb.data.hub.download`
-    postprocess : "probability", or "released": the published chain (`cellseg_nb.methods.released`)
+    postprocess : "probability", or "released": the published chain (`cellseg_nb.methods.released`). None:
+        what a package says, else "probability"
 
     Files are read as data only, and every entry must fit. Raises UserError in one line for weights that are
     missing, damaged, unsafe or of another network.
     """
-    device, _ = runtime.device(device), one_of("postprocess", postprocess, released.CHAINS)
-    if architecture not in (None, *RELEASED):
-        raise UserError(f"architecture must be one of {', '.join(RELEASED)}, not {architecture!r}")
-    path, downloaded = _locate(str(name_or_path or "").strip(), architecture, url, cache, token)
+    device = runtime.device(device)
+    if postprocess is not None:
+        one_of("postprocess", postprocess, released.CHAINS)
+    if architecture not in (None, *OURS):
+        raise UserError(f"architecture must be one of {', '.join(OURS)}, not {architecture!r}")
+    path, downloaded = locate(str(name_or_path or "").strip(), architecture, url, cache, token)
     if str(path).endswith(".onnx"):
         from cellseg_nb.methods import onnx_files
 
-        return onnx_files.load(path, postprocess)
+        return onnx_files.load(path, postprocess or "probability")
+    about = {}
     try:
-        state = archives.read(path)
+        if model_package_files.is_package(path):
+            about, state = model_package_files.read(path)
+        else:
+            state = archives.read(path)
     except archives.Damaged:
         if downloaded:
             hub.forget(path)  # so that the next try downloads it again
         raise
-    architecture = architecture or (name_or_path if name_or_path in RELEASED else None)
-    if isinstance(state, dict) and state.get("method") in RELEASED and "settings" in state:
+    architecture = architecture or (name_or_path if name_or_path in RELEASED else about.get("architecture"))
+    if isinstance(state, dict) and state.get("method") in OURS and "settings" in state:
         found = _own(state, path, architecture)
     else:
         found = _bare(state, path, architecture)
     found.model.to(device).eval()
-    found.source, found.postprocess = str(name_or_path), postprocess
-    if postprocess == "released":
+    for name in about.keys() & model_package_files.PREDICTOR.keys():  # as it was when packaged
+        setattr(found, name, about[name])
+    found.source = str(name_or_path)
+    found.postprocess = postprocess or about.get("postprocess", "probability")
+    if found.postprocess == "released":
         found.window = settings.of(found.architecture, "paper")["window"]
     return found
 
@@ -108,12 +118,12 @@ def predictor(model, architecture, threshold=None, foreground=None, scaling=None
 # ---------------------------------------------------------------- where the file is
 
 
-def _locate(name, architecture, url, cache, token):
-    """Path of the weights file, and whether it came from the Hub."""
+def locate(name, architecture=None, url=None, cache=None, token=None):
+    """Path of the weights file or package, and whether it came from the Hub. Raises UserError."""
     if name in RELEASED:
         return hub.download(REPO, RELEASED[name], url, cache, token), True
     path = as_path(name)
-    if path.is_dir():
+    if path.is_dir() and not model_package_files.is_package(path):
         return _in_folder(path, architecture), False
     if not path.exists() and HUB_NAME.fullmatch(name) and not archives.is_weights(name.partition(":")[0]):
         repo, _, file = name.partition(":")
@@ -130,14 +140,16 @@ def _locate(name, architecture, url, cache, token):
 def _in_folder(folder, architecture):
     found = [
         folder / f"{name}.pt"
-        for name in RELEASED
+        for name in OURS
         if (folder / f"{name}.pt").is_file() and architecture in (None, name)
     ]
     if len(found) != 1:
         words = (
             f"several ({', '.join(p.name for p in found)}): name one"
             if found
-            else (f"no {architecture or 'wnet3d, segresnet or swinunetr'}.pt: is the training finished?")
+            else (
+                f"no {architecture or 'wnet3d, segresnet, swinunetr or unet'}.pt: is the training finished?"
+            )
         )
         raise UserError(f"{folder} holds {words}")
     return found[0]

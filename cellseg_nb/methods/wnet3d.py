@@ -11,7 +11,7 @@ from cellseg_nb.io import files, volumes
 from cellseg_nb.learning import cubes, guided, loop, monitor, pairs
 from cellseg_nb.methods import released, start, tuning
 from cellseg_nb.methods.base import COMMON
-from cellseg_nb.methods.network import NetworkMethod
+from cellseg_nb.methods.network import HOW, NetworkMethod
 from cellseg_nb.methods.settings import DEMO
 from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, WNet3D
 from cellseg_nb.networks.wnet3d_loss import WNetLoss
@@ -64,7 +64,7 @@ class WNet3DMethod(NetworkMethod):
         or released weights, with the published widths.
     voxel_size : (z, y, x) in µm or None
         Of the volumes, for distances in `segment` and `tune`, unless these are given another.
-    learning_rate, seed, device : see `cellseg_nb.learning.loop.train`
+    learning_rate, fast, workers, seed, device : see `cellseg_nb.learning.loop.train`
     form, reconstruction, balance, ... : see `cellseg_nb.networks.wnet3d_loss.WNetLoss`
 
     Defaults are those of `cellseg_nb.methods.settings.DEMO`; ``settings.of("wnet3d", "paper")`` are published
@@ -99,6 +99,7 @@ class WNet3DMethod(NetworkMethod):
         "min_contrast": 0.0,
         "separate": "voronoi_otsu",
         "cell_diameter": None,
+        **HOW,
         **COMMON,
     }
 
@@ -170,6 +171,7 @@ class WNet3DMethod(NetworkMethod):
                 batches,
                 options["epochs"],
                 **{name: options[name] for name in LOOP},
+                **self.how,
                 seed=seed,
                 device=self.device,
                 folder=place,
@@ -191,13 +193,12 @@ class WNet3DMethod(NetworkMethod):
     def _batches(self, images, guides):
         options = self.training
         sizes = [options[name] for name in ("cube", "batch", "steps")]
+        remapped = self.options["scaling"] == "cube"
         if guides:
             count = len(cubes.places([image.shape for image in images], sizes[0]))
             sizes[2] = sizes[2] or -(-count // sizes[1])
-            batches = guided.cube_batches(images, *sizes, guides)
-        else:
-            batches = cubes.cube_batches(images, *sizes, turns=options["turns"])
-        return cubes.each_remapped(batches) if self.options["scaling"] == "cube" else batches
+            return guided.cube_batches(images, *sizes, guides, remapped)
+        return cubes.cube_batches(images, *sizes, options["turns"], remapped)
 
     def classes(self, volume, *, progress=True, **passes):
         """Probability of every class, (K, Z, Y, X) float32; with ``postprocess="released"`` what
@@ -243,7 +244,7 @@ class WNet3DMethod(NetworkMethod):
             self.outline_sigma,
             voxel_size,
             threshold=self.threshold,
-            spots=inference.raised(volume, probability, self.threshold),
+            spots=inference.raised(np.asarray(volume, np.float32), probability, self.threshold),
         )
         if self.min_contrast:
             labels = instances.filter_contrast(labels, volume, self.min_contrast, self.spot_sigma, voxel_size)

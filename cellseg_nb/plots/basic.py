@@ -31,11 +31,15 @@ def random_colours(labels, seed=1):
 
 
 def _limits(volume):
+    if hasattr(volume, "limits"):
+        return volume.limits()
     low, high = np.percentile(volume, [1, 99.7])
     return float(low), float(high if high > low else low + 1)
 
 
 def _planes(volume, position):
+    if hasattr(volume, "plane"):
+        return [volume.plane(axis, index) for axis, index in enumerate(position)]
     z, y, x = position
     return volume[z], volume[:, y], volume[:, :, x]
 
@@ -44,8 +48,8 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
     """Three slices through a (Z, Y, X) volume that meet in one point, drawn to scale; labels as coloured
     outlines.
 
-    ``position`` is (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark,
-    bright) of the grey.
+    Both may be a `cellseg_nb.viewer.source.Source`, of which only these slices are read. ``position`` is
+    (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark, bright) of the grey.
     """
     from skimage.segmentation import find_boundaries
 
@@ -55,7 +59,7 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
     size = voxel_size or (1.0, 1.0, 1.0)
     unit = "µm" if voxel_size else "voxels"
     low, high = limits or _limits(volume)
-    colours = None if labels is None else random_colours(labels)
+    cuts, colours = _coloured(labels, position) if labels is not None else ((), None)
     names = (("x", "y"), ("x", "z"), ("y", "z"))
     steps = ((2, 1), (2, 0), (1, 0))
     extents = [(0, volume.shape[a] * size[a], volume.shape[b] * size[b], 0) for a, b in steps]
@@ -64,7 +68,7 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
         for i, (ax, plane) in enumerate(zip(axes, _planes(volume, position))):
             ax.imshow(plane, cmap="gray", vmin=low, vmax=high, extent=extents[i])
             if labels is not None:
-                cut = _planes(labels, position)[i]
+                cut = cuts[i]
                 edges = np.where(find_boundaries(cut, mode="inner"), cut, 0)
                 ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extents[i])
             across = "zyx"[i]
@@ -76,6 +80,14 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
         if title:
             figure.suptitle(title, fontsize=14)
     return figure
+
+
+def _coloured(labels, position):
+    """Slices of labels that meet in a point, and their colours; on disk nobody knows the highest number."""
+    cuts = _planes(labels, position)
+    if isinstance(labels, np.ndarray):
+        return cuts, random_colours(labels)
+    return [np.where(cut > 0, (cut.astype(np.int64) - 1) % 255 + 1, 0) for cut in cuts], random_colours(255)
 
 
 def projection(volume, labels=None, voxel_size=None, title="Maximum projection along z"):

@@ -9,7 +9,7 @@ import pandas
 from scipy import ndimage as ndi
 
 from cellseg_nb.evaluation import metrics
-from cellseg_nb.viewer import edits
+from cellseg_nb.viewer import edits, review
 
 # Seconds that a person is taken to need: assumed, not measured. `session.Session.times` measures yours.
 SECONDS = {"look": 4.0, "delete": 2.0, "split": 8.0, "merge": 5.0, "new": 2.0, "paint": 6.0, "erase": 6.0}
@@ -17,32 +17,35 @@ GOOD = 0.6  # IoU from which a person leaves an outline as it is
 STROKES = 12  # at most, on one cell
 
 
-def correct(canvas, truth, items, seconds=None, until=1.1, limit=None):
+def correct(canvas, truth, items, seconds=None, until=1.1, limit=None, learn=False):
     """Go through `review.Item` s in their order, and mend what is wrong on the way.
 
     Parameters
     ----------
     canvas : `canvas.Canvas`, edited in place
-    truth : (Z, Y, X) labels
+    truth : (Z, Y, X) int array, the true labels
     items : list of `review.Item`, in the order to look at them
     seconds : {what: seconds}, what differs from `SECONDS`
     until : float, F1 at IoU 0.5 at which to stop
     limit : float or None, seconds after which no further item is looked at
+    learn : bool, whether the order of what is left follows from what was mended so far (`review.learned`)
 
     Returns a table: one row before the first item and one for each item looked at, with ``looked``
     (items so far), ``corrections`` (edits so far), ``minutes``, ``f1`` (at IoU 0.5), and ``did``, in words.
     """
     cost, spent = {**SECONDS, **(seconds or {})}, 0.0
     rows = [(0, 0, 0.0, f1(truth, canvas.labels), "")]
-    corrections = 0
-    for looked, item in enumerate(items, 1):
-        if rows[-1][3] >= until or (limit is not None and spent >= limit):
-            break
-        did = _one(canvas, truth, item)
+    corrections, left, seen = 0, list(items), []
+    while left and rows[-1][3] < until and (limit is None or spent < limit):
+        item = left.pop(0)
+        did = mend(canvas, truth, item)
+        seen.append((item, did))
         corrections += len(did)
         spent += cost["look"] + sum(cost[what] for what in did)
         score = f1(truth, canvas.labels) if did else rows[-1][3]
-        rows.append((looked, corrections, spent / 60, score, ", ".join(did)))
+        rows.append((len(seen), corrections, spent / 60, score, ", ".join(did)))
+        if learn and len(seen) % review.EVERY == 0:
+            left = review.learned(left, seen)
     return pandas.DataFrame(rows, columns=["looked", "corrections", "minutes", "f1", "did"])
 
 
@@ -56,8 +59,8 @@ def shuffled(items, seed=0):
     return [items[i] for i in np.random.default_rng(seed).permutation(len(items))]
 
 
-def _one(canvas, truth, item):
-    """Mend one cell, or one place without; returns the edits that it took."""
+def mend(canvas, truth, item):
+    """Mend one cell, or one place without, of a `canvas.Canvas`: a list of the edits that it took."""
     if item.number == 0:
         cell = int(truth[item.place])
         return _draw_new(canvas, truth, cell) if cell and not canvas.labels[item.place] else []

@@ -62,7 +62,7 @@ class CropForm:
     def code(self):
         """The call for a script."""
         given = (self.box, self.folder.value, self.cube.value, self.isotropic.value, self.source.size)
-        return crops.call(*given)
+        return crops.call(*given, labelled=self.labels is not None)
 
     def export(self):
         self.said.value = f"<pre>{self.code()}</pre>"

@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas
@@ -22,6 +23,7 @@ from cellseg_nb.viewer.canvas import Canvas
 EVERY = 45.0  # seconds between saves: never older than a minute
 IDLE = 30.0  # a longer pause is no work
 STATES = ("accepted", "fixed", "wrong")
+CLOSED = "this session was closed, or opened again elsewhere: run its cell again to go on with what is saved"
 _OPEN = {}  # sessions of this kernel by folder: a cell that is run again takes over its own
 
 
@@ -30,6 +32,44 @@ def fingerprint(source):
     middle = np.ascontiguousarray(source.plane(0, source.shape[0] // 2))
     size = None if source.size is None else [round(s, 6) for s in source.size]
     return {"shape": list(source.shape), "voxel_size_um": size, "middle": zlib.crc32(middle.tobytes())}
+
+
+class Saved(NamedTuple):
+    """What a session's folder holds: ``labels`` (Z, Y, X), ``states`` {cell: word}, and ``spent``
+    {(kind, number): [seconds, edits]}."""
+
+    labels: np.ndarray
+    states: dict
+    spent: dict
+
+
+def saved(folder, source):
+    """What was saved last in a folder: a `Saved`, or None where there is no session.
+
+    Raises UserError for a session that cannot be read, and for one of another volume than ``source``.
+    """
+    folder = as_path(folder).absolute()
+    file, table = folder / "session.json", folder / "times.csv"
+    if not file.exists():
+        return None
+    try:
+        known = dict(json.loads(file.read_text(encoding="utf-8")))
+        labels, _ = volumes.read_labels(folder / "labels.tif", own=True)
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the session in {folder} cannot be read ({str(error).splitlines()[0][:120]}): choose "
+            "another folder, or set start_over"
+        ) from error
+    if known.get("volume") != fingerprint(source) or labels.shape != source.shape:
+        shape = (known.get("volume") or {}).get("shape")
+        raise UserError(
+            f"{folder} holds a session of another volume (of shape {shape}): choose another folder for this "
+            "one"
+        )
+    states = {int(number): state for number, state in known.get("states", {}).items()}
+    rows = pandas.read_csv(table).to_dict("records") if table.exists() else []
+    spent = {(row["kind"], int(row["number"])): [row["seconds"], int(row["edits"])] for row in rows}
+    return Saved(labels, states, spent)
 
 
 class Session:
@@ -55,50 +95,26 @@ class Session:
                 "this volume"
             )
         writable_folder(self.folder)
-        previous = _OPEN.pop(self.folder, None)
+        previous = _OPEN.get(self.folder)
         if previous is not None:
-            previous.close()
-        self._lock = _locked(self.folder)
+            previous.save()  # where this fails, or what follows, it stays open with all that was drawn
+        self._lock = _locked(self.folder) if previous is None else previous._lock
         self.guard, self._writing = threading.RLock(), threading.Lock()
         try:
-            found = None if start_over else self._found()
-            start = found if found is not None else labels
+            found = None if start_over else saved(self.folder, source)
             self.resumed = found is not None
+            start, self.states, self.spent = found or (labels, {}, {})
             self.canvas = Canvas(np.zeros(source.shape, np.int32) if start is None else start, source.size)
         except BaseException:
-            self._lock.release()
+            if previous is None:
+                self._lock.release()
             raise
-        if not self.resumed:
-            self.states, self.spent = {}, {}
+        if previous is not None:
+            previous._end()
         self._saved, self._changed, self._last, self._at = 0.0, True, None, None
         self.trouble, self._ended, self.tool = "", threading.Event(), None
         _OPEN[self.folder] = self
         self.save()
-
-    # ------------------------------------------------------------ what is there
-
-    def _found(self):
-        """Labels of the session that is in the folder, or None; sets what was decided and spent."""
-        file, table = self.folder / "session.json", self.folder / "times.csv"
-        if not file.exists():
-            return None
-        try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-            labels, _ = volumes.read_labels(self.folder / "labels.tif", own=True)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the session in {self.folder} cannot be read ({str(error).splitlines()[0][:120]}): choose "
-                "another folder, or set start_over"
-            ) from error
-        if known.get("volume") != fingerprint(self.source) or labels.shape != self.source.shape:
-            raise UserError(
-                f"{self.folder} holds a session of another volume (of shape {known['volume']['shape']}): "
-                "choose another folder for this one"
-            )
-        self.states = {int(number): state for number, state in known.get("states", {}).items()}
-        rows = pandas.read_csv(table).to_dict("records") if table.exists() else []
-        self.spent = {(row["kind"], int(row["number"])): [row["seconds"], int(row["edits"])] for row in rows}
-        return labels
 
     # ------------------------------------------------------------ time
 
@@ -144,8 +160,11 @@ class Session:
     # ------------------------------------------------------------ files
 
     def save(self):
-        """Write all, each file whole or not at all. Raises UserError where that fails; nothing is lost."""
+        """Write all, each file whole or not at all. Raises UserError where that fails, nothing is lost; and
+        when it is closed."""
         with self._writing:  # one at a time: what is older must not be written last
+            if self.closed:
+                raise UserError(CLOSED)
             self._save()
 
     def _save(self):
@@ -185,15 +204,22 @@ class Session:
         threading.Thread(target=run, daemon=True, name="autosave").start()
         return self
 
+    @property
+    def closed(self):
+        """Whether another may have the folder now: nothing is edited or saved here any more."""
+        return self._ended.is_set()
+
     def close(self):
-        """Save, and let others open the folder."""
-        self._ended.set()
-        try:
+        """Save, and let others open the folder. Raises UserError where that fails: it stays open then."""
+        if not self.closed:
             self.save()
-        finally:
+            self._end()
             self._lock.release()
-            if _OPEN.get(self.folder) is self:
-                del _OPEN[self.folder]
+            _OPEN.pop(self.folder)
+
+    def _end(self):
+        with self._writing:
+            self._ended.set()
 
 
 def _locked(folder):

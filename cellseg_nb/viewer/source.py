@@ -25,7 +25,7 @@ def opened(volume, voxel_size=None):
         if path.rstrip("/").lower().endswith(".zarr"):
             array, found = _zarr(path)
             return Source(array, found if voxel_size is None else voxel_size, path)
-        array, found = volumes.read(path, voxel_size=voxel_size, minimum=1)
+        array, found = volumes.read_one(path, "here", voxel_size=voxel_size, minimum=1)
         return Source(array, found, path)
     return Source(volume, voxel_size)
 
@@ -78,22 +78,26 @@ class Source:
         if (axis, index) in self._kept:
             self._kept.move_to_end((axis, index))
             return self._kept[axis, index]
-        where = [slice(None)] * 3
-        where[axis] = index
-        plane = self._from_slab(index) if axis == 0 and self.lazy else np.asarray(self.array[tuple(where)])
+        plane = self._from_slab(index) if axis == 0 and self.lazy else self._read(axis, index)
         if self.lazy:
             self._kept[axis, index] = plane
             while sum(one.nbytes for one in self._kept.values()) > KEPT and len(self._kept) > 3:
                 self._kept.popitem(last=False)
         return plane
 
+    def _read(self, axis, index):
+        where = [slice(None)] * 3
+        where[axis] = slice(index, index + 1)  # some readers behind Dask know slices only
+        return np.asarray(self.array[tuple(where)]).squeeze(axis)
+
     def _from_slab(self, index):
         """A z slice, out of the row of chunks that holds it, which is kept: its neighbours come at once."""
         chunks = getattr(self.array, "chunks", None)
-        deep = chunks[-3] if chunks and isinstance(chunks[-3], int) else 1
+        deep = chunks[-3] if chunks else 1
+        deep = deep if isinstance(deep, int) else int(deep[0])  # Dask lists all of them, equal but the last
         nbytes = float(deep) * self.shape[1] * self.shape[2] * np.dtype(self.array.dtype).itemsize
         if deep == 1 or nbytes > SLAB:
-            return np.asarray(self.array[index])
+            return self._read(0, index)
         first = index // deep * deep
         if self._slab is None or self._slab[0] != first:
             self._slab = None  # the old one goes first: both together would be too much

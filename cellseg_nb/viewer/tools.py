@@ -100,11 +100,26 @@ class Tools:
         probability = None if self.probability is None else self.probability.whole()
         labels, size = self.session.canvas.labels, self.source.size
         found = review.queue(self.source.whole(), labels, probability, size)
-        self.items = [
-            one for one in found if self.session.states.get(one.number) not in ("accepted", "fixed")
-        ]
-        self.item = -1
+        self.seen = self._judged()
+        left = [one for one in found if self.session.states.get(one.number) not in ("accepted", "fixed")]
+        self.items, self.item = review.learned(left, self.seen), -1
         return self._step(1)
+
+    def _judged(self):
+        """Pairs (item, whether it had to be mended) of the queue's cells that were decided up to here."""
+        known = dict(self.seen)
+        for one in self.items[: self.item + 1]:
+            state = self.session.states.get(one.number) if one.number else None
+            if state:
+                known[one] = state != "accepted"
+        return list(known.items())
+
+    def _learn(self):
+        """After some decisions more, the order of what was not shown yet follows from them."""
+        judged = self._judged()
+        if len(judged) - len(self.seen) >= review.EVERY:
+            self.seen = judged
+            self.items[self.item + 1 :] = review.learned(self.items[self.item + 1 :], judged)
 
     def _step(self, by):
         if not self.items:
@@ -119,6 +134,7 @@ class Tools:
         return self._pictures((0, 1, 2))
 
     def _next(self, message):
+        self._learn()
         return self._step(1)
 
     def _previous(self, message):
@@ -128,6 +144,7 @@ class Tools:
         number = self.items[self.item].number if 0 <= self.item < len(self.items) else self.cell
         if number:
             self.session.decide(number, message["state"])
+        self._learn()
         return self._step(1) if self.item < len(self.items) - 1 and self.items else ({"say": "decided"}, [])
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.viewer import surface
+from cellseg_nb.viewer.session import CLOSED
 from cellseg_nb.viewer.source import grey, opened
 from cellseg_nb.viewer.tools import EDITING, Tools
 
@@ -25,11 +26,14 @@ class View(Tools):
     """A volume, its labels and probability, seen at one place; with a ``session``, its labels are edited.
 
     ``volume``, ``labels``, ``probability``: (Z, Y, X) arrays, in memory or lazy, or paths; ``voxel_size``
-    (z, y, x) in µm. Raises UserError for labels or a probability of another shape.
+    (z, y, x) in µm; ``trouble`` is a line that is shown all the time. Raises UserError for labels or a
+    probability of another shape.
     """
 
-    def __init__(self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None):
-        self.source, self.session = opened(volume, voxel_size), session
+    def __init__(
+        self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None, trouble=""
+    ):
+        self.source, self.session, self.trouble = opened(volume, voxel_size), session, trouble
         self.labels = None if labels is None or session else opened(labels)
         self.probability = None if probability is None else opened(probability)
         for name, other in (("labels", self.labels), ("probability", self.probability)):
@@ -37,9 +41,10 @@ class View(Tools):
                 raise UserError(
                     f"the {name} has shape {other.shape}, the volume {self.source.shape}: they must agree"
                 )
-        self.at = [side // 2 for side in self.source.shape]
+        self.at, self.say = [side // 2 for side in self.source.shape], ""
         self.percentiles, self.limits = (1.0, 99.7), limits
-        self.cell, self.items, self.item, self.box = 0, [], -1, [(0, side) for side in self.source.shape]
+        self.cell, self.items, self.item, self.seen = 0, [], -1, []  # seen: what the queue has learned from
+        self.box = [(0, side) for side in self.source.shape]
 
     # ------------------------------------------------------------ messages
 
@@ -50,7 +55,11 @@ class View(Tools):
             if do not in HANDLERS:
                 raise UserError(f"the viewer cannot do {do!r}")
             if do in EDITING and self.session is None:
-                raise UserError("this is a viewer only: open the volume with a session to label it")
+                raise UserError(
+                    self.trouble or "this is a viewer only: open the volume with a session to label it"
+                )
+            if do in EDITING and self.session.closed:
+                raise UserError(CLOSED)
             answer, buffers = self._done(do, message)
         except UserError as error:
             answer, buffers = {"error": str(error)}, []
@@ -75,7 +84,7 @@ class View(Tools):
         return answer, buffers
 
     def _status(self):
-        status = {"at": self.at, "cell": self.cell, "box": self.box}
+        status = {"at": self.at, "cell": self.cell, "box": self.box, "trouble": self.trouble}
         if self.session is not None:
             canvas, item = self.session.canvas, None
             if 0 <= self.item < len(self.items):
@@ -93,7 +102,7 @@ class View(Tools):
                 "redo": len(canvas.undone),
                 "cells": len(canvas.boxes),
                 "item": item,
-                "trouble": self.session.trouble,
+                "trouble": CLOSED if self.session.closed else self.session.trouble,
             }
         return status
 
@@ -114,7 +123,7 @@ class View(Tools):
         return {"planes": described}, buffers
 
     def picture(self, kind, axis, index):
-        """A slice as it is sent: grey and probability uint8, labels uint16 (as `fold`ed); None where there is
+        """A slice as it is sent: grey and probability uint8, labels uint16 (see `fold`); None where there is
         none. Across x, rows are y and columns z."""
         if kind == "grey":
             plane = grey(self.source.plane(axis, index), *self.grey_limits())
@@ -159,15 +168,19 @@ class View(Tools):
 
     def _greeting(self):
         if self.session is None:
-            return ""
+            return self.say
         words = "the session goes on where it was saved" if self.session.resumed else "a new session"
         return f"{words}: {self.session.folder}"
 
     def _go(self, message):
-        at = [int(np.clip(round(float(p)), 0, s - 1)) for p, s in zip(message["at"], self.source.shape)]
+        return self._pictures(self.go(message["at"]))
+
+    def go(self, place):
+        """Look at the voxel nearest to a place (z, y, x), in the volume. Returns the axes that moved."""
+        at = [int(np.clip(round(float(p)), 0, s - 1)) for p, s in zip(place, self.source.shape)]
         axes = [axis for axis in range(3) if at[axis] != self.at[axis]]
         self.at = at
-        return self._pictures(axes)
+        return axes
 
     def _contrast(self, message):
         low, high = float(message["low"]), float(message["high"])

@@ -47,7 +47,7 @@ function render({ model, el }) {
   const times = []; // of every answer: {do, ms, bytes}, for whoever measures
   const me = Math.random().toString(36).slice(2); // two tabs may show one widget
   let setup = null, palette = null, sent = 0, waiting = null, next = null, stroke = null, seeds = [], mouse = null;
-  let cloud = null, turn = [0.6, 0.5], projection = null;
+  let cloud = null, turn = [0.6, 0.5], near = 1.25, projection = null;
 
   const root = make("div", { className: "cellseg", tabIndex: 0 }, el);
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys must not act on the notebook
@@ -186,7 +186,7 @@ function render({ model, el }) {
     if (setup.probability) tick(bar, "heat", " probability");
     if (setup.labelled || setup.probability) tick(bar, "side", " side by side");
     button(bar, "projection", "Projection", "The brightest voxel along z", () => show("projection"));
-    if (setup.labelled) button(bar, "surface", "3D", "The cells in 3D; drag to turn them", () => show("surface"));
+    if (setup.labelled) button(bar, "surface", "3D", "The cells in 3D; drag to turn them, the wheel brings them nearer", () => show("surface"));
     button(bar, "help", "?", "Keys", () => { help.hidden = !help.hidden; });
     if (setup.edits) {
       for (const [name, key, title] of TOOLS) button(foot, name, name, `${title} (${key})`, () => take(name));
@@ -232,8 +232,10 @@ function render({ model, el }) {
     const scale = Math.min((wide - 6) / (twice * x + z), 640 / (y + z), 560 / Math.max(x, y));
     const sizes = [[twice * x, y], [x, z], [z, y]].map(([a, b]) => [Math.max(90, a * scale), Math.max(90, b * scale)]);
     panes.forEach((pane, i) => { [pane.canvas.width, pane.canvas.height] = sizes[i].map(Math.round); });
-    [corner.width, corner.height] = [panes[2].canvas.width, panes[1].canvas.height];
-    grid.style.gridTemplateColumns = `${panes[0].canvas.width}px ${panes[2].canvas.width}px`;
+    const [xy, xz, zy] = panes.map((pane) => pane.canvas);
+    [corner.width, corner.height] = [(state.side ? xz : zy).width, xz.height];
+    xy.style.gridColumn = state.side ? "span 2" : "";
+    grid.style.gridTemplateColumns = [xz, ...(state.side ? [corner] : []), zy].map((one) => `${one.width}px`).join(" ");
     state.scale = scale;
     state.zoom = 1;
     state.middle = setup.shape.map((side, a) => (side * setup.size[a]) / 2);
@@ -336,20 +338,21 @@ function render({ model, el }) {
       for (const p of seeds) ring(context, place(p), 5, 5);
       context.restore();
     }
-    if (pane.axis === 0) scaleBar(context, pane);
+    if (pane.axis === 0) scaleBar(context, wide, state.scale * state.zoom);
   }
   function ring(context, [x, y], rx, ry, full = false) {
     context.beginPath();
     context.ellipse(x, y, rx, ry, 0, 0, 2 * Math.PI);
     if (full) context.fill(); else context.stroke();
   }
-  function scaleBar(context, pane) {
-    const pixel = state.scale * state.zoom, power = 10 ** Math.floor(Math.log10(half(pane) / 3 / pixel));
-    const length = [5, 2, 1].map((k) => k * power).find((l) => l * pixel <= half(pane) / 3) || power;
-    context.fillStyle = "#fff";
-    context.fillRect(10, pane.canvas.height - 14, length * pixel, 4);
-    context.font = "12px sans-serif";
-    context.fillText(`${length} ${setup.unit}`, 10, pane.canvas.height - 19);
+  function scaleBar(context, wide, pixel) { // at most a third of the width; pixels of a µm
+    const power = 10 ** Math.floor(Math.log10(wide / 3 / pixel)), low = context.canvas.height;
+    const length = [5, 2, 1].map((k) => k * power).find((l) => l * pixel <= wide / 3) || power;
+    context.save();
+    Object.assign(context, { fillStyle: "#fff", font: "12px sans-serif", shadowColor: "#000", shadowBlur: 4 });
+    context.fillRect(10, low - 14, length * pixel, 4);
+    context.fillText(`${length} ${setup.unit}`, 10, low - 19);
+    context.restore();
   }
   function drawCorner() {
     const context = corner.getContext("2d");
@@ -362,11 +365,12 @@ function render({ model, el }) {
       sheet.getContext("2d").putImageData(image, 0, 0);
       const k = Math.min(corner.width / (projection.columns * setup.size[2]), corner.height / (projection.rows * setup.size[1]));
       context.drawImage(sheet, 0, 0, projection.columns * setup.size[2] * k, projection.rows * setup.size[1] * k);
+      scaleBar(context, corner.width, k);
     }
     if (state.corner === "surface" && cloud) {
       const middle = setup.shape.map((side, a) => (side * setup.size[a]) / 2), reach = Math.hypot(...middle);
       const [s, c, u, v] = [Math.sin(turn[0]), Math.cos(turn[0]), Math.sin(turn[1]), Math.cos(turn[1])];
-      const k = Math.min(corner.width, corner.height) / 2 / reach, spots = [];
+      const k = (near * Math.min(corner.width, corner.height)) / 2 / reach, spots = [];
       for (let i = 0; i < cloud.numbers.length; i++) {
         const [z, y, x] = [0, 1, 2].map((a) => cloud.points[3 * i + a] - middle[a]);
         const a = c * x + s * z, depth = -s * x + c * z;
@@ -376,7 +380,7 @@ function render({ model, el }) {
       for (const [x, y, depth, number] of spots) {
         const at = 3 * (((number - 1) % (palette.length / 3 - 1)) + 1), light = 0.65 - (0.35 * depth) / reach;
         context.fillStyle = `rgb(${palette[at] * light}, ${palette[at + 1] * light}, ${palette[at + 2] * light})`;
-        context.fillRect(corner.width / 2 + x * k - 1, corner.height / 2 + y * k - 1, 2, 2);
+        context.fillRect(corner.width / 2 + x * k - near, corner.height / 2 + y * k - near, 2 * near, 2 * near);
       }
     }
   }
@@ -447,6 +451,12 @@ function render({ model, el }) {
     turn = [turn[0] + event.movementX / 100, turn[1] + event.movementY / 100];
     draw();
   });
+  corner.addEventListener("wheel", (event) => {
+    if (state.corner !== "surface") return;
+    event.preventDefault();
+    near = Math.min(8, Math.max(1, near * (event.deltaY < 0 ? 1.2 : 1 / 1.2)));
+    draw();
+  }, { passive: false });
   function move(axis, by) {
     const pending = next && next.find((one) => one.message.do === "go");
     const at = [...(pending ? pending.message.at : state.at)];

@@ -1,10 +1,13 @@
 """Densities, points, statistics over streamed histograms, coarse maps looked up by place."""
 
+import time
+import tracemalloc
+
 import numpy as np
 import pandas
 import pytest
 
-from cellseg_nb.brains import outputs, overview, statistics
+from cellseg_nb.brains import nearest, outputs, overview, plan, run, segment, sources, stages, statistics
 from cellseg_nb.data import brain
 from cellseg_nb.errors import UserError
 
@@ -73,3 +76,41 @@ def test_a_brain_is_the_same_in_pieces():
     assert image[0].max() < 130 and not labels[0].any()  # an empty border
     with pytest.raises(UserError, match="shape must be"):
         brain.render((slice(None),) * 3, (8, 90, 90))
+
+
+@pytest.fixture(scope="module")
+def measured(small_brain, tmp_path_factory):
+    source = sources.find(small_brain)
+    how = segment.recipe("otsu", 16.0, source.voxel_size)
+    folder = tmp_path_factory.mktemp("measured")
+    return run.measure(None, run.begin(source, folder, run.look(source, 16.0), how, 48))[0]
+
+
+def test_a_plan_does_not_take_imports_for_work(measured, monkeypatch):
+    """What a process's first block does beside its work is not in the plan."""
+    seen, quick = [], stages.pieces
+
+    def cold(job, block, probability=None):
+        seen.append(block)
+        time.sleep(0.5 * (len(seen) == 1))
+        return quick(job, block, probability)
+
+    monkeypatch.setattr(stages, "pieces", cold)
+    found = plan.plan(None, measured)
+    assert len(seen) == 2 and seen[1].shape == (48,) * 3 and max(seen[0].shape) <= plan.SMALL
+    assert found["core_seconds"] < 0.5 * found["in_chunks"] / 48**3
+    assert found["disk"] > 1e6
+
+
+def test_a_block_holds_few_copies_of_what_it_reads(measured, monkeypatch):
+    """The image of two bytes, what rises above the ground in four, the core: no more is held at a time."""
+    block = max(measured.grid(), key=lambda one: np.prod([s.stop - s.start for s in one.outer]))
+    image = measured.source.read(block.outer)
+    monkeypatch.setattr(sources.Source, "read", lambda self, box: image.copy())
+    monkeypatch.setattr(nearest, "BATCH", 1 << 12)  # a batch's pairs take the same for any block
+    stages.pieces(measured, block)
+    tracemalloc.start()
+    stages.pieces(measured, block)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 9 * image.size

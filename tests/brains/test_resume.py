@@ -63,9 +63,10 @@ def test_a_worker_and_the_client_killed(small_brain, undisturbed, tmp_path):
     out = tmp_path / "out"
     marks = out / "work" / "cells"
     process = start(small_brain, out)
-    wait_for(process, marks, 5)
+    wait_for(process, marks, 1)
     workers = [p for p in psutil.Process(process.pid).children() if "spawn_main" in " ".join(p.cmdline())]
     assert len(workers) == 2
+    wait_for(process, marks, 5)
     workers[0].kill()
     wait_for(process, marks, len(list(marks.glob("[0-9]*.npz"))) + 5)
     process.send_signal(signal.SIGKILL)

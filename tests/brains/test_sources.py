@@ -10,9 +10,10 @@ import tifffile
 pytest.importorskip("zarr")
 pytest.importorskip("dask")
 
+from cellseg_nb import cli  # noqa: E402
 from cellseg_nb.brains import convert, disk, omezarr, outputs, pyramid, run, sources  # noqa: E402
 from cellseg_nb.errors import UserError  # noqa: E402
-from cellseg_nb.io import volumes  # noqa: E402
+from cellseg_nb.io import ngff_writing, volumes  # noqa: E402
 
 VOLUME = np.random.default_rng(0).integers(1, 60000, (33, 70, 41)).astype(np.uint16)
 BOX = (slice(3, 30), slice(1, 50), slice(5, 41))
@@ -73,6 +74,100 @@ def test_conversion_streams_and_levels_are_means(tmp_path, version):
     assert scales["axes"][0]["unit"] == "micrometer"
 
 
+@pytest.mark.parametrize(
+    "unit, words",
+    [("", "its axes have no unit: give voxel_size in µm"), ("furlong", "'furlong', is unknown")],
+)
+def test_a_store_without_a_unit_is_of_no_size_by_one_rule(tmp_path, unit, words, capsys):
+    """As `volumes.read` has it, said in the same line."""
+    head = ome_zarr(tmp_path / "v.zarr") / ".zattrs"
+    head.write_text(head.read_text().replace('"unit": "micrometer"', f'"unit": "{unit}"'))
+    assert sources.find(tmp_path / "v.zarr").voxel_size is None
+    said = capsys.readouterr().out
+    assert volumes.read(tmp_path / "v.zarr")[1] is None and capsys.readouterr().out == said
+    assert words in said and said.startswith("v.zarr: ")
+    assert sources.find(tmp_path / "v.zarr", SIZE).voxel_size == SIZE and not capsys.readouterr().out
+
+
+def test_the_first_of_several_images_of_a_store_is_said(tmp_path, capsys):
+    import zarr
+
+    group = zarr.open_group(str(ome_zarr(tmp_path / "v.zarr")), mode="r+")
+    group.attrs["multiscales"] = [group.attrs["multiscales"][0] | {"name": name} for name in "ab"]
+    sources.find(tmp_path / "v.zarr")
+    assert "v.zarr: holds 2 images, and the first, 'a', is read" in capsys.readouterr().out
+
+
+def test_chunks_that_lack_of_a_single_level_are_said(tmp_path, capsys):
+    array = ngff_writing.create(tmp_path / "v.zarr", VOLUME.shape, VOLUME.dtype, SIZE, chunk=16)
+    array[:] = VOLUME
+    sources.find(tmp_path / "v.zarr")
+    assert capsys.readouterr().out == ""
+    shutil.rmtree(tmp_path / "v.zarr" / "0" / "1")
+    sources.find(tmp_path / "v.zarr")
+    assert "v.zarr: 15 of its 45 chunks are not there, and read as 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["a thumbnail", "time points"])
+def test_planes_that_are_none_and_the_remedy_works(tmp_path, kind):
+    """Both were read as slices."""
+    place = planes(tmp_path / "p")
+    names = {file: place / file.name for file in sorted(place.iterdir())}
+    if kind == "a thumbnail":
+        tifffile.imwrite(place / "thumb_99.tif", VOLUME[0])
+    for file in [*names] if kind == "time points" else ():
+        names[file] = file.rename(place / file.name.replace("scan2_z", "t"))
+    words = (
+        "other names .thumb_99.tif.: leave the planes" if kind == "a thumbnail" else "named as time points"
+    )
+    with pytest.raises(UserError, match=words):
+        sources.find(place)
+    (place / "thumb_99.tif").unlink(missing_ok=True)
+    for file, now in names.items():
+        now.rename(place / file.name)
+    assert np.array_equal(sources.find(place).read(BOX), VOLUME[BOX])
+
+
+def test_a_file_of_another_format_is_converted_first(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "v.h5", "w") as file:
+        file["raw"] = VOLUME
+    with pytest.raises(UserError, match="v.h5 is HDF5, .* cellseg-nb convert .*v.h5 OUT.zarr"):
+        sources.find(tmp_path / "v.h5")
+    assert cli.main(["convert", str(tmp_path / "v.h5"), str(tmp_path / "v.zarr")]) == 0
+    assert np.array_equal(sources.find(tmp_path / "v.zarr").read(BOX), VOLUME[BOX])
+
+
+@pytest.mark.parametrize("kind", ["two stacks", "a picture first", "pages alone"])
+def test_several_images_of_a_tiff_and_the_remedy_works(tmp_path, kind):
+    """The first was read, whatever else there was."""
+    path = tmp_path / "v.tif"
+    with tifffile.TiffWriter(path) as writer:
+        if kind != "pages alone":
+            writer.write(
+                VOLUME if kind == "two stacks" else VOLUME[0],
+                metadata={"axes": "ZYX" if kind == "two stacks" else "YX"},
+            )
+            writer.write(VOLUME, metadata={"axes": "ZYX"})
+        for plane in VOLUME if kind == "pages alone" else ():
+            writer.write(plane, contiguous=False)
+    with pytest.raises(UserError, match="v.tif holds .* separate images: .* cellseg-nb convert") as caught:
+        sources.find(path)
+    given = str(caught.value).partition("cellseg-nb ")[2].partition(", and give")[0].split()
+    given[2] = str(tmp_path / "one.zarr")
+    assert cli.main(given) == 0
+    assert np.array_equal(sources.find(tmp_path / "one.zarr").read((slice(None),) * 3), VOLUME)
+
+
+def test_what_a_tiff_says_of_its_numbers_and_size(tmp_path, capsys):
+    words = {"axes": "ZYX", "unit": "furlong", "spacing": 2.0}
+    more = {"imagej": True, "photometric": "miniswhite", "resolution": (2, 2)}
+    tifffile.imwrite(tmp_path / "v.tif", VOLUME, metadata=words, **more)
+    assert sources.find(tmp_path / "v.tif").voxel_size is None
+    out = capsys.readouterr().out
+    assert "'furlong', is unknown: give voxel_size" in out and "0 is white (MINISWHITE)" in out
+
+
 def test_levels_keep_labels_whole():
     labels = np.array([[[0, 7], [7, 9]], [[7, 7], [7, 7]]], np.uint32)
     assert pyramid.shrunk(labels, (2, 2, 2), labels=True).item() == 0
@@ -100,10 +195,10 @@ LINES = {
     "v.tif is truncated": lambda f: sources.find(_cut(f)),
     r"cannot be read at \(z, y, x\) = \(16, 16, 16\)": lambda f: sources.find(
         broken(ome_zarr(f / "v.zarr"))
-    ).read((slice(16, 20),) * 3),
+    ).read((slice(3, 20),) * 3),
     r"the chunk at \(z, y, x\) = \(16, 32, 16\) is missing": lambda f: run.look(_without_chunk(f), 4.0),
     "choose one of 0.4, 0.5": lambda f: ome_zarr(f / "v.zarr", "0.3"),
-    "needs about 9999999.0 GB": lambda f: disk.check(f, 1e16 - 1e9, "the run"),
+    "needs about 9999999 GB": lambda f: disk.check(f, 1e16 - 1e9, "the run"),
     "has no coarse levels": lambda f: run.look(sources.find(tiff(f / "v.tif")), 4.0),
     "cannot be read as cells.xml": lambda f: outputs.read_points(f / "none.xml"),
 }

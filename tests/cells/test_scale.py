@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage as ndi
 
 from cellseg_nb import simulate
-from cellseg_nb.cells.scale import cell_diameter
+from cellseg_nb.cells.scale import blobs, cell_diameter, together, typical
 from cellseg_nb.errors import UserError
 
 
@@ -38,8 +39,28 @@ def test_disturbed():
         assert cell_diameter(changed) == pytest.approx(truth(labels), rel=0.25)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("side", [1.0, 3.0])
+def test_few_cells_in_a_haze(seed, side):
+    """Between six cells, an uneven background has more blobs than there are cells, and far wider ones."""
+    size = (side, 1.0, 1.0)
+    options = dict(dim=0.4, uneven=0.3, background=300, photons=1, blur=(1, 0.6, 0.6))
+    image, labels = simulate.volume((48, 90, 90), 6, seed, (4, 6), size, **options)
+    assert cell_diameter(image, size) == pytest.approx(truth(labels, size), rel=0.25)
+
+
 def test_nothing_to_measure():
     with pytest.raises(UserError, match="cell_diameter"):
         cell_diameter(np.zeros((32, 32, 32)))
     with pytest.raises(UserError, match="three dimensions"):
         cell_diameter(np.zeros((32, 32)))
+
+
+def test_parts_count_by_what_stands_out_in_them():
+    """A part without cells, where faint, broad blobs are all there is, does not make the cells wider."""
+    image, labels = simulate.volume((40, 56, 56), 20, seed=5)
+    broad = ndi.gaussian_filter(np.random.default_rng(0).normal(size=image.shape), 7)
+    empty = 100 + broad * (0.05 * np.ptp(image.astype(float)) / np.ptp(broad))
+    parts = [blobs(part) for part in (image, empty, empty[::-1])]
+    assert min(typical(found) for found in parts[1:]) > 1.5 * typical(parts[0])
+    assert typical(together(parts)) == pytest.approx(truth(labels), rel=0.25)

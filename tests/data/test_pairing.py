@@ -212,3 +212,36 @@ def test_results_never_land_among_the_inputs(tmp_path):
         with pytest.raises(UserError, match="results would land among the inputs: choose another"):
             parameters.check(spec, {"images": str(images), "out": f"{tmp_path}/../{tmp_path.name}"})
         parameters.check(spec, {"images": str(images), "out": str(tmp_path / "results")})  # the remedy
+
+
+@pytest.mark.parametrize(
+    "image, label",
+    [
+        ("imagesTr/a_0000.tif", "labelsTr/a.tif"),
+        ("images/image_3.tif", "masks/mask_3.tif"),
+        ("images/img_1.tif", "labels/img_01_mask.tif"),
+        ("nuclei/a.tif", "nuclei_masks/a.tif"),
+        ("images/im_3.tif", "label_images/3.tif"),
+        ("image_3.tif", "label_3.tif"),
+        ("a.tif", "a_label_image.tif"),
+    ],
+)
+def test_more_layouts_of_pairs(tmp_path, image, label):
+    """The first used to make a volume of the labels, without a word."""
+    for name, array in ((image, IMAGE), (label, LABELS)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, array, metadata={"axes": "ZYX"})
+    (found,) = pairing.pairs(tmp_path)
+    assert (found.image, found.labels) == (tmp_path / image, tmp_path / label)
+
+
+def test_labels_of_no_clear_volumes_are_no_volumes_and_the_remedy_works(tmp_path):
+    for name, array in (("scans/a.tif", IMAGE), ("old_masks/a.tif", LABELS)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / name, array, metadata={"axes": "ZYX"})
+    with pytest.raises(UserError, match="old_masks is named as a folder of labels.* call it labels, and the"):
+        pairing.pairs(tmp_path)
+    (tmp_path / "old_masks").rename(tmp_path / "labels")
+    (tmp_path / "scans").rename(tmp_path / "images")
+    (found,) = pairing.pairs(tmp_path)
+    assert found.labels.parent.name == "labels"

@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 import zarr
 
-from cellseg_nb.io import ngff
+from cellseg_nb.io import ngff_writing
 
 SHAPE = (18, 20, 22)
 VOLUME = np.random.default_rng(0).integers(0, 999, SHAPE).astype(np.uint16)
@@ -40,8 +40,8 @@ def all_of_them(place):
     tifffile.imwrite(new("imagej", ".tif"), VOLUME, **IMAGEJ)
     tifffile.imwrite(new("ome-tiff", ".ome.tif"), VOLUME, ome=True, metadata=OME)
     lsm(new("lsm", ".lsm"), VOLUME, SIZE)
-    ngff.write(new("ome-zarr 0.4", ".zarr"), VOLUME, SIZE)
-    ngff.write(new("ome-zarr 0.5", ".zarr"), VOLUME, SIZE, "0.5")
+    ngff_writing.write(new("ome-zarr 0.4", ".zarr"), VOLUME, SIZE)
+    ngff_writing.write(new("ome-zarr 0.5", ".zarr"), VOLUME, SIZE, "0.5")
     zarr.create_array(str(new("zarr", ".zarr")), data=VOLUME, chunks=(8, 8, 8))
     for kind, ending in (("nifti", ".nii"), ("nifti packed", ".nii.gz")):
         image = nibabel.Nifti1Image(VOLUME.T, None)

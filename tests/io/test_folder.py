@@ -126,11 +126,11 @@ def test_two_sets_and_a_renamed_copy(tmp_path):
 
 def test_a_missing_part_is_said(tmp_path):
     ome_set(tmp_path, ["a0.ome.tif", "a1.ome.tif"])
-    (tmp_path / "a1.ome.tif").unlink()
-    with pytest.raises(
-        UserError, match="a0.ome.tif lacks planes .* copy it again, with the files that go with"
-    ):
+    (tmp_path / "a1.ome.tif").rename(tmp_path / "away")
+    with pytest.raises(UserError, match="a0.ome.tif lacks planes .* copy a1.ome.tif into its folder, under"):
         volumes.read(volumes.find(tmp_path)[0])
+    (tmp_path / "away").rename(tmp_path / "a1.ome.tif")  # the remedy
+    np.testing.assert_array_equal(volumes.read(tmp_path / "a0.ome.tif")[0], VOLUME)
 
 
 def test_the_key_of_a_name():

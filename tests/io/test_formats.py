@@ -13,7 +13,7 @@ from samples import SIZE, VOLUME
 
 from cellseg_nb import cli
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, convert, files, formats, ngff, volumes
+from cellseg_nb.io import axes, convert, files, formats, ngff_writing, volumes
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +137,14 @@ def test_nd2_parts_and_calibration(tmp_path, capsys):
 
 
 def test_zarr_that_lacks_chunks_or_units(tmp_path, capsys):
-    (array,) = ngff.create(tmp_path / "a.zarr", VOLUME.shape, VOLUME.dtype, SIZE, chunk=8)
+    array = ngff_writing.create(tmp_path / "a.zarr", VOLUME.shape, VOLUME.dtype, SIZE, chunk=8)
     array[:8] = VOLUME[:8]
     volumes.read(tmp_path / "a.zarr")
     assert "a.zarr: 18 of its 27 chunks are not there, and read as 0" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "a.zarr" / "0" / "0")
     with pytest.raises(UserError, match="a.zarr: its array '0' holds 0 of 27 chunks: copy it again"):
         volumes.read(tmp_path / "a.zarr")
-    ngff.write(tmp_path / "b.zarr", VOLUME, SIZE)
+    ngff_writing.write(tmp_path / "b.zarr", VOLUME, SIZE)
     assert volumes.read(tmp_path / "b.zarr" / "0")[1] == pytest.approx(SIZE)  # a level, given by its own path
     head = tmp_path / "b.zarr" / ".zattrs"
     before = head.read_text()
@@ -156,7 +156,7 @@ def test_zarr_that_lacks_chunks_or_units(tmp_path, capsys):
 def test_zarr_of_several_series_and_plates(tmp_path):
     group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2)
     for i in range(2):
-        ngff.create(tmp_path / "a.zarr" / str(i), VOLUME.shape, VOLUME.dtype, SIZE)[0][:] = VOLUME + i
+        ngff_writing.create(tmp_path / "a.zarr" / str(i), VOLUME.shape, VOLUME.dtype, SIZE)[:] = VOLUME + i
     ask(tmp_path / "a.zarr", "0 '0'", "1 '1'")
     np.testing.assert_array_equal(volumes.read(tmp_path / "a.zarr", series=1)[0], VOLUME + 1)
     group.attrs["plate"] = {}
@@ -290,7 +290,7 @@ def test_look_and_convert_from_the_command_line(tmp_path, capsys, made):
 
 
 def test_a_digest_of_a_folder_sees_names_and_content(tmp_path):
-    ngff.write(tmp_path / "a.zarr", VOLUME)
+    ngff_writing.write(tmp_path / "a.zarr", VOLUME)
     first = files.digest(tmp_path / "a.zarr")
     shutil.copytree(tmp_path / "a.zarr", tmp_path / "b.zarr")
     assert files.digest(tmp_path / "b.zarr") == first

@@ -55,6 +55,36 @@ def test_the_call_as_code_does_the_same(files):
     exec(panel.code(), {})
     assert (files / "a" / "scores.csv").exists()
     assert "epochs" not in panels.Panel("train", images="x").code()  # defaults are left out
+    scores = (files / "a" / "scores.csv").read_bytes()
+    panel.start(wait=True)
+    assert (files / "a" / "scores.csv").read_bytes() == scores and (panel.result.F1 == 1).all()
+    images = str(files / "images")
+    train = panels.Panel("train", images=images, out=str(files / "net"), epochs=2, seed=3, voxel_size="2,1,1")
+    segment = panels.Panel(
+        "segment", images=images, trained=str(files / "net"), out=str(files / "cells"), min_size=5
+    )
+    for panel in (train, segment):
+        panel.start(wait=True)
+        code = panel.code()
+        for folder in ("net", "cells"):
+            code = code.replace(repr(str(files / folder)), repr(str(files / f"{folder}_by_script")))
+        exec(code, {})
+    assert len(segment.result) == 2
+    for path in segment.result:
+        again, size = volumes.read_labels(files / "cells_by_script" / path.name, own=True)
+        assert np.array_equal(again, volumes.read_labels(path, own=True)[0]) and size == (2, 1, 1)
+    tables = [pandas.read_csv(files / folder / "history.csv") for folder in ("net", "net_by_script")]
+    times = [name for name in tables[0] if "second" in name or "time" in name]
+    pandas.testing.assert_frame_equal(*(table.drop(columns=times) for table in tables))
+
+
+def test_stop_ends_after_a_volume(files):
+    given = dict(labels=str(files / "labels"), truth=str(files / "labels"), out=str(files / "a"))
+    panel, say = panels.Panel("evaluate", **given), panels.Panel.say
+    panel.say = lambda line: [say(panel, line), panel.stop() if "v0.tif" in str(line) else None]
+    panel.start(wait=True)
+    assert panel.lines[-1] == "stopped" and panel.result.file.tolist() == ["v0.tif"]
+    assert len(pandas.read_csv(files / "a" / "scores.csv")) == 1
 
 
 def test_stop_ends_after_an_epoch_and_keeps_what_was_learned(files, monkeypatch):

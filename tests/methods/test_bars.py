@@ -20,6 +20,7 @@ BARS = {
     "wnet3d": "Training",
     "segresnet": "Training",
     "swinunetr": "Training",
+    "unet": "Training",
     "cellpose": "Cellpose",
     "stardist": "StarDist",
 }
@@ -28,6 +29,7 @@ SHORT = {
     "wnet3d": dict(channels=(8, 8, 8, 8), cube=16, steps=2, epochs=2),
     "segresnet": dict(init_filters=8, cube=16, steps=2, epochs=2),
     "swinunetr": dict(feature_size=12, cube=(64, 32, 32), batch=1, steps=1, epochs=1),
+    "unet": dict(init_filters=4, cube=16, steps=2, epochs=2),
     "cellpose": dict(epochs=2, slices=8, bsize=32),
     "stardist": dict(epochs=1, steps=2, patch=16, grid=2, filters=8, rays=32),
 }

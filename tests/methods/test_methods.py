@@ -108,7 +108,7 @@ def registry(monkeypatch):
 
 def test_names():
     assert methods.usual() == ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"]
-    assert methods.names() == [*methods.usual(), *methods.AGAIN]
+    assert methods.names() == [*methods.usual(), *methods.AGAIN, *methods.MORE]
 
 
 def test_importing_the_registry_imports_no_heavy_library():
@@ -179,6 +179,7 @@ SMALL = {  # networks that are made in no time
     "wnet3d": dict(channels=(4, 4, 8, 8), cube=16, steps=1, epochs=1),
     "segresnet": dict(cube=16, steps=1, epochs=1, blocks_down=(1, 1), blocks_up=(1,)),
     "swinunetr": dict(steps=1, epochs=1),
+    "unet": dict(init_filters=4, cube=16, steps=1, epochs=1),
 }
 
 
@@ -196,10 +197,10 @@ def test_a_method_says_what_it_is(name):
     assert chosen.name == name and set(chosen.tunable) < set(chosen.settings)
     assert {"seed", "device", "voxel_size"} <= set(chosen.settings)
     assert list(inspect.signature(chosen).parameters) == list(chosen.settings)  # help() shows them
-    family = name.partition("_")[0]
-    assert chosen.needs_labels == (family not in ("otsu", "wnet3d"))
+    family = name if name in methods.MORE else name.partition("_")[0]
+    assert chosen.needs_labels == (family not in ("otsu", "wnet3d", "cellpose_sam"))
     assert chosen.self_tuning == (name == "otsu")
-    assert chosen.tunes_on_labels == (name not in ("wnet3d", *methods.AGAIN))
+    assert chosen.tunes_on_labels == (name not in ("wnet3d", "cellpose_sam", *methods.AGAIN))
     libraries = {"cellpose": ("cellpose",), "stardist": ("stardist", "tensorflow")}
     assert chosen.library == libraries.get(family, ())
     method = methods.get(name, **SMALL.get(name, {}))

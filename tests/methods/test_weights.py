@@ -23,6 +23,7 @@ from cellseg_nb.data.bundled import path as bundled
 from cellseg_nb.errors import UserError
 from cellseg_nb.methods import sharing, weights
 from cellseg_nb.methods.segresnet import SegResNetMethod
+from cellseg_nb.methods.unet import UNetMethod
 from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.networks import monai_nets
 from cellseg_nb.networks.wnet3d import WNet3D
@@ -179,9 +180,9 @@ def test_wrong_network(tmp_path, segresnet):
     refused(lambda: weights.load(tmp_path / "x.pth", "wnet3d"), "x.pth does not fit", "missing", "surplus")
     torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "x.pth")
     refused(lambda: weights.load(tmp_path / "x.pth"), "unknown network", "layer.weight")
-    refused(lambda: weights.load(tmp_path / "x.pth", "unet"), "architecture must be one of")
-    refused(lambda: weights.predictor(None, "unet"), "architecture must be one of")
-    refused(lambda: monai_nets.network("unet"), "no supervised network")
+    refused(lambda: weights.load(tmp_path / "x.pth", "vnet"), "architecture must be one of")
+    refused(lambda: weights.predictor(None, "vnet"), "architecture must be one of")
+    refused(lambda: monai_nets.network("vnet"), "no supervised network")
 
 
 @pytest.mark.parametrize(
@@ -529,6 +530,15 @@ def test_full_disk(server, tmp_path):
 def test_an_unsafe_archive_from_the_hub(server, tmp_path):
     server.hub("some/evil", {"evil.pth": saved({"a": Evil()})})
     refused(lambda: weights.load("some/evil"), "holds code")
+
+
+def test_an_own_unet(tmp_path, volume):
+    method = UNetMethod(init_filters=4, threshold=0.35, device="cpu")
+    method.save(tmp_path)
+    found = weights.load(tmp_path)
+    assert (found.architecture, found.threshold, found.multiple) == ("unet", 0.35, 16)
+    assert np.array_equal(found(volume, progress=False), method.predict(volume, progress=False))
+    refused(lambda: UNetMethod(init_filters=6), "init_filters of unet must be divisible by 4")
 
 
 # ---------------------------------------------------------------- sharing

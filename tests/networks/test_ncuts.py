@@ -108,3 +108,16 @@ def test_volume_smaller_than_the_radius():
     assert float(ncuts.pairwise(p, volume, radius=2)) == pytest.approx(
         slow_pairwise(p, volume, 1, 4, 2), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d])
+def test_exp_is_torchs_to_the_bit(layout):
+    """Results of 0, no ordinary numbers, and ordinary ones; short trainings hang on the last bits."""
+    torch.manual_seed(0)
+    x = (-120 * torch.rand(2, 3, 8, 10, 11) ** 2).contiguous(memory_format=layout)
+    x[0, 0, 0, 0, :4] = torch.tensor([-torch.inf, -104.0, -87.0, 0.0])
+    for some in (x, x[..., 1:], x[:, 1], x.double()):
+        assert torch.equal(ncuts._Exp.apply(some), some.exp())
+    x.requires_grad_()
+    ours, theirs = (torch.autograd.grad(f(x).square().sum(), x)[0] for f in (ncuts._Exp.apply, torch.exp))
+    assert torch.equal(ours, theirs)

@@ -14,14 +14,6 @@ from cellseg_nb.io import volumes
 pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 ROOT = Path(__file__).parents[2]
 SHRINK = {"CELLSEG_NB_SHRINK": "cube=16,steps=2,epochs=2"}  # the browser is tested, not the training
-SHOTS = os.environ.get("CELLSEG_NB_SCREENSHOTS")
-
-
-def shot(page, name):
-    if SHOTS:
-        for button in page.locator(".jp-toast-button:text-is('No')").all():
-            button.click()
-        page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
 @browser.twice
@@ -37,7 +29,7 @@ def test_notebook_00_in_jupyterlab(tmp_path):
         browser.settled(page, viewer, 1, "go")
         assert viewer.locator(".cellseg-xy").evaluate("node => node.toDataURL()") != before
         assert page.locator(".cellseg").count() >= 2 and not page.errors
-        shot(page, "notebook_00")
+        browser.shot(page, "notebook_00")
 
 
 @browser.twice
@@ -74,7 +66,7 @@ def test_notebook_10_in_jupyterlab(tmp_path):
         page.keyboard.press("q")
         browser.settled(page, tool, 1, "queue")
         assert "doubt" in tool.locator(".cellseg-review").inner_text()
-        shot(page, "notebook_10")
+        browser.shot(page, "notebook_10")
         browser.menu(page, "Kernel", "Restart Kernel and Run All Cells…")
         page.click(".jp-Dialog button.jp-mod-accept")
         tool.evaluate("node => { node.dataset.old = 1; }")
@@ -91,7 +83,7 @@ def test_many_slices_and_strokes(tmp_path):
     with browser.page() as page:
         slices, strokes = browser.slices_and_strokes(page, tmp_path)
         assert len(slices) == 24 and len(strokes) == 15 and not page.errors
-        shot(page, "large")
+        browser.shot(page, "large")
 
 
 @browser.twice
@@ -125,4 +117,4 @@ def test_notebook_6_with_ipywidgets_7(tmp_path):
         browser.settled(page, tool, 1, "save")
         assert (volumes.read_labels(tmp_path / "session" / "labels.tif")[0][5] == number).sum() > 20
         assert page.locator(".cell").count() == cells  # "b" drew, and made no cell of the notebook
-        shot(page, "notebook_6")
+        browser.shot(page, "notebook_6")

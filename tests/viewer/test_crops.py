@@ -56,7 +56,16 @@ def test_the_form_takes_the_box_of_the_views(tmp_path, volume, monkeypatch):
     assert volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)[0].shape == (6, 25, 48)
     buttons["Export"].click()
     assert "crops.crop(volume, [(3, 9), (5, 30), (0, 48)]" in form.said.value
+    by_form = volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)
+    (tmp_path / "out" / "images" / "crop.tif").unlink()
     exec(form.code(), {"volume": volume[0], "labels": volume[1]})
+    by_script = volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)
+    assert np.array_equal(by_form[0], by_script[0]) and by_form[1] == by_script[1] == SIZE
+    bare = forms.CropForm(volume[0], None, np.array(SIZE), tmp_path / "bare")  # no labels, none in the call
+    exec(bare.code(), {"volume": volume[0]})
+    assert (tmp_path / "bare" / "images" / "crop.tif").exists() and not (
+        tmp_path / "bare" / "labels"
+    ).exists()
     form.isotropic.value = 1e-9
     form.write()
     assert "Look out" in form.said.value
@@ -78,14 +87,49 @@ def test_slices_and_label_in_and_out_of_batch(tmp_path, volume, monkeypatch, cap
     plt.close("all")  # what other tests have left open
     monkeypatch.setattr(runtime, "in_batch", lambda: True)
     session = widgets.label(volume[0], tmp_path / "s", volume[1], None, SIZE)
-    widgets.slices(volume[0], volume[1], SIZE)
+    widgets.slices(volume[0], volume[1])
     assert len(plt.get_fignums()) == 2 and session.resumed is False
     plt.close("all")
     monkeypatch.setattr(runtime, "in_batch", lambda: False)
     again = widgets.label(volume[0], tmp_path / "s", None, None, SIZE)
     widgets.slices(volume[0], volume[1], SIZE, limits=(0, 900))
     assert again.resumed and again.tool.view.session is again and not plt.get_fignums()
+    assert len(again.tool._repr_mimebundle_()[0]["image/png"]) > 1000  # on a page without a kernel
     again.close()
+
+
+def test_slices_of_what_is_not_in_memory(volume, monkeypatch):
+    """Only the slices that are looked at are read, for the still picture, too; Dask lists all its chunks."""
+    import matplotlib.pyplot as plt
+
+    array = pytest.importorskip("dask.array")
+
+    class Stored:
+        """As a volume of `cellseg_nb.brains.sources`, which reads boxes, and no single planes."""
+
+        def __init__(self, values):
+            self.values, self.shape, self.dtype, self.ndim = values, values.shape, values.dtype, 3
+
+        def __getitem__(self, box):
+            assert all(isinstance(part, slice) for part in box)
+            return self.values[box]
+
+    stored = [Stored(volume[0]), Stored(volume[1] + 70000)]
+    image, labels = (array.from_array(one, chunks=(5, 16, 16), name=False) for one in stored)
+    shown = []
+    monkeypatch.setattr(
+        widgets.widget, "viewer", lambda *given, **options: shown.append(viewer(*given, **options))
+    )
+    for batch in (True, False):
+        monkeypatch.setattr(runtime, "in_batch", lambda batch=batch: batch)
+        widgets.slices(image, labels, SIZE, position=(13, 7, 40), title="a corner")
+        assert len(plt.get_fignums()) == batch
+        plt.close("all")
+    answer, _ = shown[0].view.handle({"do": "hello"})
+    assert answer["at"] == [13, 7, 40] and answer["say"] == "a corner" and shown[0].still
+    for z in (4, 5, 15):
+        assert np.array_equal(shown[0].view.source.plane(0, z), volume[0][z])
+        assert np.array_equal(shown[0].view.label_plane(0, z), volume[1][z] + 70000)
 
 
 def test_napari(volume, monkeypatch):

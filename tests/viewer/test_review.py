@@ -76,6 +76,31 @@ def test_the_corrector_mends_each_kind_of_mistake(spoiled):
     assert np.array_equal(canvas.labels, labels)  # nothing but undoable edits
 
 
+def test_the_queue_learns_from_what_was_decided(spoiled):
+    """Somebody mends whatever is dim, and accepts the rest: what is dim comes first."""
+    image, truth, labels = spoiled
+    items = review.queue(image, labels, None, SIZE)
+    column = list(review.REASONS).index("contrast")
+    dim = [item for item in items if item.reasons[column] > 0.1]
+    assert len(dim) > 5 and len(items[0].reasons) == len(review.REASONS)
+    seen = [(item, item in dim) for item in items[::2]]
+    left = items[1::2]
+    again = review.learned(left, seen)
+    assert {item.number for item in again} == {item.number for item in left}
+    near = {item.place for item in dim}
+    ranks = [[n for n, item in enumerate(order) if item.place in near] for order in (left, again)]
+    assert sum(ranks[1]) < sum(ranks[0])
+    assert [item.doubt for item in again] == sorted((item.doubt for item in again), reverse=True)
+    assert review.learned(left, []) == left and review.learned([], seen) == []
+    fixed, learning = (
+        corrector.correct(Canvas(labels, SIZE), truth, items, learn=on) for on in (False, True)
+    )
+    assert (
+        fixed.did.iloc[:6].tolist() == learning.did.iloc[:6].tolist()
+    )  # the first five are those of the queue
+    assert learning.f1.iloc[-1] > 0.97
+
+
 def test_nothing_to_look_at_and_other_shapes(spoiled):
     image, truth, _ = spoiled
     empty = review.queue(image, np.zeros_like(truth), None, SIZE)

@@ -124,6 +124,21 @@ def test_the_queue_is_gone_through(tool):
     assert again["item"]["of"] <= first["item"]["of"]
 
 
+def test_the_queue_learns_in_the_tool(tool):
+    tool.handle({"do": "queue"})
+    shown = [tool.items[0]]
+    for number in range(7):
+        tool.handle({"do": "decide", "state": "accepted" if number % 2 else "wrong"})
+        shown.append(tool.items[tool.item])
+        if number < 4:
+            assert not tool.seen
+    assert len(tool.seen) == 5 and [wrong for _, wrong in tool.seen] == [True, False, True, False, True]
+    assert tool.items[:6] == shown[:6] and len(set(item.place for item in shown)) == len(shown)
+    assert len(set(item.place for item in tool.items)) == len(tool.items)
+    answer = tool.handle({"do": "queue"})[0]  # anew: what was learned stays
+    assert len(tool.seen) == 7 and "error" not in answer
+
+
 def test_volumes_on_disk_are_read_slice_by_slice(tmp_path):
     zarr = pytest.importorskip("zarr")
     store = zarr.create_array(tmp_path / "v.zarr", shape=(1024, 1024, 1024), chunks=(64,) * 3, dtype="uint16")

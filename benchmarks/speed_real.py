@@ -1,0 +1,119 @@
+"""Rows of speed.py that need the real volumes (``CELLSEG_NB_REAL_DATA``), and those with a limit of
+seconds in the place of a peer."""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from speed_rows import row
+
+SOMA, VOXEL, DEVIATIONS = 16.0, (5.0, 2.0, 2.0), 8.0  # µm; times the noise of what counts as a spot
+
+
+def real(name):
+    return Path(os.environ["CELLSEG_NB_REAL_DATA"]) / name
+
+
+@row(
+    "prediction, full-width encoder, c5 (124 x 86 x 94)",
+    "MONAI's windows of 64 at 25 % overlap",
+    2.5,
+    slow=True,
+    real=True,
+    pairs=3,
+)
+def prediction(short):
+    """How alike they are is told, not asked: no trained weights of this width are at hand, and an untrained
+    network that normalises each window by itself finds other things in windows than in the whole."""
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    from cellseg_nb.cells import inference
+    from cellseg_nb.evaluation import metrics
+    from cellseg_nb.io import volumes
+    from cellseg_nb.networks.wnet3d import PAPER_CHANNELS, UNet
+
+    torch.manual_seed(0)
+    network = UNet(1, 2, PAPER_CHANNELS, softmax=True).eval()
+    volume = volumes.remap(volumes.read(real("mesospim/c5_image.tif"))[0])
+
+    def peer():
+        with torch.inference_mode():
+            whole = torch.from_numpy(volume)[None, None]
+            return sliding_window_inference(whole, (64, 64, 64), 1, network, overlap=0.25)[0, 0].numpy()
+
+    def ours():
+        return inference.predict(network, volume, device="cpu", progress=False)[0]
+
+    def same(a, b):
+        dice = metrics.dice(a > np.median(a), b > np.median(a))
+        print(f"prediction: Dice {dice:.2f} of what is above the peer's median", file=sys.stderr)
+        return a.shape == b.shape and 0 <= b.min() and b.max() <= 1
+
+    return peer, ours, same
+
+
+@row(
+    "cells of a cleared brain without labels, 30 x 510 x 667 voxels",
+    "cellfinder's detection with its defaults",
+    1,
+    slow=True,
+    real=True,
+    needs="cellfinder",
+    pairs=3,
+)
+def cellfinder(short):
+    """Places of spots, (n, 3) in voxels, from the width of a cell alone; cellfinder's published points are
+    found where a spot lies within that width, nine tenths of them at least."""
+    import tifffile
+    from cellfinder.core.detect.detect import main
+
+    from cellseg_nb.brains import segment
+    from cellseg_nb.cells import background
+
+    planes = np.stack([tifffile.imread(path) for path in sorted(real("cellfinder/planes").glob("*.tif"))])
+    words = real("cellfinder/cells.xml").read_text()
+    known = [[int(n) for n in re.findall(f"<Marker{axis}>(\\d+)<", words)] for axis in "ZYX"]
+
+    def peer():
+        cells = main(planes, voxel_sizes=VOXEL, soma_diameter=SOMA, n_free_cpus=os.cpu_count() - 1)
+        return np.array([[cell.z, cell.y, cell.x] for cell in cells])
+
+    def ours():
+        how = segment.recipe("spots", SOMA, VOXEL)
+        rising, _ = segment.maps(planes.astype(np.float32), how)
+        places, heights = background.peaks(rising, 0.5 * SOMA / np.array(VOXEL))
+        return places[heights > DEVIATIONS * background.spread(rising)]
+
+    def same(a, b):
+        near = [
+            int((np.linalg.norm((np.transpose(known)[:, None] - found) * VOXEL, axis=2).min(1) <= SOMA).sum())
+            for found in (a, b)
+        ]
+        print(f"cellfinder: {near} of {len(known[0])} points, {len(a)} and {len(b)} spots", file=sys.stderr)
+        return near[1] >= 0.9 * near[0]
+
+    return peer, ours, same
+
+
+@row("`cellseg-nb list`, from its start to its end", "a limit of 0.5 s", 1, limit=0.5)
+def start(short):
+    def ours():
+        return subprocess.run([sys.executable, "-m", "cellseg_nb", "list"], capture_output=True).returncode
+
+    return None, ours, lambda a, b: b == 0
+
+
+@row("raw c5 to `report.html`", "a limit of 60 s", 1, slow=True, real=True, limit=60.0, pairs=1)
+def report(short):
+    def ours():
+        command = [sys.executable, "-m", "cellseg_nb", "run", "00_quickstart", "-p", "images"]
+        with tempfile.TemporaryDirectory() as out:
+            subprocess.run([*command, str(real("mesospim/c5_image.tif")), "-o", out], capture_output=True)
+            return (Path(out) / "report.html").is_file()
+
+    return None, ours, lambda a, b: b

@@ -1,0 +1,51 @@
+"""What is no single volume that can be read block by block: told in a line, before the first voxel."""
+
+import re
+
+from cellseg_nb.errors import UserError
+from cellseg_nb.io import folder, formats, ome, planes, tiff
+
+
+def other_format(path):
+    """UserError for a file of a format that is read whole only."""
+    kind = formats.of(path)
+    if kind is not None and kind.images is not tiff.images:
+        raise UserError(
+            f"{path} is {kind.name}, which is not read block by block: make an OME-Zarr of it, as in: "
+            f"cellseg-nb convert {path} OUT.zarr, and give that"
+        )
+
+
+def parts_and_several(path, file):
+    """UserError for an open TIFF that is part of a set described elsewhere, or whose first image is not the
+    one stack in it: only that would be read."""
+    if ome.elsewhere(file) is not None:
+        raise UserError(
+            f"{path} is a part of an OME-TIFF that another file describes: make one of them all, as in: "
+            f"cellseg-nb convert {path} OUT.zarr, and give that"
+        )
+    images = [one for one in file.series if not getattr(one.keyframe, "is_reduced", False)]
+    stacks = [number for number, one in enumerate(images) if sum(n > 1 for n in one.shape) > 2]
+    if len(images) > 1 and stacks != [0]:
+        which = f" -p series {stacks[0]}" if stacks else ""
+        raise UserError(
+            f"{path} holds {len(images)} separate images: write the volume that you mean, as in: "
+            f"cellseg-nb convert {path} OUT.zarr{which}, and give that"
+        )
+
+
+def other_files(path, files):
+    """UserError for files among planes that are named in another way, and for time points."""
+    kinds = [planes.NUMBER.sub("#", folder.bare(file).casefold()) for file in files]
+    usual = max(kinds, key=kinds.count)
+    others = [file for file, kind in zip(files, kinds) if kind != usual]
+    if others and kinds.count(usual) > 1:
+        raise UserError(
+            f"{path} holds planes and files of other names ({folder.names(others, 3)}): leave the planes of "
+            "one volume in it"
+        )
+    if len(files) > 1 and planes.TIME.search(re.sub(r"\d+$", "", folder.bare(files[0]))):
+        raise UserError(
+            f"{path} holds planes named as time points ({files[0].name}, ...): give a z stack, or rename "
+            "them if they are slices (such as z000.tif)"
+        )
