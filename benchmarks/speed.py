@@ -203,13 +203,18 @@ def lacks(one):
 def complaints(rows):
     """1 where a row is under two thirds of its bar in every pair. Where it is in most, but not in all, other
     programs have taken the processor's caches: that is said, and no more."""
-    under = {name: one for name, one in rows.items() if one["ratio"] < 2 / 3 * one["bar"]}
-    slow = [name for name, one in under.items() if one["best"] < 2 / 3 * one["bar"]]
-    if len(slow) < len(under):
-        print(f"too noisy to say: {', '.join(name for name in under if name not in slow)}")
-    if slow:
-        print(f"under two thirds of its bar: {', '.join(slow)}")
-    return int(bool(slow))
+    sure = slow(rows)
+    noisy = [name for name, one in rows.items() if one["ratio"] < 2 / 3 * one["bar"] and name not in sure]
+    if noisy:
+        print(f"too noisy to say: {', '.join(noisy)}")
+    if sure:
+        print(f"under two thirds of its bar: {', '.join(sure)}")
+    return int(bool(sure))
+
+
+def slow(rows):
+    """Names of the rows that are under two thirds of their bar in every pair."""
+    return [name for name, one in rows.items() if max(one["ratio"], one["best"]) < 2 / 3 * one["bar"]]
 
 
 if __name__ == "__main__":

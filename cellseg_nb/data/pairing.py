@@ -12,6 +12,7 @@ Pair = namedtuple("Pair", "name image labels")  # labels is None where there are
 IMAGES = {"images", "image", "imgs", "img", "raw", "volumes"}
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
 LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls"}
+NONE = re.compile(r"(no|not|un|without|missing)[ _.-]?(?=label|mask)")  # without_labels, unlabelled
 TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
 PARTS = {"train", "test", "val", "validation"}
@@ -141,6 +142,8 @@ def _labels_folder(place):
     name = place.name.lower()
     if name in LABELS:
         return True
+    if NONE.match(name):
+        return False
     named = re.fullmatch("labels?" + PART, name) or folders.LABEL_ENDING.search(name)
     return bool(named) and not TRACKED.fullmatch(place.name) and _holds_volumes(place)
 

@@ -97,6 +97,14 @@ def test_masks_among_the_images_are_left_out(lay, capsys, way):
     assert "labels of a.tif: left out" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["without_labels", "unlabelled", "no masks"])
+def test_a_folder_named_for_the_lack_of_labels_holds_volumes(lay, name):
+    place = lay(["a.tif"], ["a.tif"])
+    (place / name).mkdir()
+    tifffile.imwrite(place / name / "b.tif", IMAGE, metadata={"axes": "ZYX"})
+    assert by_folder(place) == ["a.tif"]
+
+
 def test_side_by_side_with_results_and_bare_names(tmp_path, capsys):
     for name, array in (("image.tif", IMAGE), ("labels.tif", LABELS), ("probability.tif", IMAGE)):
         tifffile.imwrite(tmp_path / name, array)
