@@ -22,9 +22,8 @@ WORDS = {
 
 def check(names):
     """Raises UserError unless all are names out of `WORDS`."""
-    unknown = set(names) - WORDS.keys()
-    if isinstance(names, str) or unknown:
-        raise UserError(f"fast must be names out of {', '.join(WORDS)}, not {names}")
+    if not isinstance(names, (list, tuple, set)) or not all(name in list(WORDS) for name in names):
+        raise UserError(f"fast must be names out of {', '.join(WORDS)}, as in ['mixed'], not {names!r}")
 
 
 def usable(names, device):

@@ -6,6 +6,7 @@ from cellseg_nb import runtime
 from cellseg_nb.io import files
 from cellseg_nb.learning import fast, loop
 from cellseg_nb.methods.base import Method
+from cellseg_nb.parameters import number
 
 # How it is trained on this machine: like the device no part of what is saved. See
 # `cellseg_nb.learning.loop.train`
@@ -21,6 +22,8 @@ class NetworkMethod(Method):
         super().__init__(**options)
         self.how = {name: self.options.pop(name) for name in HOW if name in self.options}
         fast.check(self.how.get("fast", ()))
+        if self.how.get("workers") is not None:
+            self.how["workers"] = number("workers", self.how["workers"], 0, whole=True)
 
     def pick(self, names):
         """Those options that are set, of these names: {name: value}."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cellseg_nb.errors import UserError
 from cellseg_nb.learning import augmentation, cubes, guided, loader, pairs
 from cellseg_nb.methods.wnet3d import WNet3DMethod
 
@@ -76,6 +77,12 @@ def test_a_training_with_processes_ends_with_the_same_bits():
         method.fit([data()[0]], progress=False)
         weights.append(list(method.model.state_dict().values()))
     assert all(torch.equal(a, b) for a, b in zip(*weights))
+
+
+def test_a_number_of_processes_that_is_none():
+    for wrong in (-1, 1.5, "two", True):
+        with pytest.raises(UserError, match="workers must be"):
+            WNet3DMethod(workers=wrong)
 
 
 def test_none_on_a_cpu_and_none_where_jobs_are_unknown():

@@ -261,7 +261,7 @@ def test_what_is_for_cuda_says_so_elsewhere_and_changes_nothing(capsys):
     assert said == ["fast = mixed, compile is for CUDA GPUs: on this device (cpu) nothing changes."]
     assert equal(plain.model.state_dict().values(), asked.model.state_dict().values())
     assert "fast" not in asked.options  # not a property of what was learned
-    for wrong in ("mixed", ("fp8",)):
+    for wrong in ("mixed", ("fp8",), 3, [["mixed"]]):
         with pytest.raises(UserError, match="fast must be names out of mixed, tf32, channels_last, compile"):
             WNet3DMethod(fast=wrong)
 
