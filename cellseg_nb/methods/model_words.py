@@ -22,6 +22,8 @@ SEPARATIONS = {  # of `separate` of WNet3D and `spots` of the supervised network
     "probability": SPOTS + " peak of the probability blurred by {blur} voxels "
     "(`cellseg_nb.methods.tuning.voronoi`)",
     "depth": "by depth in the outline and brightness together (`cellseg_nb.methods.tuning.from_depth`)",
+    "pieces": "where a higher probability parts them: each piece above {core:g} is a cell "
+    "(`cellseg_nb.methods.tuning.from_cores`)",
     "cores": "by the cores that the network says as well (`cellseg_nb.methods.tuning.from_cores`); the "
     "network of a package gives only its first map, the probability of being a cell",
 }
@@ -31,6 +33,8 @@ SCALINGS = {
     "clipped": "it is clipped to its 1st and 99th percentile",
     "cube": "each window by itself is brought to 0..100, from its minimum to its maximum",
     "none": "it is given as it is",
+    "contrast": "how far each voxel rises above the background around it, in units of the noise "
+    "(`cellseg_nb.learning.augmentation.contrast`)",
 }
 
 
@@ -43,7 +47,8 @@ def description(found):
 def separation(found, settings):
     """How our package makes cells of this network's probability, as a sentence."""
     way = settings.get("separate") or settings.get("spots") or "volume"
-    words = SEPARATIONS.get(way, way).format(blur=settings.get("spot_sigma", 1.0))
+    numbers = dict(blur=settings.get("spot_sigma", 1.0), core=settings.get("core_threshold", 0.5))
+    words = SEPARATIONS.get(way, way).format(**numbers)
     return (
         f"Cells are where the probability is above {found.threshold:g}. "
         f"Touching ones are told apart {words}. "

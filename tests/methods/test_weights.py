@@ -571,6 +571,12 @@ def test_the_card_says_how_to_use_it(own):
     assert str(own[0]) not in text
 
 
+def test_the_card_of_a_network_for_cells_of_a_few_voxels(tmp_path):
+    SegResNetMethod(device="cpu", scaling="contrast", spots="pieces", core_threshold=0.7).save(tmp_path)
+    text = sharing.card(tmp_path / "segresnet.pt", weights.load(tmp_path), "jane/cells")
+    assert "above the background around it" in text and "each piece above 0.7 is a cell" in text
+
+
 class Receiver(BaseHTTPRequestHandler):
     """The four requests of an upload of small files, as the Hub answers them; what came is kept."""
 
