@@ -41,7 +41,7 @@ def write(found, path, image, authors, licence, training_data="", voxel_size=Non
     Parameters
     ----------
     found : `cellseg_nb.methods.predictor.Predictor`
-        From `cellseg_nb.methods.weights.load`, of a weights file of WNet3D, SegResNet or SwinUNETR.
+        From `cellseg_nb.methods.weights.load`, of a weights file of WNet3D, SegResNet, SwinUNETR or U-Net.
     path : path of the .zip
     image : (Z, Y, X) array
         A volume as the network will meet them. **Its middle, at most 64 voxels a side, becomes part of the
@@ -54,9 +54,16 @@ def write(found, path, image, authors, licence, training_data="", voxel_size=Non
     voxel_size : (z, y, x) in µm or None
     name : of the network; default: made of the architecture
 
-    Raises UserError where a library is missing, for an ONNX file, and for what the specification refuses.
+    Raises UserError where a library is missing, for an ONNX file, for ``scaling="contrast"``, and for what
+    the specification refuses.
     """
     needed(authors, licence)
+    if found.scaling == "contrast":
+        raise UserError(
+            f"{found.source} has learned from volumes scaled by 'contrast', which no other program knows: "
+            "train a network with scaling='unit', or share the weights themselves "
+            "(cellseg_nb.methods.sharing.share)"
+        )
     source, state, options = _source(found)
     part = test_part(found, image)
     found = _decided(found, part)
@@ -136,7 +143,7 @@ def test_part(found, image):
         raise UserError(f"the volume has shape {image.shape}: three dimensions (Z, Y, X) are needed")
     swin, multiple = found.architecture == "swinunetr", found.multiple
     side = 64 if swin else SIDE
-    shape = [min(side, max(multiple, n // multiple * multiple)) for n in image.shape]
+    shape = [min(side, max(model_package_spec.LEAST, n // multiple * multiple)) for n in image.shape]
     if swin and max(shape) == 32:
         shape[0] = 64  # it halves five times, and a single voxel would be left
     if window := model_package_spec.window(found):

@@ -15,6 +15,7 @@ from cellseg_nb import runtime
 from cellseg_nb.data import archives
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import reason
+from cellseg_nb.methods import model_words, released
 
 DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
 OWN = "cellseg_nb"  # our key in the description's ``config``
@@ -27,7 +28,23 @@ PREDICTOR = {  # what is said of a `Predictor`, and its type
     "postprocess": str,
 }
 KINDS = {**PREDICTOR, "weights": str, "sha256": str}
+RANGES = {
+    "threshold": lambda value: 0 <= value <= 1,
+    "foreground": lambda value: value is None or value >= 0,
+    "scaling": lambda value: value in model_words.SCALINGS,
+    "window": lambda value: value >= 0,
+    "postprocess": lambda value: value in released.CHAINS,
+}
 LARGEST = 2**20  # bytes of a description
+DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 def is_package(path):
@@ -60,7 +77,8 @@ def about(path):
     try:
         said = yaml.safe_load(text)["config"][OWN]
         wrong = [key for key, kind in KINDS.items() if not isinstance(said[key], kind)]
-    except yaml.YAMLError as error:
+        wrong = wrong or [key for key, good in RANGES.items() if not good(said[key])]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two: dates, depth
         raise UserError(f"{path} is damaged (its description is no YAML): download it again") from error
     except (KeyError, TypeError) as error:
         raise UserError(
@@ -96,7 +114,7 @@ def _bytes(path, name, limit):
                 f"{path}: {name} takes {size / 1e6:.0f} MB, more than it may: is it what it says?"
             )
         return fetch()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} is damaged ({reason(error)[:80]}): download it again") from error
 
 

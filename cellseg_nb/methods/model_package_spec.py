@@ -6,6 +6,7 @@ from cellseg_nb.methods import model_package_files, model_words, released
 
 FORMAT = "0.5.12"  # of bioimageio.spec, which the extra "packages" pins
 TOLERANCE = 1e-4  # that bioimageio.core's test allows between its probability and ours
+LEAST = 32  # side of a volume that other programs may give it, voxels
 OVER = {"axes": ("channel", "z", "y", "x")}  # a volume is scaled by itself
 
 
@@ -117,7 +118,7 @@ def _axes(found, shape, voxel_size):
     for axis, side, size in zip("zyx", shape, sizes):
         common = {"type": "space", "id": axis}
         common |= {} if size is None else {"unit": "micrometer", "scale": size}
-        volume.append({**common, "size": {"min": 32, "step": found.multiple} if any_size(found) else side})
+        volume.append({**common, "size": {"min": LEAST, "step": found.multiple} if any_size(found) else side})
         same = {"tensor_id": "volume", "axis_id": axis}
         probability.append({**common, "size": same, "halo": min(8, side // 4)})
     return volume, probability

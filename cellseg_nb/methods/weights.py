@@ -94,6 +94,8 @@ def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, to
     found.model.to(device).eval()
     for name in about.keys() & model_package_files.PREDICTOR.keys():  # as it was when packaged
         setattr(found, name, about[name])
+    if found.architecture == "wnet3d" and (found.foreground or 0) >= _classes(found.model):
+        raise UserError(f"{path} is damaged (its foreground is {found.foreground}): download it again")
     found.source = str(name_or_path)
     found.postprocess = postprocess or about.get("postprocess", "probability")
     if found.postprocess == "released":
@@ -193,6 +195,11 @@ def _own(state, path, architecture):
     scaling = own.get("scaling", "volume" if name == "wnet3d" else "unit")
     window = int(own.get("window", 0))
     return Predictor(model, name, threshold, state.get("foreground"), scaling, window=window)
+
+
+def _classes(model):
+    """How many classes a WNet3D has."""
+    return model.encoder.out_b.module[-1].out_channels
 
 
 def _bare(state, path, architecture):

@@ -12,6 +12,7 @@ import yaml
 
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
+from cellseg_nb.io import files
 from cellseg_nb.methods import model_package, model_package_spec, sharing, weights
 from cellseg_nb.methods.segresnet import SegResNetMethod
 from cellseg_nb.methods.swinunetr import SwinUNETRMethod
@@ -142,12 +143,15 @@ def test_what_a_package_needs(image, tmp_path):
     refused(lambda: model_package.write(found, out, image, [], "MIT"), "names its authors")
     refused(lambda: model_package.write(found, out, image, ["J"], "my own"), "'my own' is no SPDX name")
     refused(lambda: model_package.write(found, out, image * 0 + 3, ["J"], "MIT"), "one value")
+    assert model_package.test_part(found, image[:24, :24, :9]).shape == (32, 32, 32)
+    found.scaling = "contrast"
+    refused(lambda: model_package.write(found, out, image, ["J"], "MIT"), "scaled by 'contrast'")
     assert not out.exists()
 
 
-def pack(path, **files):
+def pack(path, **contents):
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
+        for name, content in contents.items():
             archive.writestr(name.replace("__", "/").replace("_yaml", ".yaml").replace("_pt", ".pt"), content)
     return path
 
@@ -161,8 +165,8 @@ def rdf(**changes):
 def test_packages_that_are_refused(tmp_path):
     path = tmp_path / "x.zip"
 
-    def load(*words, **files):
-        refused(lambda: weights.load(pack(path, **files)), *words)
+    def load(*words, **contents):
+        refused(lambda: weights.load(pack(path, **contents)), *words)
 
     load("was not made by cellseg-nb", rdf_yaml="type: model\nconfig: {}")
     load("no bioimage.io package", other_yaml="a: 1")
@@ -172,8 +176,19 @@ def test_packages_that_are_refused(tmp_path):
     load("which is not in it", rdf_yaml=rdf(weights="../wnet3d.pt"))
     load("missing or was changed", rdf_yaml=rdf(), wnet3d_pt="no weights")
     load("its threshold is", rdf_yaml=rdf(threshold="high"), wnet3d_pt="")
+    for name, value in dict(threshold=5.0, foreground=-1, scaling="log", window=-3, postprocess="x").items():
+        load(f"its {name} is {value!r}", rdf_yaml=rdf(**{name: value}), wnet3d_pt="")
+    for text in ("made: 2026-99-99", "[" * 20000, "size: " + 5000 * "9"):
+        load("no YAML", rdf_yaml=text)
     path.write_bytes(b"PK\3\4 cut")
     refused(lambda: weights.load(path), "damaged")
+
+
+def test_a_class_that_the_network_does_not_have(tmp_path):
+    own = wnet3d(tmp_path) / "wnet3d.pt"
+    told = rdf(foreground=2, sha256=files.digest(own))
+    path = pack(tmp_path / "x.zip", rdf_yaml=told, wnet3d_pt=own.read_bytes())
+    refused(lambda: weights.load(path), "its foreground is 2")
 
 
 def test_code_in_the_weights_is_not_run(tmp_path):
