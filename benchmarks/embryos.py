@@ -39,7 +39,7 @@ def main():
     folder = Path(os.environ["CELLSEG_NB_REAL_DATA"]) / "bbbc050"
     chosen, held_out, out = [
         *sys.argv[1:],
-        *[",".join(methods.names()), ",".join(NAMES), "results/embryos"][len(sys.argv) - 1 :],
+        *[",".join(methods.usual()), ",".join(NAMES), "results/embryos"][len(sys.argv) - 1 :],
     ]
     embryos = [
         datasets.Volume(

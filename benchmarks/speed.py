@@ -129,7 +129,7 @@ def machine():
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "gpu": "measured on a CPU; no GPU was there",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none was there",
     }
 
 

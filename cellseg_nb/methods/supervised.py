@@ -54,8 +54,8 @@ LOOP = ("learning_rate", "optimizer", "weight_decay", "schedule", "clip", "avera
 
 
 class SupervisedMethod(NetworkMethod):
-    """A network that learns from labelled volumes which voxels are cell. Use `SegResNetMethod` or
-    `SwinUNETRMethod`.
+    """A network that learns from labelled volumes which voxels are cell. Use `SegResNetMethod`,
+    `SwinUNETRMethod` or `UNetMethod`.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class SupervisedMethod(NetworkMethod):
     postprocess : "probability" or "released", see `cellseg_nb.methods.released`
     learning_rate, optimizer, weight_decay, schedule, clip, average, fast, workers, seed, device : see
         `cellseg_nb.learning.loop.train`
-    augment : names out of `cellseg_nb.learning.augmentation.STEPS`; () for none
+    augment : names out of `cellseg_nb.learning.augmentation.STEPS` and ``MORE``; () for none
     flips : bool
         Predictions are the mean over the eight mirror images: steadier, and eight times the work.
     share : float
