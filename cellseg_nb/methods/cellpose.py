@@ -170,7 +170,14 @@ class CellposeMethod(NetworkMethod):
                 self, candidates, lambda i: self.segment(images[i], maps[i]), labels, progress
             )
         candidates = tuning.combinations(flow_smooth=[0.0, 1.0], cellprob_threshold=list(THRESHOLDS))
-        return tuning.choose(self, candidates, lambda i: self.segment(images[i], maps[i]), labels, progress)
+        return tuning.choose(
+            self,
+            candidates,
+            lambda i: self.segment(images[i], maps[i]),
+            labels,
+            progress,
+            self.options["voxel_size"],
+        )
 
 
 class CellposeDefault(CellposeMethod):

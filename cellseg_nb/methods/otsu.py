@@ -81,8 +81,8 @@ class OtsuMethod(Method):
         )
 
     def tune(self, images, labels, *, voxel_size=None, progress=True):
-        """Choose sigmas, scale and smallest size with the best F1@0.5 on labelled training volumes. Returns
-        the table tried."""
+        """Choose sigmas, scale and smallest size with the best F1@0.5 (of centres, for cells of a few
+        voxels: `tuning.choose`) on labelled training volumes. Returns the table tried."""
         images, labels = pairs.check(images, labels)
         size = voxel_size or self.options["voxel_size"]
         diameter = tuning.diameter(labels, size)
@@ -99,4 +99,4 @@ class OtsuMethod(Method):
                 outlines[known] = self._outline(images[i])
             return self._label(images[i], outlines[known], voxel_size)
 
-        return tuning.choose(self, candidates, segment, labels, progress)
+        return tuning.choose(self, candidates, segment, labels, progress, size)

@@ -167,7 +167,7 @@ class StarDistMethod(Method):
 
         tried = [value for value in PROBABILITIES if value >= floor] or [max(PROBABILITIES)]
         candidates = tuning.combinations(nms_thresh=list(OVERLAPS), prob_thresh=tried)
-        return tuning.choose(self, candidates, segment, labels, progress)
+        return tuning.choose(self, candidates, segment, labels, progress, self.anisotropy)
 
     def save(self, folder):
         """Write ``<name>.npz`` (weights and settings) into a folder. Returns its path."""

@@ -272,8 +272,7 @@ class SupervisedMethod(NetworkMethod):
         candidates = tuning.combinations(
             spots=["volume", "probability", "depth"], spot_sigma=blurs, core_threshold=[self.core_threshold]
         )
-        near = tuning.near(labels, size)
-        if near:
+        if tuning.near(labels, size):
             above = [core for core in tuning.CORES if core >= self.threshold]
             candidates += tuning.combinations(spots=["pieces"], spot_sigma=[0.0], core_threshold=above)
         if self.training["cores"]:
@@ -281,6 +280,6 @@ class SupervisedMethod(NetworkMethod):
                 spots=["cores"], spot_sigma=[0.0, *blurs[:3]], core_threshold=tuning.CORES
             )
         self.spots_tried = tuning.choose(
-            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress, size, near
+            self, candidates, lambda i: self.segment(images[i], maps[i], size), labels, progress, size
         )
         return table

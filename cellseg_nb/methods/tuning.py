@@ -106,9 +106,9 @@ def by_dice(method, candidates, segment, labels, progress=True):
     return pandas.DataFrame(rows)
 
 
-def choose(method, candidates, segment, labels, progress=True, voxel_size=None, near=None):
-    """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first. With
-    ``near`` (µm), for cells of a few voxels, it is the F1 of centres at most so far apart.
+def choose(method, candidates, segment, labels, progress=True, voxel_size=None):
+    """Give ``method`` the candidate, a dict of its settings, with the best F1@0.5; of equals the first. For
+    cells of a few voxels it is the F1 of centres that are `near`.
 
     Each is tried with several sizes below which an object is no cell: the method's ``min_size``, and
     `SMALLEST`. ``segment(i)`` gives the labels of volume i with the settings that the method has then.
@@ -120,21 +120,20 @@ def choose(method, candidates, segment, labels, progress=True, voxel_size=None, 
     volume = np.pi / 6 * diameter(labels) ** 3  # in voxels, whatever their shape
     least, rows = method.min_size, []
     sizes = sorted({least, *(max(least, round(volume * part)) for part in SMALLEST)})
+    apart = near(labels, voxel_size)
     bar = runtime.progress(candidates, desc="Tuning", unit="setting", leave=False, disable=not progress)
     for candidate in bar:
         method.set(**candidate, min_size=least)
-        if near:
-            made = [segment(i) for i in range(len(labels))]
-            rows += [
-                {**candidate, "min_size": s, "f1": centres_f1(labels, made, s, voxel_size, near)}
-                for s in sizes
+        made = (segment(i) for i in range(len(labels)))
+        if apart:
+            made = list(made)
+            scores = [centres_f1(labels, made, size, voxel_size, apart) for size in sizes]
+        else:
+            found = [
+                (metrics.quality(truth, one), np.bincount(one.ravel())) for truth, one in zip(labels, made)
             ]
-            continue
-        found = [
-            (metrics.quality(truth, made), np.bincount(made.ravel()))
-            for truth, made in ((truth, segment(i)) for i, truth in enumerate(labels))
-        ]
-        rows += [{**candidate, "min_size": size, "f1": f1(found, size)} for size in sizes]
+            scores = [f1(found, size) for size in sizes]
+        rows += [{**candidate, "min_size": size, "f1": score} for size, score in zip(sizes, scores)]
     best = max(rows, key=lambda row: row["f1"])
     if not best["f1"] and method.nothing_found:
         best = {**{name: method.settings[name] for name in candidates[0]}, "min_size": least}

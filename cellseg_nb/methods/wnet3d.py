@@ -265,7 +265,7 @@ class WNet3DMethod(NetworkMethod):
         size = self.options["voxel_size"] if voxel_size is None else voxel_size
         candidates = tuning.combinations(spot_sigma=tuning.blurs(labels, size))
         self.spots_tried = tuning.choose(
-            self, candidates, lambda i: self.segment(images[i], found[i], voxel_size), labels, progress
+            self, candidates, lambda i: self.segment(images[i], found[i], voxel_size), labels, progress, size
         )
         return table
 

@@ -14,6 +14,7 @@ from cellseg_nb.evaluation import metrics
 from cellseg_nb.learning import augmentation, loop, pairs
 from cellseg_nb.learning.validation import BEST
 from cellseg_nb.methods import tuning
+from cellseg_nb.methods.otsu import OtsuMethod
 from cellseg_nb.methods.segresnet import SegResNetMethod
 from cellseg_nb.methods.swinunetr import SwinUNETRMethod
 from cellseg_nb.networks import losses
@@ -335,6 +336,15 @@ def test_pieces_for_cells_of_a_few_voxels():
     method.set(core_threshold=0.8)
     assert method.segment(image).max() == 12
     assert tuning.centres_f1([labels], [method.segment(image)], 5, size, 6.0) == 1
+
+
+def test_otsu_is_tuned_by_the_same_rule():
+    image, labels = sparse()
+    size = (6.0, 1.6, 1.6)
+    method = OtsuMethod(voxel_size=size)
+    best = method.tune([image], [labels], progress=False).f1.max()
+    assert best == tuning.centres_f1([labels], [method.segment(image)], 0, size, tuning.near([labels], size))
+    assert best != metrics.match(labels, method.segment(image), (0.5,)).f1[0]
 
 
 def test_flips_are_the_mean_of_mirror_images(pair):
