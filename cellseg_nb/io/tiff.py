@@ -109,7 +109,8 @@ def _palette(key):
     if key is None or key.photometric != PALETTE or key.colormap is None:
         return False
     bright = np.average(np.asarray(key.colormap, float), axis=0, weights=(0.299, 0.587, 0.114))
-    return bool((np.diff(bright) < -0.02 * 65535).any())
+    inner = bright[1:-1]  # Fiji's HiLo shows the darkest and the brightest in colour
+    return bool((np.diff(inner) < -0.02 * 65535).any())
 
 
 def _coarser(size, full, level):

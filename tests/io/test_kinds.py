@@ -85,16 +85,19 @@ def test_white_as_zero_that_float32_could_not_tell_apart_is_said(tmp_path, capsy
     assert "with its numbers as they are" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ramp", [False, True])
+@pytest.mark.parametrize("ramp", ["", "red", "HiLo"])
 def test_a_palette_is_said_unless_it_gets_brighter(tmp_path, ramp, capsys):
     colours = np.random.default_rng(0).integers(0, 65535, (3, 256)).astype("u2")
-    colours = np.stack([np.arange(256) * 257, np.zeros(256), np.zeros(256)]).astype("u2") if ramp else colours
+    if ramp:
+        colours = np.outer((1, ramp == "HiLo", ramp == "HiLo"), np.arange(256) * 257).astype("u2")
+    if ramp == "HiLo":
+        colours[:, 0], colours[:, 255] = (0, 0, 65535), (65535, 0, 0)
     array = (VOLUME % 256).astype("u1")
     tifffile.imwrite(
         tmp_path / "a.tif", array, photometric="palette", colormap=colours, metadata={"axes": "ZYX"}
     )
     is_right(tmp_path / "a.tif", None, array)
-    assert ("a palette of colours" in capsys.readouterr().out) != ramp
+    assert ("a palette of colours" in capsys.readouterr().out) == (not ramp)
     volumes.read_labels(tmp_path / "a.tif", own=True)
     assert "palette" not in capsys.readouterr().out
 
