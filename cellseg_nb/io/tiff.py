@@ -77,13 +77,13 @@ def _series(path, tif, complaints):
 
 def fault(path, complaints):
     """What tifffile's complaints say of the file, in a line; empty where it is whole."""
-    if any("failed to reshape" in line or "series metadata" in line for line in complaints):
+    if any("corrupt" in line or "offset" in line for line in complaints):
+        return _truncated(path)
+    if any("failed to reshape" in line for line in complaints):
         return (
             f"{path} holds fewer or more planes than its header says: copy or download it again, or open it "
             "in Fiji, look whether all planes are there, and save it as TIFF"
         )
-    if any("corrupt" in line or "offset" in line for line in complaints):
-        return _truncated(path)
     return ""
 
 
