@@ -13,7 +13,8 @@ BEGIN, END = "<!-- formats: made by tools/formats_page.py -->\n", "<!-- formats:
 NAMES = (
     "c5.tif c5_labels.tif c5_masks.tif c5_cp_masks.tif c5_label_image.tif mask_c5.tif c5_gt.nrrd "
     "c5-seg_v2.tif labels.tif "
-    "man_seg007.tif probability.tif c5_probability_map.tif c5_flows.tif c5_thumb.tif"
+    "c5_objects.tif big_objects.tif man_seg007.tif probability.tif "
+    "c5_probability_map.tif c5_flows.tif c5_thumb.tif"
 ).split()
 PICKED = {
     "channel": "of several channels or colours",

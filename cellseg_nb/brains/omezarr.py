@@ -44,15 +44,13 @@ def opened(path, key):
 
 def described(path):
     """The image's own words in a store: the first entry of ``multiscales``. Raises UserError."""
-    import zarr
-
     try:
-        attributes = dict(zarr.open_group(str(path), mode="r").attrs)
+        attributes = ngff.attributes(ngff.opened(path))
     except Exception as error:
         raise UserError(
             f"{path} is no OME-Zarr ({reason(error)}): give the folder that holds .zattrs or zarr.json"
         ) from error
-    scales = attributes.get("ome", attributes).get("multiscales")
+    scales = attributes.get("multiscales")
     if not scales:
         raise UserError(
             f"{path} is a Zarr without OME's description (multiscales): give the folder of one image, or "

@@ -155,6 +155,7 @@ def _tiff(path, voxel_size, channel):
             refused.parts_and_several(path, file)
             stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
             white = WHITE if file.pages[0].photometric == 0 else ""
+            odd = tiff.note(file, file.series[0])
             declared = file.series[0].nbytes
             held = max(page.dataoffsets[0] for page in (file.pages[0], file.pages[len(file.pages) - 1]))
             if held > path.stat().st_size or (
@@ -169,7 +170,7 @@ def _tiff(path, voxel_size, channel):
                 index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
             except axes.Several as error:
                 raise error if error.choice == "-p channel 0" else error.alone("here") from error
-    for line in filter(None, (word, unsized, white)):
+    for line in filter(None, (word, unsized, white, odd)):
         print(f"{path.name}: {line}")
     sides = [n for n, one in zip(series.shape, index) if isinstance(one, slice)]
     if len(sides) != 3:

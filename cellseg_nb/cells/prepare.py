@@ -94,6 +94,15 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
     return state
 
 
+def bright_side(volume, voxel_size=None, steps="auto"):
+    """The volume (Z, Y, X) itself, or its negative where its cells are dark and the step "dark" is chosen: to
+    see how large they are, which `prepare` asks for. Cells are looked for at 8 voxels of the finest axis."""
+    now = np.array(volume, np.float32)
+    valid = np.isfinite(now)
+    dark = "dark" in chosen(steps) and light.find_dark(now, valid, background.widths(voxel_size, None))
+    return -now if dark else volume
+
+
 def chosen(steps):
     """The names of steps meant by "auto" (all), "paper" (none), names with commas between them, or
     "auto,-hot" (all but these). Raises UserError."""

@@ -12,12 +12,13 @@ Pair = namedtuple("Pair", "name image labels")  # labels is None where there are
 IMAGES = {"images", "image", "imgs", "img", "raw", "volumes"}
 LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
 LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls"}
-NONE = re.compile(r"(no|not|un|without|missing)[ _.-]?(?=label|mask)")  # without_labels, unlabelled
 TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
 PARTS = {"train", "test", "val", "validation"}
 PART = r"(?:tr|ts|val|train|test)"  # as nnU-Net names its folders: imagesTr, labelsTr
 FIRST_CHANNEL = re.compile(r"_0000$")  # of nnU-Net
+# How names are compared, the strictest first.
+WAYS = (folders.bare, folders.stem, folders.key, lambda file: FIRST_CHANNEL.sub("", folders.key(file)))
 
 
 def pairs(folder, in_order=False):
@@ -36,11 +37,17 @@ def pairs(folder, in_order=False):
         raise UserError(f"{folder} is no folder: give the folder that holds the volumes")
     where = _folders(folder)
     found = []
-    for place in where:
+    labelled = {}  # folders of volumes, and that of their labels
+    for place in sorted(where, key=lambda one: one.name.lower() not in LABELS):
         if place.name == "SEG" and TRACKED.fullmatch(place.parent.name):
             found += _tracked(place, folder)
         elif _labels_folder(place) and place != folder:
-            found += _two_folders(_images_beside(place), place, folder, in_order)
+            images = _images_beside(place)
+            if place.name.lower() not in LABELS and labelled.get(images, "").lower() in LABELS:
+                print(f"{place}: {labelled[images]} holds the labels of its volumes, left out")
+                continue
+            labelled[images] = place.name
+            found += _two_folders(images, place, folder, in_order)
     if not found:
         found = [pair for place in where for pair in _side_by_side(place, folder)]
         _refuse_labels_alone(where, found, folder)
@@ -93,11 +100,12 @@ def matched(images, labels):
     in another order (ctrl_m2, m2_ctrl_mask), which is said. Labels that are left over are named. Raises
     UserError, with both lists, where a volume has no labels or more than one file of them.
     """
-    found, said, keys = [], [], {file: folders.key(file) for file in (*images, *labels)}
+    found, said = [], []
     for image in images:
-        exact = [file for file in labels if keys[file] == keys[image]]
-        exact = exact or [file for file in labels if keys[file] == FIRST_CHANNEL.sub("", keys[image])]
-        files = exact or [file for file in labels if _words(keys[file]) == _words(keys[image])]
+        same = ([file for file in labels if way(file) == way(image)] for way in WAYS)
+        exact = next(filter(None, same), [])
+        words = _words(folders.key(image))
+        files = exact or [file for file in labels if _words(folders.key(file)) == words]
         if len(files) != 1 or files[0] in found:
             place = labels[0].parent if labels else "the folder of labels"
             raise UserError(
@@ -142,7 +150,7 @@ def _labels_folder(place):
     name = place.name.lower()
     if name in LABELS:
         return True
-    if NONE.match(name):
+    if folders.NONE.search(name):
         return False
     named = re.fullmatch("labels?" + PART, name) or folders.LABEL_ENDING.search(name)
     return bool(named) and not TRACKED.fullmatch(place.name) and _holds_volumes(place)
@@ -169,7 +177,8 @@ def _refuse_labels_alone(where, found, folder):
     if inside and len(inside) < len(found):
         raise UserError(
             f"{inside[0].parent} is named as a folder of labels, and of which volumes is not clear: call it "
-            "labels, and the folder of its volumes images, both in one folder"
+            "labels, and the folder of its volumes images, both in one folder; or, if it holds volumes, give "
+            "it another name"
         )
 
 

@@ -16,14 +16,20 @@ LABEL_WORDS = (
     r"(cp[ _.-]?(masks?|output)"
     r"|(labell?(ed)?|labels|lbls?|masks?|msk|segm)([ _.-]?(image|img|map|volume|stack)s?)?"
     r"|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?"
-    r"|stardist|cellpose|watershed|classes|threshold(ed)?|object[ _.-]?(predictions?|identities)|objects)"
+    r"|stardist|object[ _.-]?(predictions?|identities))"
 )
+# c5_objects is labels beside c5, and alone a volume of objects.
+PERHAPS = r"(cellpose|watershed|classes|threshold(ed)?|objects)"
 VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie))*"
-LABEL_ENDING = re.compile(f"({BETWEEN}{LABEL_WORDS}{VERSION})+$", re.IGNORECASE)
+EITHER = f"{BETWEEN}({LABEL_WORDS}|{PERHAPS}){VERSION}"
+ENDING = re.compile(f"({EITHER})+$", re.IGNORECASE)
+LABEL_ENDING = re.compile(f"{BETWEEN}{LABEL_WORDS}{VERSION}({EITHER})*$", re.IGNORECASE)
+# mouse_no_label, without_labels, unlabelled
+NONE = re.compile(BETWEEN + r"(no|not|un|without|missing)[ _.-]?(?=label|mask)", re.IGNORECASE)
 LABEL_START = re.compile("^" + LABEL_WORDS + r"[ _.-]+", re.IGNORECASE)
 RESULT_ENDING = re.compile(
     BETWEEN + r"(prob(abilit(y|ies))?s?([ _.-]?maps?)?|pred(iction)?s?|heat[ _.-]?maps?|uncertaint(y|ies)"
-    r"|overlays?|contours?|dist(ance)?([ _.-]?maps?)?|(cp[ _.-]?)?(flows?|outlines?|dp))$",
+    r"|overlays?|contours?|dist(ance)?[ _.-]?maps?|distances?|(cp[ _.-]?)?(flows?|outlines?|dp))$",
     re.IGNORECASE,
 )
 # Cell Tracking Challenge: t000.tif; man_seg000.tif, man_track000.tif of the truth; mask000.tif of results.
@@ -41,17 +47,23 @@ def bare(path):
 def key(path):
     """What volume and labels of one name share: c5_image.tif, img_c5.tif, c5_labels.tif, mask_c5.tif are all
     c5."""
+    return IMAGE_START.sub("", stem(path))
+
+
+def stem(path):
+    """As `key`, but img_c5.tif and vol_c5.tif are two."""
     name = bare(path)
     tracked = TRACKED.fullmatch(name)
     if tracked:
         return tracked[1] or tracked[3]
-    name = IMAGE_ENDING.sub("", LABEL_ENDING.sub("", LABEL_START.sub("", name)))
-    return IMAGE_START.sub("", name)
+    return IMAGE_ENDING.sub("", ENDING.sub("", LABEL_START.sub("", name)))
 
 
 def is_label(path):
     """Whether a file is named like labels."""
     name = bare(path)
+    if NONE.search(name):
+        return False
     return (
         bool(LABEL_ENDING.search(name) or LABEL_START.match(name))
         or bool(re.match("man_|mask", name))
@@ -180,15 +192,17 @@ def refuse_twins(files):
 def sort(files):
     """What each file of a folder is, by its name and, for OME-TIFF, its head: {Path: text}."""
     kinds = parts(files)
-    keys = {key(file): file for file in files if not is_label(file) and file not in kinds}
+    perhaps = {file for file in files if ENDING.search(bare(file)) and not is_label(file)}
+    others = {*perhaps, *kinds}
+    owners = {key(file): file for file in files if not is_label(file) and file not in others}
     for file in files:
         name = bare(file)
         if file in kinds:
             continue
         if RESULT_ENDING.search(name):
             kinds[file] = "result of an earlier run"
-        elif is_label(file):
-            owner = keys.get(key(file))
+        elif is_label(file) or (file in perhaps and key(file) in owners):
+            owner = owners.get(key(file))
             kinds[file] = f"labels of {owner.name}" if owner else "labels, or the result of an earlier run"
         elif SMALL.search(name) and len(files) > 1:
             kinds[file] = "pyramid or thumbnail"

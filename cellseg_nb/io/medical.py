@@ -13,6 +13,7 @@ from cellseg_nb.io import units
 from cellseg_nb.io.parts import Image
 
 MOST_SHRINKING, BZIP2 = 1040, 200_000  # times that deflate can shrink, and bzip2
+ROUNDED = 0.02  # relative: of two sizes in one header, one may be written with two digits
 NO_UNIT = "its header states no unit of length: give voxel_size in µm"
 
 
@@ -66,14 +67,16 @@ def _check_name(path):
 
 def _nifti_size(header):
     """Voxel size of pixdim; where it has none but the transform has one, of that; where they contradict
-    each other, none, with a word."""
+    each other, none, with a word. A transform of 1 x 1 x 1 says nothing, nor does one onto a template (codes
+    above 2: it stretches)."""
     sides = [abs(float(z)) for z in header.get_zooms()[:3]]
     unit = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "unknown"
     if len(sides) < 3:
         return None, ""
-    if hasattr(header, "get_sform") and int(header["sform_code"]) > 0:
+    if hasattr(header, "get_sform") and int(header["sform_code"]) in (1, 2):
         other = np.linalg.norm(header.get_sform()[:3, :3], axis=0)
-        if all(other) and not np.allclose(sides, other, rtol=units.CLOSE, atol=0):
+        told = all(other) and not np.allclose(other, 1, rtol=units.CLOSE)
+        if told and not np.allclose(sides, other, rtol=ROUNDED, atol=0):
             if all(side in (0, 1) for side in sides):
                 sides = [float(side) for side in other]
             else:

@@ -91,10 +91,10 @@ def _image(path, tif, number, series):
     size, word = units.stored(tif, number)
     made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
     names = ome.channels(tif, number)
-    return made[0]._replace(levels=tuple(made[1:]), note=_note(tif, series), channels=names)
+    return made[0]._replace(levels=tuple(made[1:]), note=note(tif, series), channels=names)
 
 
-def _note(tif, series):
+def note(tif, series):
     """What is odd about the voxels of a series, or ""."""
     if series.kind in ("ome", "imagej") and len(tif.series) == 1 and series.keyframe is not None:
         named = series.size // series.keyframe.size
@@ -109,7 +109,8 @@ def _palette(key):
     if key is None or key.photometric != PALETTE or key.colormap is None:
         return False
     bright = np.average(np.asarray(key.colormap, float), axis=0, weights=(0.299, 0.587, 0.114))
-    return bool((np.diff(bright) < -0.02 * 65535).any())
+    inner = bright[1:-1]  # Fiji's HiLo shows the darkest and the brightest in colour
+    return bool((np.diff(inner) < -0.02 * 65535).any())
 
 
 def _coarser(size, full, level):
@@ -161,10 +162,10 @@ def _read(path, series):
 def _pages(series, index):
     """An index of an array whose pages lie one by one in a file; only those needed are decoded."""
     lead, count = 0, 1
-    while count < len(series.pages) and lead < len(series.shape):
+    while count * series.keyframe.size < series.size and lead < len(series.shape):
         count *= series.shape[lead]
         lead += 1
-    whole = count == len(series.pages) and count * series.keyframe.size == series.size
+    whole = count <= len(series.pages) and count * series.keyframe.size == series.size
     if not whole or getattr(series, "transform", None):
         return series.asarray().reshape(series.shape)[index]
     numbers = np.arange(count).reshape(series.shape[:lead])[tuple(index[:lead])]
@@ -199,7 +200,7 @@ def _check_size(path, series):
     if start is not None:
         complete = start + series.nbytes <= first.parent.filehandle.size
     else:
-        complete = len(series.pages) * first.size == series.size
+        complete = len(series.pages) * first.size >= series.size  # of more pages, `note` tells
         for page in series.pages if complete else ():
             if page is None:
                 away = ", ".join(ome.away(first.parent)[:4])

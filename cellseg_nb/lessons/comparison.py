@@ -284,10 +284,9 @@ def headline(table):
     """The outcome in one line."""
     f1 = scores(table).f1
     others = ", ".join(f"{name} {value:.2f}" for name, value in f1.drop(f1.idxmax()).items())
-    others = "".join(
-        [f"; {others}" if others else "", *(f". {n}: {w}" for n, w in cautions(f1.index).items())]
-    )
-    return f"best F1@0.5: {f1.idxmax()} ({f1.max():.2f}){others}"
+    others = f"; {others}" if others else ""
+    beside = "".join(f". {name}: {words}" for name, words in cautions(f1.index).items())
+    return f"best F1@0.5: {f1.idxmax()} ({f1.max():.2f}){others}{beside}"
 
 
 def seconds(table):

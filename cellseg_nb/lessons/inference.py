@@ -58,26 +58,21 @@ def resolved(choice):
 
 
 def unseen(choice):
-    """What ``other`` names, as a list of texts. Raises UserError for the data
-    set that the released weights were trained on, and for what is nowhere; nothing is read."""
+    """What ``other`` names, as a list of texts. Raises UserError for the data set that the released weights
+    were trained on, and for what is nowhere; nothing is read."""
     found = [word.strip() for word in choice["other"].split(",") if word.strip()]
     known = datasets.registry() if found else ()
     for word in found:
-        if word == "simulated" or (word in known and word not in UNSEEN):
-            raise UserError(
-                f"other = {word!r} is not unseen: "
-                + (
-                    "the released networks learned from it. "
-                    if word in known
-                    else "it is no data set of its own. "
-                )
-                + f"Choose among {', '.join(UNSEEN)}, or give the path of your own volumes"
-            )
-        if word not in known and not as_path(word).exists():
-            raise UserError(
-                f"other = {word!r}: there is no data set {word!r} and no such file or folder. Choose among "
-                f"{', '.join(UNSEEN)}, or give the path of your own volumes"
-            )
+        if word == "simulated":
+            fault = " is not unseen: it is no data set of its own"
+        elif word in known and word not in UNSEEN:
+            fault = " is not unseen: the released networks learned from it"
+        elif word not in known and not as_path(word).exists():
+            fault = f": there is no data set {word!r} and no such file or folder"
+        else:
+            continue
+        others = f"Choose among {', '.join(UNSEEN)}, or give the path of your own volumes"
+        raise UserError(f"other = {word!r}{fault}. {others}")
     return found
 
 

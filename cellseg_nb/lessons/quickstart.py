@@ -129,7 +129,8 @@ def cell_size(choice, volumes):
     estimates = []
     for volume in volumes:
         try:
-            estimates.append(scale.cell_diameter(volume.image, volume.voxel_size))
+            bright = mending.bright_side(volume.image, volume.voxel_size, choice["preprocess"])
+            estimates.append(scale.cell_diameter(bright, volume.voxel_size))
         except UserError as error:
             print(f"{volume.name}: {error}")
     return float(np.median(estimates)) if estimates else 0.0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cellseg_nb import simulate, volumes
-from cellseg_nb.cells import prepare as prepare_module
+from cellseg_nb.cells import prepare as prepare_module, scale
 from cellseg_nb.cells.prepare import prepare
 from cellseg_nb.data import disturb
 from cellseg_nb.errors import UserError
@@ -112,3 +112,17 @@ def test_a_voxel_that_is_no_number_stays_alone(cells):
     hurt[10, 10, 10] = np.nan
     found = prepare(hurt)
     assert np.isfinite(found.volume).all() and not found.valid[10, 10, 10] and found.valid.mean() > 0.999
+
+
+@pytest.mark.parametrize(("cells", "radius"), [(6, (5, 8)), (60, (3, 4.5))])
+def test_the_size_of_dark_cells(cells, radius):
+    """Of the volume as it is, the gaps between dark cells and the haze around them would be measured."""
+    options = dict(dim=0.4, uneven=0.2, background=200, blur=(1, 0.6, 0.6))
+    image, labels = simulate.volume((40, 80, 80), cells, 3, radius, **options)
+    true = np.median(np.cbrt(6 * np.bincount(labels.ravel())[1:] / np.pi))
+    for volume in (image, disturb.negative(image)):
+        found = scale.cell_diameter(prepare_module.bright_side(volume))
+        assert found == pytest.approx(true, rel=0.25)
+    assert prepare_module.bright_side(image) is image
+    dark = disturb.negative(image)
+    assert prepare_module.bright_side(dark, steps="auto,-dark") is dark

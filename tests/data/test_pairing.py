@@ -253,3 +253,32 @@ def test_labels_of_no_clear_volumes_are_no_volumes_and_the_remedy_works(tmp_path
     (tmp_path / "scans").rename(tmp_path / "images")
     (found,) = pairing.pairs(tmp_path)
     assert found.labels.parent.name == "labels"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["images/a", "labels/a", "cellpose/a", "stardist/a"],
+        ["images/a", "masks/a", "masks_corrected/a"],
+        ["a", "labels/a", "nuclei_labels/a"],
+    ],
+)
+def test_other_labels_beside_those_in_labels_are_left_out(tmp_path, names):
+    for name in names:
+        file = tmp_path / f"{name}.tif"
+        file.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(file, LABELS if name != names[0] else IMAGE, metadata={"axes": "ZYX"})
+    (found,) = pairing.pairs(tmp_path)
+    assert (found.image, found.labels) == (tmp_path / f"{names[0]}.tif", tmp_path / f"{names[1]}.tif")
+
+
+def test_names_that_begin_otherwise_are_other_volumes(tmp_path):
+    for name in ("images/img_1", "images/vol_1", "labels/img_1", "labels/vol_1_mask"):
+        file = tmp_path / f"{name}.tif"
+        file.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(file, LABELS if "labels" in name else IMAGE, metadata={"axes": "ZYX"})
+    found = pairing.pairs(tmp_path)
+    assert [(one.image.name, one.labels.name) for one in found] == [
+        ("img_1.tif", "img_1.tif"),
+        ("vol_1.tif", "vol_1_mask.tif"),
+    ]

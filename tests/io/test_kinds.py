@@ -12,10 +12,12 @@ import samples
 import tifffile
 import zarr
 from samples import SIZE, VOLUME
+from scipy import ndimage
 
 from cellseg_nb import cli
+from cellseg_nb.brains import sources
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import folder as folders, units, volumes
+from cellseg_nb.io import folder as folders, labels, units, volumes
 
 
 def is_right(path, size=SIZE, wanted=VOLUME, **part):
@@ -83,16 +85,19 @@ def test_white_as_zero_that_float32_could_not_tell_apart_is_said(tmp_path, capsy
     assert "with its numbers as they are" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ramp", [False, True])
+@pytest.mark.parametrize("ramp", ["", "red", "HiLo"])
 def test_a_palette_is_said_unless_it_gets_brighter(tmp_path, ramp, capsys):
     colours = np.random.default_rng(0).integers(0, 65535, (3, 256)).astype("u2")
-    colours = np.stack([np.arange(256) * 257, np.zeros(256), np.zeros(256)]).astype("u2") if ramp else colours
+    if ramp:
+        colours = np.outer((1, ramp == "HiLo", ramp == "HiLo"), np.arange(256) * 257).astype("u2")
+    if ramp == "HiLo":
+        colours[:, 0], colours[:, 255] = (0, 0, 65535), (65535, 0, 0)
     array = (VOLUME % 256).astype("u1")
     tifffile.imwrite(
         tmp_path / "a.tif", array, photometric="palette", colormap=colours, metadata={"axes": "ZYX"}
     )
     is_right(tmp_path / "a.tif", None, array)
-    assert ("a palette of colours" in capsys.readouterr().out) != ramp
+    assert ("a palette of colours" in capsys.readouterr().out) == (not ramp)
     volumes.read_labels(tmp_path / "a.tif", own=True)
     assert "palette" not in capsys.readouterr().out
 
@@ -157,6 +162,14 @@ def test_more_planes_than_imagej_would_show_are_said(tmp_path, capsys):
     changed = whole.replace(b"slices=18", b"slices=17").replace(b"images=18", b"images=17")
     (tmp_path / "a.tif").write_bytes(changed)
     is_right(tmp_path / "a.tif", None, VOLUME[:17])
+    assert "holds 18 planes, and its header names 17" in capsys.readouterr().out
+    with tifffile.TiffWriter(tmp_path / "b.tif") as writer:  # page by page, as a plug-in would
+        for z, plane in enumerate(VOLUME):
+            head = None if z else "ImageJ=1.53t\nimages=17\nslices=17\n"
+            writer.write(plane, description=head, metadata=None, contiguous=False)
+    is_right(tmp_path / "b.tif", None, VOLUME[:17])
+    assert "holds 18 planes, and its header names 17" in capsys.readouterr().out
+    sources.find(tmp_path / "b.tif")
     assert "holds 18 planes, and its header names 17" in capsys.readouterr().out
 
 
@@ -268,6 +281,17 @@ def test_nifti_transforms(tmp_path, capsys):
     (tmp_path / "b.nii").write_bytes(other)
     is_right(tmp_path / "b.nii", None)
     assert "states two voxel sizes (z, y, x), 3 x 3 x 3 and 2 x 0.5 x 0.25: give" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sides, code", [((1, 1, 1), 2), ((0.253, 0.5, 2), 1), ((3, 3, 3), 4)])
+def test_nifti_transforms_that_contradict_nothing(tmp_path, sides, code):
+    """What programs write that know none; rounded; onto a template, which stretches."""
+    image = nibabel.Nifti1Image(VOLUME.T.astype("i2"), None)
+    image.header.set_xyzt_units("micron")
+    image.header.set_zooms(SIZE[::-1])
+    image.header.set_sform(np.diag([*sides, 1]), code=code)
+    (tmp_path / "a.nii").write_bytes(image.to_bytes())
+    is_right(tmp_path / "a.nii")
 
 
 def test_nifti_named_wrongly_and_the_remedy_works(tmp_path):
@@ -422,8 +446,8 @@ def test_a_store_that_lacks_an_array_or_chunks(tmp_path, capsys):
     ome_zarr(tmp_path / "a.zarr")
     shutil.copytree(tmp_path / "a.zarr", tmp_path / "whole.zarr")
     (tmp_path / "a.zarr" / "0" / "1.0.0").unlink()
-    labels, _ = volumes.read_labels(tmp_path / "a.zarr", own=True)  # also where the size is not asked for
-    assert labels[9:].max() == 0 and "1 of its 2 chunks are not there" in capsys.readouterr().out
+    found, _ = volumes.read_labels(tmp_path / "a.zarr", own=True)  # also where the size is not asked for
+    assert found[9:].max() == 0 and "1 of its 2 chunks are not there" in capsys.readouterr().out
     volumes.read(tmp_path / "a.zarr", voxel_size=(1, 1, 1))
     assert "1 of its 2 chunks are not there" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "a.zarr" / "0")
@@ -433,6 +457,16 @@ def test_a_store_that_lacks_an_array_or_chunks(tmp_path, capsys):
     shutil.rmtree(tmp_path / "a.zarr")
     (tmp_path / "whole.zarr").rename(tmp_path / "a.zarr")  # the remedy
     is_right(tmp_path / "a.zarr")
+
+
+def test_labels_of_a_small_part_of_a_store_are_read(tmp_path, capsys):
+    """Zarr leaves out what is empty, unless it is told not to."""
+    array = zarr.create_array(
+        str(tmp_path / "a.zarr"), shape=(64,) * 3, chunks=(8,) * 3, dtype="u2", fill_value=0
+    )
+    array[9:14, 9:14, 9:14] = 7
+    found, _ = volumes.read_labels(tmp_path / "a.zarr")
+    assert (found == 7).sum() == 125 and "511 of its 512 chunks are not there" in capsys.readouterr().out
 
 
 def test_stores_that_are_not_read_are_named(tmp_path):
@@ -458,6 +492,22 @@ def test_stores_that_are_not_read_are_named(tmp_path):
 )  # fmt: skip
 def test_names_of_labels_and_results(tmp_path, name, kind):
     assert folders.sort([tmp_path / "c5.tif", tmp_path / name])[tmp_path / name] == kind
+
+
+@pytest.mark.parametrize("name", "objects classes threshold no_label without_mask dist".split())
+def test_what_may_be_labels_is_a_volume_where_nothing_says_of_which(tmp_path, name):
+    file = tmp_path / f"brain_{name}.tif"
+    assert folders.sort([tmp_path / "c5.tif", file])[file] == "volume"
+
+
+def test_an_image_of_few_greys_is_not_taken_for_labels(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    array = np.rint(4 + ndimage.gaussian_filter(rng.normal(size=(18, 60, 60)), 3) * 15).astype("u1")
+    alike = array[:, :, 1:] == array[:, :, :-1]
+    assert alike.mean() > labels.ALIKE
+    tifffile.imwrite(tmp_path / "a.tif", array, metadata={"axes": "ZYX"})
+    volumes.read(tmp_path / "a.tif")
+    assert capsys.readouterr().out == ""
 
 
 def test_labels_given_as_a_volume_are_said(tmp_path, capsys):

@@ -55,6 +55,14 @@ def again(path, array=VOLUME, **options):
     return lambda line: save(path, array, **options)
 
 
+def hdf5_with(path, **arrays):
+    """Add datasets to an HDF5 file, made where it is not there. Its path."""
+    with h5py.File(path, "a") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
 def command(line, folder):
     """Run the command that a line names, into a file of the folder. Its path."""
     given = shlex.split(line.partition("cellseg-nb ")[2].partition(")")[0].partition("; else")[0].strip())
@@ -156,8 +164,7 @@ def description_of_other_axes(place):
 
 @case("holds no series 'x'", "1 'raw'", "series must be a number from 0 to 1, or a name")
 def series_that_is_none(place):
-    with h5py.File(place / "a.h5", "w") as file:
-        file["raw"], file["other"] = VOLUME, VOLUME
+    hdf5_with(place / "a.h5", raw=VOLUME, other=VOLUME)
     return read(place / "a.h5", series="x"), lambda line: read(place / "a.h5", series="raw")()
 
 
@@ -169,15 +176,8 @@ def level_that_is_none(place):
 
 @case("holds 2 separate images", "none is a stack of z slices: give one")
 def no_stack(place):
-    with h5py.File(place / "a.h5", "w") as file:
-        file["a"], file["b"] = VOLUME[0], VOLUME[1]
-
-    def remedy(line):
-        with h5py.File(place / "a.h5", "a") as file:
-            file["c"] = VOLUME
-        volumes.read(place / "a.h5")
-
-    return read(place / "a.h5"), remedy
+    path = hdf5_with(place / "a.h5", a=VOLUME[0], b=VOLUME[1])
+    return read(path), lambda line: volumes.read(hdf5_with(path, c=VOLUME))
 
 
 @case("holds no TIFF nor another file that is read", "such as ")
@@ -323,8 +323,7 @@ def detached(place):
 
 @case("is HDF5, but no Imaris file: name it .h5")
 def hdf5_named_ims(place):
-    with h5py.File(place / "a.ims", "w") as file:
-        file["raw"] = VOLUME
+    hdf5_with(place / "a.ims", raw=VOLUME)
 
     def remedy(line):
         volumes.read((place / "a.ims").rename(place / "a.h5"))
@@ -334,15 +333,8 @@ def hdf5_named_ims(place):
 
 @case("holds no dataset of numbers with two axes or more: export the volume into it")
 def hdf5_without_an_image(place):
-    with h5py.File(place / "a.h5", "w") as file:
-        file["table"] = np.arange(9)
-
-    def remedy(line):
-        with h5py.File(place / "a.h5", "a") as file:
-            file["raw"] = VOLUME
-        volumes.read(place / "a.h5")
-
-    return read(place / "a.h5"), remedy
+    path = hdf5_with(place / "a.h5", table=np.arange(9))
+    return read(path), lambda line: volumes.read(hdf5_with(path, raw=VOLUME))
 
 
 @case("compressed in a way that needs a library: pip install hdf5plugin", "or write it with gzip")
