@@ -19,6 +19,12 @@ STRONG = 0.2  # blobs are counted that answer with this share of a strong blob's
 # where cells are few, the haze between them has more and larger blobs than they, but they answer less
 HAZE = 0.3  # of what a typical blob answers
 WIDE = 5.0  # times as wide as the blobs that answer most
+# a vessel, fibre or edge goes on: so many diameters in all, at this share of a blob's answer or more
+LONG = 2.0
+ALONG = 0.5
+STEPS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)], float) - 1
+STEPS /= np.linalg.norm(STEPS, axis=1)[:, None]
+AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degrees of each
 EDGE = 0.25  # of its diameter: a blob whose centre is so near the border is half of one, or a slope
 LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
 
@@ -70,8 +76,8 @@ def blobs(volume, voxel_size=None):
             (scale, answer, step, noise[0][tuple(slice(None, None, s) for s in step)] * unit / noise[1]),
         ]
         if len(before) == 3:
-            found.append(_peaks(*before))
-    found = _no_haze(_inside(np.concatenate(found), volume.shape, size))
+            found.append(_peaks(*before, size))
+    found = _no_haze(_inside(_not_long(np.concatenate(found)), volume.shape, size))
     found = _strong(_alone(found, size))
     found[:, :3] += corner
     return found
@@ -102,8 +108,9 @@ def _blur(volume, sigma, done, size):
     return ndi.gaussian_filter(volume, np.sqrt(sigma**2 - done**2) / size, mode="nearest")
 
 
-def _peaks(below, here, above):
-    """Maxima in place and scale that noise does not explain: z, y, x in voxels, diameter in µm, answer."""
+def _peaks(below, here, above, size):
+    """Maxima in place and scale that noise does not explain: z, y, x in voxels, diameter in µm, answer, and
+    for how many diameters the answer goes on (`_length`)."""
     scale, answer, step, noise = here
     peak = (answer == ndi.maximum_filter(answer, 3, mode="nearest")) & (answer > SURE * noise)
     places = np.argwhere(peak)
@@ -114,7 +121,32 @@ def _peaks(below, here, above):
     # the top of a parabola through three scales
     shift = (low - high) / 2 / (low - 2 * own[keep] + high - 1e-12)
     diameter = 2 * np.sqrt(3) * scale * STEP ** np.clip(shift, -0.5, 0.5)
-    return np.column_stack([places[keep] * step, diameter, own[keep]])
+    length = _length(answer, places[keep], diameter, size * step)
+    return np.column_stack([places[keep] * step, diameter, own[keep], length])
+
+
+def _length(answer, places, diameter, size):
+    """For how many diameters a blob's answer goes on, at `ALONG` of what it is at the blob, to both sides
+    together: two walks from each place (n, 3) by half diameters, each step to the highest answer ahead."""
+    own, length = answer[tuple(places.T)], np.zeros(len(places))
+    rows, steps = np.arange(len(places)), STEPS * diameter[:, None, None] / 2 / size
+
+    def walk(ahead):
+        """The first step, as a number of `STEPS`."""
+        at, first, going = places, None, np.ones(len(places), bool)
+        for _ in range(int(2 * LONG)):
+            near = (at[:, None] + steps).reshape(-1, 3).T
+            near = ndi.map_coordinates(answer, near, order=1, mode="nearest").reshape(ahead.shape)
+            way = np.where(ahead, near, -np.inf).argmax(1)
+            going &= near[rows, way] >= ALONG * own
+            length[going] += 0.5
+            first = way if first is None else first
+            at, ahead = at + steps[rows, way], AHEAD[way]
+        return first
+
+    first = walk(np.ones((len(places), len(STEPS)), bool))
+    walk(AHEAD[len(STEPS) - 1 - first])  # the other way
+    return length
 
 
 def _near(answer, places):
@@ -148,6 +180,12 @@ def _inside(found, shape, size):
     outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > 2 * width)
     keep = ~outside.any(axis=1)
     return found[keep] if keep.any() else found
+
+
+def _not_long(found):
+    """Blobs that are no part of a vessel, a fibre or an edge; all of them where there are no others."""
+    short = found[:, 5] < LONG
+    return found[short if short.any() else slice(None), :5]
 
 
 def _no_haze(found):
