@@ -183,9 +183,13 @@ def _inside(found, shape, size):
 
 
 def _not_long(found):
-    """Blobs that are no part of a vessel, a fibre or an edge; all of them where there are no others."""
+    """Blobs that are no part of a vessel, a fibre or an edge. All of them where there are no others, or where
+    those others answer more (medians by answer): such edges mislead nobody."""
     short = found[:, 5] < LONG
-    return found[short if short.any() else slice(None), :5]
+    if short.all() or not short.any():
+        return found[:, :5]
+    long, others = (_weighted_median(found[of, 4], found[of, 4]) for of in (~short, short))
+    return found[short if long >= others else slice(None), :5]
 
 
 def _no_haze(found):

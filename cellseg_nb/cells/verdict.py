@@ -154,7 +154,7 @@ def _none(numbers):
 
 def measure(volume, labels, probability, valid, diameter):
     """The numbers of the verdict: cells, spots, share; with cells lit, rim, risen, size; with spots in
-    addition covered, alone; for cells under three voxels, texture."""
+    addition covered, alone; for cells that are spots, texture."""
     labels = np.asarray(labels)
     diameter = np.asarray(diameter, float)
     inside = valid.sum() or 1
@@ -182,7 +182,7 @@ def measure(volume, labels, probability, valid, diameter):
 def _spots(volume, labels, valid, diameter):
     """How far each place rises, how far a cell must, and the clear spots (n, 3).
 
-    For cells under three voxels the evidence of `spots.evidence`: fibres and edges, which rise as far, are no
+    For cells that are spots (`spots.small`) the evidence of `spots.evidence`: fibres and edges, which rise as far, are no
     cells.
     """
     if spots.small(diameter):

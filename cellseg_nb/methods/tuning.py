@@ -59,7 +59,7 @@ def near(labels, voxel_size=None):
     cells of at least three voxels along every axis, which IoU is fair to."""
     size = background.spacing(voxel_size)
     wide = diameter(labels, voxel_size) * size.min()
-    return max(wide / 2, float(size.max())) if bright_spots.small(wide / size) else None
+    return max(wide / 2, float(size.max())) if min(wide / size) < 3 else None
 
 
 def combinations(**values):

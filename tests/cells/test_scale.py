@@ -49,6 +49,25 @@ def test_few_cells_in_a_haze(seed, side):
     assert cell_diameter(image, size) == pytest.approx(truth(labels, size), rel=0.25)
 
 
+@pytest.mark.parametrize("size", [(1.0, 1.0, 1.0), (3.0, 1.0, 1.0)])
+@pytest.mark.parametrize("radius, bright, cells", [(7, 6000, 20), (2, 3000, 8), (10, 1500, 40)])
+def test_vessels(size, radius, bright, cells):
+    """A bright tube across the volume, wider than the cells or narrower: it has many blobs, and strong ones."""
+    image, labels = simulate.volume((36, 90, 90), cells, 2, (3.5, 5), size)
+    z, y, x = np.ogrid[:36, :90, :90]
+    away = np.hypot(y - 30 - z * size[0] / 3, x - 50 + 5 * np.sin(z * size[0] / 9))
+    tube = ndi.gaussian_filter(np.where(away < radius, bright, 0).astype(float), 0.7)
+    assert cell_diameter(image + tube, size) == pytest.approx(truth(labels, size), rel=0.25)
+
+
+@pytest.mark.parametrize("cells", [6, 20])
+def test_long_cells_are_no_vessels(cells):
+    """Cells two and a half times as long as wide still count: a vessel goes on."""
+    image, labels = simulate.volume((72, 48, 48), cells, 1, (3, 4.5), (0.4, 1, 1), uneven=0.3, background=200)
+    width = truth(labels) / 2.5 ** (1 / 3)
+    assert width < cell_diameter(image) < 1.25 * width
+
+
 def test_nothing_to_measure():
     with pytest.raises(UserError, match="cell_diameter"):
         cell_diameter(np.zeros((32, 32, 32)))
