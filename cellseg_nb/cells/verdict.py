@@ -182,8 +182,8 @@ def measure(volume, labels, probability, valid, diameter):
 def _spots(volume, labels, valid, diameter):
     """How far each place rises, how far a cell must, and the clear spots (n, 3).
 
-    For cells that are spots (`spots.small`) the evidence of `spots.evidence`: fibres and edges, which rise as far, are no
-    cells.
+    For cells that are spots (`spots.small`) the evidence of `spots.evidence`: fibres and edges, which rise as
+    far, are no cells.
     """
     if spots.small(diameter):
         rising = spots.evidence(volume, diameter, valid, max(background.noise(volume, valid), 1e-6))

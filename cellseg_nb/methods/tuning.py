@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage as ndi
 
 from cellseg_nb import runtime
-from cellseg_nb.cells import auto as cells_auto, background, instances, spots as bright_spots
+from cellseg_nb.cells import auto as cells_auto, background, instances
 from cellseg_nb.evaluation import centres, metrics
 from cellseg_nb.learning import augmentation
 

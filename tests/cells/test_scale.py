@@ -52,7 +52,7 @@ def test_few_cells_in_a_haze(seed, side):
 @pytest.mark.parametrize("size", [(1.0, 1.0, 1.0), (3.0, 1.0, 1.0)])
 @pytest.mark.parametrize("radius, bright, cells", [(7, 6000, 20), (2, 3000, 8), (10, 1500, 40)])
 def test_vessels(size, radius, bright, cells):
-    """A bright tube across the volume, wider than the cells or narrower: it has many blobs, and strong ones."""
+    """A bright tube across the volume, wider than the cells or narrower: it has many strong blobs."""
     image, labels = simulate.volume((36, 90, 90), cells, 2, (3.5, 5), size)
     z, y, x = np.ogrid[:36, :90, :90]
     away = np.hypot(y - 30 - z * size[0] / 3, x - 50 + 5 * np.sin(z * size[0] / 9))
