@@ -123,7 +123,10 @@ class Panel:
             self.say(f"{self.task} failed: {type(error).__name__}: {error}")
 
     def stop(self):
-        """End the task after this epoch, or this volume; what is done is kept."""
+        """End the task: `train` after this epoch, `segment` at once, `evaluate` after this volume. What is
+        done is kept."""
+        if self.thread is None or not self.thread.is_alive():
+            return self.say("nothing is running")
         self._stop.set()
         self.say("stopping …")
 
