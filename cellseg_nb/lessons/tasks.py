@@ -96,9 +96,9 @@ def segment(
     """Labels and a table of cells for a TIFF or a folder of TIFFs, into ``out``. Returns the labels' paths.
 
     ``trained``: the folder that `train` wrote, for ``method``; objects under ``min_size`` voxels are dropped.
-    ``watch`` gets a line before and after each volume; ``stop()`` True ends it in the midst of one, before the
-    next layer of the network or the next step: of that volume nothing is written, what is done stays. Raises
-    UserError.
+    ``watch`` gets a line before and after each volume; ``stop()`` True ends it in the midst of one, before
+    the next layer of the network or the next step: of that volume nothing is written, what is done stays.
+    Raises UserError.
     """
     model = methods.method_class(method).load(trained, device=device)
     paths, written = volumes.find(images), []
