@@ -144,6 +144,7 @@ class Session:
         if previous is not None:
             previous._end()
         self._saved, self._changed, self._last, self._at = 0.0, True, None, None
+        self._decided, self._version = False, -1  # the version of the labels that is saved
         self.trouble, self._ended, self.tool = "", threading.Event(), None
         self.damaged = [self._aside(name) for name in damaged]  # in words
         _OPEN[self.folder] = self
@@ -188,7 +189,7 @@ class Session:
             raise UserError(f"a cell is one of {', '.join(STATES)}, not {state!r}")
         with self.guard:
             self.states[int(number)] = state
-            self._changed = True
+            self._changed = self._decided = True
 
     # ------------------------------------------------------------ files
 
@@ -211,7 +212,8 @@ class Session:
             labels = self.canvas.labels.astype(np.uint16)  # a copy, so that drawing goes on
             volume, states, table = fingerprint(self.source), dict(self.states), self.times()
             decided = [(n, at, item.reasons, mended) for (n, at), (item, mended) in self.seen.items()]
-            self._changed, version = False, self.canvas.version
+            self._changed = self._decided = False
+            version = self.canvas.version
         try:
             volumes.write(self.folder / "labels.tif", labels, self.source.size, compress=True)
             write_table(self.folder / "times.csv", table)
@@ -221,9 +223,14 @@ class Session:
                 self.folder / "session.json", {"volume": volume, "states": states, "saved": time.time()}
             )
         except UserError as error:
-            self.trouble, self._changed = str(error), True
+            self.trouble, self._changed, self._decided = str(error), True, True
             raise
         self._saved, self._version, self.trouble = self.clock(), version, ""
+
+    @property
+    def unsaved(self):
+        """Whether labels or decisions are not saved yet; times do not count."""
+        return self._decided or self.canvas.version != self._version
 
     def due(self):
         """Whether something is unsaved for so long that it must be saved now."""

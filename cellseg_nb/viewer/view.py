@@ -100,6 +100,7 @@ class View(Tools):
             status |= {
                 "undo": len(canvas.done),
                 "redo": len(canvas.undone),
+                "unsaved": self.session.unsaved,
                 "cells": len(canvas.boxes),
                 "item": item,
                 "trouble": CLOSED if self.session.closed else self.session.trouble,
