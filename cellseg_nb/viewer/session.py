@@ -38,7 +38,7 @@ def fingerprint(source):
 
 class Saved(NamedTuple):
     """What a session's folder holds: ``labels`` (Z, Y, X), ``states`` {cell: word}, ``spent``
-    {(kind, number): [seconds, edits]}, ``seen`` {(number, place): (`review.Item`, whether it was mended)},
+    {(kind, number): [seconds, edits]}, ``seen`` {(number, place): (`review.Item`, edits that mended it)},
     and the names of the ``damaged`` files, which are as if they were not there."""
 
     labels: np.ndarray
@@ -95,12 +95,12 @@ def _seen(file, volume):
     if known["volume"] != volume or known["reasons"] != list(review.REASONS):
         raise ValueError("of another volume, or of another version")
     seen = {}
-    for number, place, reasons, mended in known["decided"]:
+    for number, place, reasons, count in known["decided"]:
         item = review.Item(int(number), tuple(map(int, place)), 0.0, "", tuple(map(float, reasons)))
         fits = len(item.place) == 3 and len(reasons) == len(review.REASONS)
-        if not fits or not all(0 <= reason <= 1 for reason in item.reasons):
+        if not fits or not all(0 <= reason <= 1 for reason in item.reasons) or int(count) < 0:
             raise ValueError("no reasons of a queue")
-        seen[item.number, item.place] = item, bool(mended)
+        seen[item.number, item.place] = item, int(count)
     return seen
 
 
@@ -183,6 +183,10 @@ class Session:
             ]
         return pandas.DataFrame(rows, columns=["kind", "number", "seconds", "edits", "state"])
 
+    def edits(self, number):
+        """How many edits were made with this cell in hand."""
+        return self.spent.get(("cell", int(number)), (0, 0))[1]
+
     def decide(self, number, state):
         """Note that a cell is accepted, fixed or wrong. Raises UserError for another word."""
         if state not in STATES:
@@ -211,7 +215,7 @@ class Session:
         with self.guard:
             labels = self.canvas.labels.astype(np.uint16)  # a copy, so that drawing goes on
             volume, states, table = fingerprint(self.source), dict(self.states), self.times()
-            decided = [(n, at, item.reasons, mended) for (n, at), (item, mended) in self.seen.items()]
+            decided = [(n, at, item.reasons, count) for (n, at), (item, count) in self.seen.items()]
             self._changed = self._decided = False
             version = self.canvas.version
         try:

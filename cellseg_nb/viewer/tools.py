@@ -104,6 +104,8 @@ class Tools:
         self.learned = len(self.session.seen)
         left = [one for one in found if not self._done_with(one)]
         self.items, self.item = review.learned(left, list(self.session.seen.values())), -1
+        if not left:
+            return {"say": f"nothing is left to look at: all {len(found)} are decided"}, []
         return self._step(1)
 
     def _done_with(self, one):
@@ -112,13 +114,14 @@ class Tools:
         return (0, one.place) in self.session.seen
 
     def _judge(self):
-        """Note what was decided on the items shown so far; a place without a label is mended once it has
-        one."""
+        """Note with how many edits the items shown so far were mended, 0 for those that were accepted; a
+        place without a label is mended once it has one."""
         for one in self.items[: self.item + 1]:
-            state = self.session.states.get(one.number) if one.number else None
-            drawn = not one.number and self.session.canvas.labels[one.place]
-            if state or drawn:
-                self.session.seen[one.number, one.place] = one, bool(drawn) or state != "accepted"
+            drawn = 0 if one.number else int(self.session.canvas.labels[one.place])
+            state = self.session.states.get(one.number) if one.number else drawn and "fixed"
+            if state:
+                edits = self.session.edits(one.number or drawn)
+                self.session.seen[one.number, one.place] = one, 0 if state == "accepted" else max(1, edits)
 
     def _learn(self):
         """After some decisions more, the order of what was not shown yet follows from them."""
@@ -153,7 +156,7 @@ class Tools:
         if number:
             self.session.decide(number, message["state"])
         elif one:  # a bright place is none after all, or a cell
-            self.session.seen[0, one.place] = one, message["state"] != "accepted"
+            self.session.seen[0, one.place] = one, int(message["state"] != "accepted")
         else:
             raise UserError("which cell? Press Queue, or pick one")
         self._learn()

@@ -111,7 +111,7 @@ function render({ model, el }) {
     if (answer.surface !== undefined) {
       cloud = { points: new Float32Array(bytes[0].slice().buffer), numbers: words(bytes[1]) };
     }
-    if (answer.cell !== state.cell) panes.forEach((pane) => { pane.stale = true; }); // it is drawn in white
+    if (answer.cell !== state.cell) panes.forEach((pane) => { pane.stale = true; }); // it is dotted in white
     Object.assign(state, { at: answer.at, cell: answer.cell, box: answer.box });
     tell(answer);
     draw();
@@ -140,7 +140,7 @@ function render({ model, el }) {
   }
   function keep(answer) { // what is in hand, what can be undone, whether all is saved
     const c = 3 * (((state.cell - 1) % (palette.length / 3 - 1)) + 1);
-    hand.textContent = state.cell ? `in hand (white): cell ${state.cell}` : "no cell in hand";
+    hand.textContent = state.cell ? `in hand (dotted): cell ${state.cell}` : "no cell in hand";
     hand.style.borderColor = state.cell ? `rgb(${palette[c]}, ${palette[c + 1]}, ${palette[c + 2]})` : "transparent";
     buttons.undo.disabled = !answer.undo;
     buttons.redo.disabled = !answer.redo;
@@ -295,7 +295,7 @@ function render({ model, el }) {
       if (label && (fill || (column > 0 && ids[i - 1] !== label) || (column < columns - 1 && ids[i + 1] !== label)
         || (i >= columns && ids[i - columns] !== label) || (i + columns < ids.length && ids[i + columns] !== label))) {
         const c = of(label);
-        if (label === inHand && !fill) { out[i] = 0xffffffff; continue; }
+        if (label === inHand && !fill && (column + Math.floor(i / columns)) % 2) { out[i] = 0xffffffff; continue; }
         r = r * (1 - a) + palette[c] * a;
         n = n * (1 - a) + palette[c + 1] * a;
         b = b * (1 - a) + palette[c + 2] * a;

@@ -58,7 +58,7 @@ def decided(folder, volume):
     """A session in which two items of the queue were decided: what it has learned from."""
     one = opened(folder, volume)
     items = review.queue(volume[0], volume[1], None, SIZE)
-    one.seen = {(i.number, i.place): (i, n == 0) for n, i in enumerate(items[:2])}
+    one.seen = {(i.number, i.place): (i, 3 * n) for n, i in enumerate(items[:2])}
     one.canvas.delete(3)
     one.decide(4, "accepted")
     one.working(5, 4)

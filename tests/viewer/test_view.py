@@ -132,8 +132,8 @@ def test_the_queue_learns_in_the_tool(tool):
         shown.append(tool.items[tool.item])
         if number < 4:
             assert tool.learned == 0 and len(tool.session.seen) == number + 1
-    decided = [wrong for _, wrong in tool.session.seen.values()]
-    assert tool.learned == 5 and decided == [True, False, True, False, True, False, True]
+    decided = [edits for _, edits in tool.session.seen.values()]
+    assert tool.learned == 5 and decided == [1, 0, 1, 0, 1, 0, 1]
     assert tool.items[:6] == shown[:6] and len(set(item.place for item in shown)) == len(shown)
     assert len(set(item.place for item in tool.items)) == len(tool.items)
     answer = tool.handle({"do": "queue"})[0]  # anew: what was learned stays
@@ -152,13 +152,13 @@ def test_a_bright_place_without_a_cell_is_decided_too(tool):
     tool.item = places[0]
     one = tool.items[tool.item]
     tool.handle({"do": "decide", "state": "accepted"})
-    assert tool.session.seen[0, one.place] == (one, False)
+    assert tool.session.seen[0, one.place] == (one, 0)
     tool.handle({"do": "queue"})
     assert one.place not in [item.place for item in tool.items]
     tool.items, tool.item = [one], 0
     tool.session.canvas.paint([one.place], 2.0, tool.session.canvas.new_number())
     assert "last one" in tool.handle({"do": "decide", "state": "fixed"})[0]["say"]
-    assert tool.session.seen[0, one.place] == (one, True)
+    assert tool.session.seen[0, one.place] == (one, 1)
     tool.items, tool.item, tool.cell = [], -1, 0
     assert "which cell" in tool.handle({"do": "decide", "state": "fixed"})[0]["error"]
 
