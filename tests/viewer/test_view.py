@@ -138,6 +138,10 @@ def test_the_queue_learns_in_the_tool(tool):
     assert len(set(item.place for item in tool.items)) == len(tool.items)
     answer = tool.handle({"do": "queue"})[0]  # anew: what was learned stays
     assert tool.learned == 7 and "error" not in answer
+    for item in tool.items:
+        tool.session.decide(item.number, "accepted") if item.number else None
+        tool.session.seen[item.number, item.place] = item, 0
+    assert "nothing is left" in tool.handle({"do": "queue"})[0]["say"]
 
 
 def test_a_bright_place_without_a_cell_is_decided_too(tool):
