@@ -62,7 +62,8 @@ def queue(volume, labels, probability=None, voxel_size=None, diameter=None):
     for row in table.itertuples():
         values = {name: float(getattr(row, name)) for name in REASONS}
         parts = {name: WEIGHTS[name] * value for name, value in values.items() if value > 0.25}
-        strongest = sorted(parts, key=parts.get, reverse=True)[:2]
+        size = parts.pop("size", None)  # true of half the cells: said where there is nothing else to say
+        strongest = sorted(parts, key=parts.get, reverse=True)[:2] or ["size"] * bool(size)
         why = "; ".join(REASONS[name] for name in strongest) or "nothing speaks against it"
         place, reasons = (int(row.z), int(row.y), int(row.x)), tuple(values.values())
         found.append(Item(int(row.label), place, float(row.doubt), why, reasons))
