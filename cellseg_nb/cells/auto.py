@@ -12,8 +12,8 @@ def find_cells(
     """Labels of the cells, (Z, Y, X) int32, 0 is background.
 
     Cells under two and a half voxels along an axis are bright spots (`cellseg_nb.cells.spots`), which no
-    mask tells apart; larger ones are hills of brightness that stay apart where the pass between them is deep or both are
-    rounder alone (`cellseg_nb.cells.separate`), and that the probability has touched.
+    mask tells apart; larger ones are hills of brightness that stay apart where the pass between them is deep
+    or both are rounder alone (`cellseg_nb.cells.separate`), and that the probability has touched.
 
     Parameters
     ----------
