@@ -12,8 +12,9 @@ from cellseg_nb import __version__  # noqa: E402
 
 project, author, release = "cellseg-nb", "the cellseg-nb developers", __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "_static"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = f"cellseg-nb {__version__}"
 default_role = "literal"  # `name` in a docstring
 nb_execution_mode = "off"  # the notebooks arrive as executed

@@ -36,7 +36,7 @@ def connected(scheduler="", workers=0):
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"whole brains need {' and '.join(missing)}, not installed here: pip install "
+            f"this needs {' and '.join(missing)}, not installed here: pip install "
             '"cellseg-nb[brains]", and restart the kernel'
         )
     import dask
@@ -196,7 +196,7 @@ def _on_workers(client, function, job, left, folder):
         return future
 
     running = {}
-    first = max(1, len(client.scheduler_info()["workers"])) * AHEAD
+    first = max(1, len(client.nthreads())) * AHEAD
     begun = [submit(block) for _, block in zip(range(first), waiting)]
     queue = distributed.as_completed(begun, loop=client.loop, with_results=True, raise_errors=False)
     for future, outcome in queue:
@@ -204,7 +204,7 @@ def _on_workers(client, function, job, left, folder):
         if future.status == "finished":
             yield block, outcome
         elif future.status == "error":
-            yield block, _why(future.exception())
+            yield block, why(future.exception())
         else:
             raise UserError("the connection to the scheduler was lost: start the run again, it will carry on")
         following = next(waiting, None)
@@ -212,7 +212,8 @@ def _on_workers(client, function, job, left, folder):
             queue.add(submit(following))
 
 
-def _why(error):
+def why(error):
+    """Why a task of Dask failed, in a line."""
     if type(error).__name__ == "KilledWorker":
         return "its worker died each time, mostly for lack of memory: use smaller chunks, or fewer workers"
     return reason(error)
