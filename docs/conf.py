@@ -24,6 +24,7 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False}
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False  # of torch's classes: they refer to pages of torch
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 # highlighting: a notebook that was not executed says no language, and its magics are no Python

@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import cellseg_nb
+from cellseg_nb import runs
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "https://github.com/cellseg-nb/cellseg-nb/blob/main/"
@@ -28,6 +29,7 @@ ROOMS = (
     *("lessons", "kit"),
 )
 TEXTS = {
+    "README.md": "readme.md",
     "benchmarks/README.md": "benchmarks.md",
     "data/README.md": "data.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -63,6 +65,9 @@ def pages(source, executed):
     moved |= {
         path.resolve(): source / path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")
     }
+    for path in (*(ROOT / "data" / "pictures").glob("*.png"), *(ROOT / "benchmarks").glob("*.png")):
+        moved[path.resolve()] = source / "pictures" / path.name
+        shutil.copy(path, source / "pictures")
     (source / "notebooks").mkdir()
     shown, seen = [], []
     for path in notebooks():
@@ -73,6 +78,11 @@ def pages(source, executed):
             seen += pictures(content, path.stem, source / "gallery")
         page = notebook(content, lambda text: relinked(text, ROOT / "notebooks", source / "notebooks", moved))
         (source / "notebooks" / path.name).write_text(json.dumps(page), encoding="utf-8")
+    listed = "\n".join(
+        f"{one.stem[:2]}: {runs.describe(one)[0]} <notebooks/{one.stem}>" for one in notebooks()
+    )
+    index = source / "index.md"
+    index.write_text(index.read_text(encoding="utf-8").replace("notebooks/*", listed), encoding="utf-8")
     (source / "gallery.md").write_text("\n".join(gallery(seen)), encoding="utf-8")
     print(f"{len(shown)} of {len(notebooks())} notebooks are executed: {', '.join(shown) or 'none'}")
     for old, new in TEXTS.items():
@@ -128,7 +138,7 @@ def gallery(seen):
         if name != last:
             yield f"\n## [{title}](notebooks/{name}.ipynb)\n"
         last = name
-        words = re.sub(r"[`$\[\]{}]", "", heading)
+        words = re.sub(r"^\d+\. |[`$\[\]{}]", "", heading)  # a number would begin a list
         options = f":alt: {words}\n:figclass: gallery\n:target: _images/{file}"
         yield f"```{{figure}} gallery/{file}\n{options}\n\n{words}\n```"
 
@@ -142,9 +152,11 @@ def broken(site):
         places[page.resolve()] = (set(re.findall(r"\sid=\"([^\"]+)\"", text)), text)
     wrong = []
     for page, (_, text) in places.items():
-        for target in re.findall(r"<(?:a|img|link|script)\s[^>]*?(?:href|src)=\"([^\"]*)\"", text):
+        for tag, target in re.findall(r"<(a|img|link|script)\s[^>]*?(?:href|src)=\"([^\"]*)\"", text):
             parts = urlsplit(html.unescape(target))
-            if parts.scheme in ("http", "https"):
+            if target.startswith(REPOSITORY) and tag == "img":
+                good = False  # that is a page about the picture
+            elif parts.scheme in ("http", "https"):
                 good = re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", parts.netloc)
             elif parts.scheme:
                 good = parts.scheme in ("data", "mailto")
