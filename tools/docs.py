@@ -59,12 +59,11 @@ def main(arguments=None):
 
 def pages(source, executed):
     """All pages as Sphinx reads them, in one folder."""
+    written = [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     moved = {(ROOT / old).resolve(): source / new for old, new in TEXTS.items()}
     moved |= {path.resolve(): source / "notebooks" / path.name for path in notebooks()}
-    moved |= {
-        path.resolve(): source / path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")
-    }
+    moved |= {path.resolve(): source / path.relative_to(ROOT / "docs") for path in written}
     for path in (*(ROOT / "data" / "pictures").glob("*.png"), *(ROOT / "benchmarks").glob("*.png")):
         moved[path.resolve()] = source / "pictures" / path.name
         shutil.copy(path, source / "pictures")
