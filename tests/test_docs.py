@@ -61,6 +61,16 @@ def test_pictures_of_executed_notebooks_are_the_gallery(docs, tmp_path):
     assert "No notebook was executed" in "\n".join(docs.gallery([]))
 
 
+def test_pages_as_sphinx_gets_them(docs, tmp_path):
+    docs.pages(tmp_path / "source", tmp_path / "none")
+    made = {str(path.relative_to(tmp_path / "source")) for path in (tmp_path / "source").rglob("*.md")}
+    assert {"index.md", "readme.md", "gallery.md", "api/kit.md", "teaching/one_hour.md"} <= made
+    index = (tmp_path / "source" / "index.md").read_text()
+    assert "00: Your volume in, its cells out <notebooks/00_quickstart>" in index
+    for page in (tmp_path / "source").rglob("*.md"):  # pictures lie beside, not in the repository's pages
+        assert not re.search(r"!\[[^]]*\]\(https://github.com", page.read_text()), page
+
+
 def test_links_that_lead_nowhere_are_found(docs, tmp_path):
     (tmp_path / "a.html").write_text(
         '<h1 id="top">A</h1><a href="b.html#x">b</a><a href="b.html#y">no</a><a href="#top">a</a>'
