@@ -3,6 +3,7 @@ be."""
 
 import math
 import os
+import re
 from pathlib import Path
 
 from cellseg_nb import runtime
@@ -46,10 +47,10 @@ def rule(function, *limits, **more):
 
 
 def text(name, value):
-    """Any text, without blanks around it."""
+    """Any text, without blanks around it, nor the quotes that a path has which was copied in Windows."""
     if not isinstance(value, str):
         raise UserError(f"{name} must be text in quotes, not {value!r}")
-    return value.strip()
+    return re.sub(r"""^(["'])(.*)\1$""", r"\2", value.strip())
 
 
 def truth(name, value):
