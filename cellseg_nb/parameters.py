@@ -22,15 +22,15 @@ def check(spec, given):
     if missing:
         raise UserError(f"the parameter {missing[0]} is missing: run the cell of parameters first")
     checked = {name: rule(name, given[name]) for name, rule in spec.items()}
-    _apart(checked)
+    apart(checked)
     return checked
 
 
-def _apart(checked):
+def apart(checked):
     """UserError where results would land among the files that they are made of."""
     for name in INPUTS if checked.get("out") else ():
         value = checked.get(name)
-        place = Path(value).expanduser() if value and isinstance(value, str) else None
+        place = Path(value).expanduser() if value and isinstance(value, (str, Path)) else None
         if place is None or not os.path.exists(place):
             continue
         folder = place if place.is_dir() else place.parent

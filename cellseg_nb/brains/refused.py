@@ -29,7 +29,9 @@ def parts_and_several(path, file):
     stacks = [number for number, one in enumerate(images) if parts.stack(one)]
     if len(every) > 1 and (len(images) < len(every) or stacks != [0]):
         which = f" -p series {stacks[0]}" if stacks and len(images) > 1 else ""
-        held = f"{len(images)} separate images" if len(images) > 1 else "planes that are stored in several ways"
+        held = (
+            f"{len(images)} separate images" if len(images) > 1 else "planes that are stored in several ways"
+        )
         raise UserError(
             f"{path} holds {held}: write the volume that you mean, as in: "
             f"cellseg-nb convert {path} OUT.zarr{which}, and give that"

@@ -127,7 +127,9 @@ def as_path(path):
         if path.startswith("file://"):
             path = unquote(path.removeprefix("file://"))
         if re.match(r"[a-z][a-z0-9]+://", path, re.IGNORECASE):
-            raise UserError(f"{path} is an address, and files are read from the disk: download it, give the file")
+            raise UserError(
+                f"{path} is an address, and files are read from the disk: download it, give the file"
+            )
     if not str(path or "").strip():
         raise UserError("no path was given: name a file or a folder")
     return Path(path).expanduser()

@@ -4,6 +4,7 @@
 """
 
 import re
+import unicodedata
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import formats, loading, ngff, ome, parts as parts_of, planes, tiff
@@ -20,7 +21,11 @@ LABEL_WORDS = (
 )
 # c5_objects is labels beside c5, and alone a volume of objects.
 PERHAPS = r"(cellpose|watershed|classes|threshold(ed)?|objects)"
-VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie))*"
+VERSION = (
+    r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie)"
+    r"|[ _.-]*(\([^()]*\)|\[[^\[\]]*\])"  # (1), [1], (somebody's conflicted copy 2024-03-01)
+    r"|-(desktop|laptop)-\w+)*"  # conflicts of OneDrive
+)
 EITHER = f"{BETWEEN}({LABEL_WORDS}|{PERHAPS}){VERSION}"
 ENDING = re.compile(f"({EITHER})+$", re.IGNORECASE)
 LABEL_ENDING = re.compile(f"{BETWEEN}{LABEL_WORDS}{VERSION}({EITHER})*$", re.IGNORECASE)
@@ -41,7 +46,8 @@ VOLUME = "volume"
 def bare(path):
     """Name of a file without .tif, .ome.tif, .nii.gz, ..."""
     end = formats.ending(path)
-    return path.name[: len(path.name) - len(end)] if end else path.stem
+    name = path.name[: len(path.name) - len(end)] if end else path.stem
+    return unicodedata.normalize("NFC", name)  # macOS writes ä as a and two dots
 
 
 def key(path):
@@ -136,7 +142,7 @@ def find(path):
             "volumes, or rename what is a volume"
         )
     refuse_twins(found)
-    found, small = _flat(found)
+    found, small = flat_left_out(found)
     kinds |= small
     others = {file.name: "labels (Cellpose)" for file in path.glob("[!.]*_seg.npy")}
     others |= {
@@ -153,7 +159,7 @@ def find(path):
     return found
 
 
-def _flat(files):
+def flat_left_out(files):
     """The stacks among volumes, and what the others are: single planes. UserError where all are planes."""
     if len(files) < 2:
         return files, {}

@@ -8,6 +8,10 @@ from cellseg_nb.io.files import as_path
 
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
 FEW = 20  # pieces more than numbers that prove nothing
+ROUNDED = 1e-3  # how far from whole a number may be that went through a scale in the header
+MOST = (
+    2**24
+)  # numbers beyond, and beyond the voxels, are made smaller: a table of that length is made of them
 ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
 
 
@@ -28,7 +32,7 @@ def read_labels(path, own=False):
         )
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise UserError(f"{path} holds voxels that are NaN, not whole numbers: set them to 0, the background")
-    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+    if labels.dtype.kind == "f" and (np.abs(labels - np.rint(labels)) > ROUNDED).any():
         raise UserError(
             f"{path} holds numbers that are not whole (such as {_fraction(labels):g}), so these are not "
             "labels: give the label file, not the image or the probability; labels that were resampled, "
@@ -37,14 +41,18 @@ def read_labels(path, own=False):
     if labels.min() < 0 and len(np.unique(labels)) == 2 and labels.max() == 0:
         labels = labels != 0  # a mask of 255 in numbers with a sign
     if labels.min() < 0:
+        over = f"where they are cells beyond {np.iinfo(labels.dtype).max}, save them as 32-bit; else "
+        several = labels.dtype.kind == "i" and labels.dtype.itemsize <= 2 and labels.min() < -1
         raise UserError(
-            f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the background"
+            f"{path} holds negative labels (down to {labels.min():g}): {over if several else ''}set them "
+            "to 0, the background"
         )
-    if labels.max() > 2**31 - 1:
-        raise UserError(
-            f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells from 1 again"
-        )
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    if labels.max() > (2**31 - 1 if own else max(labels.size, MOST)):
+        _say(path, f"holds numbers up to {labels.max():.0f}: numbered anew from 1, in their order")
+        numbers, places = np.unique(labels, return_inverse=True)
+        labels = places.reshape(labels.shape) + int(numbers[0] > 0)
+    rounded = np.rint(labels) if labels.dtype.kind == "f" else labels
+    labels = np.ascontiguousarray(rounded, dtype=np.int32)
     return labels if own else _checked(labels, path), voxel_size
 
 
@@ -59,12 +67,12 @@ def _loaded(path):
     except axes.Several as error:
         raise UserError(
             f"{path} {error.what}, and labels must be one volume: write the one you want with "
-            f"cellseg-nb convert {path} LABELS.tif {error.choice}"
+            f"cellseg-nb convert {path} LABELS.tif {error.choice}{error.held}"
         ) from error
 
 
 def _fraction(labels):
-    return labels[labels != np.rint(labels)][0]
+    return labels[np.abs(labels - np.rint(labels)) > ROUNDED][0]
 
 
 def _checked(labels, path):
@@ -89,11 +97,13 @@ def _checked(labels, path):
     if not len(numbers):
         return labels
     pieces = int(measure.label(labels, connectivity=1, background=0).max())
+    full = "; 8 bits hold 255 numbers: if there are more cells, save the labels as 16-bit"
+    full = full if len(numbers) == numbers[-1] == 255 else ""
     if pieces > PIECES * len(numbers) + FEW:
         raise UserError(
             f"{path} holds {len(numbers)} numbers in {pieces} separate pieces, so these are not labels: give "
             "the label file, not the image or a map of classes; labels that were resampled, resample again "
-            "without interpolation (nearest neighbour)"
+            f"without interpolation (nearest neighbour){full}"
         )
     each = _pieces_of_each(labels)
     if np.median(each) >= 2:
@@ -101,7 +111,7 @@ def _checked(labels, path):
             f"{path} holds {len(numbers)} numbers, and most of them lie in several separate pieces (up to "
             f"{each.max()}), so these are classes, not cells: give labels with one number a cell, or a "
             f"mask of 0 "
-            "and 1 of the class that is cells"
+            f"and 1 of the class that is cells{full}"
         )
     if values[0] > 0:
         words = f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
@@ -113,7 +123,8 @@ def _checked(labels, path):
     if pieces > len(numbers):
         _say(
             path,
-            f"holds {len(numbers)} cells in {pieces} separate pieces: some numbers are used twice, or torn",
+            f"holds {len(numbers)} cells in {pieces} separate pieces: some numbers are used twice, or torn"
+            + full,
         )
     return labels
 

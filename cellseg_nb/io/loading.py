@@ -57,7 +57,9 @@ def _guarded(path, call):
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes): copy or export it again")
         if path.is_symlink() and not path.exists():
-            raise UserError(f"{path} is a link to {path.readlink()}, which is not there: copy the file itself")
+            raise UserError(
+                f"{path} is a link to {path.readlink()}, which is not there: copy the file itself"
+            )
         if not path.exists():
             path.stat()
         if path.is_file():
@@ -88,9 +90,13 @@ def _check_text(path):
     with open(path, "rb") as file:
         head = file.read(64).lstrip().lower()
     if head.startswith((b"<!doctype html", b"<html")):
-        raise UserError(f"{path} is a web page, not the file that its name says: download the file itself again")
+        raise UserError(
+            f"{path} is a web page, not the file that its name says: download the file itself again"
+        )
     if head.startswith(b"version https://git-lfs"):
-        raise UserError(f"{path} is a pointer of Git LFS, not the file itself: run git lfs pull, or download it")
+        raise UserError(
+            f"{path} is a pointer of Git LFS, not the file itself: run git lfs pull, or download it"
+        )
 
 
 def _damaged(path, error):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas
 
-from cellseg_nb import methods
+from cellseg_nb import methods, parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
@@ -97,6 +97,7 @@ def segment(
     ``trained``: the folder that `train` wrote, for ``method``; objects under ``min_size`` voxels are dropped.
     ``watch`` and ``stop`` as in `train`, after each volume. Raises UserError.
     """
+    parameters.apart({"images": images, "out": out})
     model = methods.method_class(method).load(trained, device=device)
     written = []
     for path in volumes.find(images):
