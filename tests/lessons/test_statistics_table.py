@@ -25,8 +25,8 @@ def own(tmp_path, rows=ROWS, **given):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"value": "dize"}, ["value: none of the columns dize", "it has method, fold, seed, f1"]),
-        ({"group": "model"}, ["group: none of the columns model", "it has method, fold, seed, f1"]),
+        ({"value": "dize"}, ["value: ", "no column 'dize'", "one that it has (method, fold, seed, f1)"]),
+        ({"group": "model"}, ["group: ", "no column 'model'", "one that it has (method, fold, seed, f1)"]),
         ({"unit": "folds"}, ["unit: ", "no column 'folds'", "it has method, fold, seed, f1"]),
         ({"block": "folds"}, ["block: ", "no column 'folds'", "it has method, fold, seed, f1"]),
         ({"keep": "fold=9"}, ["keep: no row is left", "holds 0, 1, 2, 3"]),
