@@ -47,7 +47,7 @@ def read_labels(path, own=False):
             f"{path} holds negative labels (down to {labels.min():g}): {over if several else ''}set them "
             "to 0, the background"
         )
-    if labels.max() > (2**31 - 1 if own else max(labels.size, MOST)):
+    if int(labels.max()) > (2**31 - 1 if own else max(labels.size, MOST)):
         _say(path, f"holds numbers up to {labels.max():.0f}: numbered anew from 1, in their order")
         numbers, places = np.unique(labels, return_inverse=True)
         labels = places.reshape(labels.shape) + int(numbers[0] > 0)

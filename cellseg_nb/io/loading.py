@@ -93,7 +93,7 @@ def _check_text(path):
         raise UserError(
             f"{path} is a web page, not the file that its name says: download the file itself again"
         )
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith(b"version https://git-lfs.github.com"):
         raise UserError(
             f"{path} is a pointer of Git LFS, not the file itself: run git lfs pull, or download it"
         )

@@ -418,12 +418,6 @@ def negative_labels(place):
     return labels(path), again(path, np.where(array < 0, 0, array))
 
 
-@case("above 2147483647: number the cells from 1 again")
-def labels_too_high(place):
-    path = save(place / "a.tif", CELLS.astype("u4") + 2**31)
-    return labels(path), again(path, CELLS)
-
-
 @case("NaN, not whole numbers: set them to 0, the background")
 def labels_without_a_number(place):
     array = np.where(CELLS == 0, np.nan, CELLS).astype("f4")
