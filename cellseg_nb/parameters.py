@@ -50,7 +50,7 @@ def text(name, value):
     """Any text, without blanks around it, nor the quotes that a path has which was copied in Windows."""
     if not isinstance(value, str):
         raise UserError(f"{name} must be text in quotes, not {value!r}")
-    return re.sub(r"""^(["'])(.*)\1$""", r"\2", value.strip())
+    return re.sub(r"""^(["'])((?:(?!\1).)*)\1$""", r"\2", value.strip())
 
 
 def truth(name, value):

@@ -246,6 +246,8 @@ def _two_folders(images, labels, folder, in_order):
 
 
 def _side_by_side(place, folder):
+    if planes.only(place):
+        return [Pair(place.name, place, None)]
     if not _holds_volumes(place):
         return []
     kinds = folders.sort(folders.listed(place))

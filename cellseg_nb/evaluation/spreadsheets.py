@@ -43,8 +43,8 @@ def parse(content):
         if "".join(cells[len(names) :]).strip():
             raise Unreadable(f"line {line} has {len(cells)} cells, its header {len(names)}")
     columns = [[cells[i].strip() if i < len(cells) else "" for _, cells in rows] for i in range(len(names))]
-    commas = separator != "," and any(DECIMAL.fullmatch(cell) for cells in columns for cell in cells)
-    made = [_column(cells, separator, commas) for cells in columns]
+    mark = _decimal_mark(cell for cells in columns for cell in cells)
+    made = [_column(cells, separator, mark) for cells in columns]
     below = [cell for cell in rows[0][1] if cell.strip()] if rows else []
     if not all(names[1:]) and not any(NUMBER.fullmatch(c) or COMMA.fullmatch(c) for c in below):
         words.append("columns of it have no name: is its first line a heading above the names? delete it")
@@ -122,12 +122,23 @@ def _tidy(cell):
     return plain if NUMBER.fullmatch(plain) or COMMA.fullmatch(plain) else cell
 
 
-def _column(cells, separator, commas=False):
-    """Cells (text, stripped) as numbers where all are, else as text; and a word or "". ``commas``: whether
-    the table has numbers with decimal commas."""
+def _decimal_mark(cells):
+    """ "," or ".", where the cells of a table show one and not the other; else ""."""
+    marks = set()
+    for cell in cells:
+        if DECIMAL.fullmatch(cell) and not ENGLISH.fullmatch(cell):
+            marks.add(",")
+        elif "." in cell and NUMBER.fullmatch(cell) and not GERMAN.fullmatch(cell):
+            marks.add(".")
+    return marks.pop() if len(marks) == 1 else ""
+
+
+def _column(cells, separator, mark=""):
+    """Cells (text, stripped) as numbers where all are, else as text; and a word or "". ``mark``: see
+    `_decimal_mark`."""
     cells = [_tidy(cell) for cell in cells]
     filled = [cell for cell in cells if cell]
-    grouped, word = _thousands(filled, separator, commas)
+    grouped, word = _thousands(filled, separator, mark)
     if grouped:
         cells = [cell.replace(grouped, "") if cell in filled else cell for cell in cells]
         filled = [cell for cell in cells if cell]
@@ -156,20 +167,16 @@ def percentages(cells):
     return column / 100 if pandas.api.types.is_numeric_dtype(column) else None
 
 
-def _thousands(filled, separator, commas):
+def _thousands(filled, separator, mark):
     """The mark that groups the thousands of a column, "," or ".", or ""; and a word."""
-    numbers = [
-        cell for cell in filled if NUMBER.fullmatch(cell) or COMMA.fullmatch(cell) or ENGLISH.fullmatch(cell)
-    ]
-    with_commas, dots = (
-        [c for c in numbers if "," in c],
-        [c for c in numbers if re.search(r"\.(?!\d{3}\b)", c)],
-    )
-    if with_commas and all(map(ENGLISH.fullmatch, with_commas)) and (separator == "," or dots):
-        return ",", ""
-    with_dots = [cell for cell in numbers if "." in cell]
-    if commas and with_dots and not with_commas and all(map(GERMAN.fullmatch, with_dots)):
-        return ".", f"points in its numbers are read as thousands, such as {with_dots[0]}"
-    if separator == ";" and with_dots and not with_commas and all(map(GERMAN.fullmatch, with_dots)):
-        return "", f"points in its numbers are read as decimal points, such as {with_dots[0]}"
+    every = [cell for cell in filled if any(kind.fullmatch(cell) for kind in (NUMBER, COMMA, ENGLISH))]
+    with_commas, with_dots = [c for c in every if "," in c], [c for c in every if "." in c]
+    if with_commas and all(map(ENGLISH.fullmatch, with_commas)):
+        if mark == "." or separator == "," and not mark:
+            return ",", f"commas in its numbers are read as thousands, such as {with_commas[0]}"
+    elif with_dots and not with_commas and all(map(GERMAN.fullmatch, with_dots)):
+        if mark == ",":
+            return ".", f"points in its numbers are read as thousands, such as {with_dots[0]}"
+        if separator == ";":
+            return "", f"points in its numbers are read as decimal points, such as {with_dots[0]}"
     return "", ""

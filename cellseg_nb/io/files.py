@@ -123,7 +123,7 @@ def as_path(path):
     """A Path with ~ expanded, without the quotes and blanks that come with a path that was pasted; UserError
     for None and the empty text, which would mean the current folder, and for addresses."""
     if isinstance(path, str):
-        path = re.sub(r"""^(["'])(.*)\1$""", r"\2", path.strip())
+        path = re.sub(r"""^(["'])((?:(?!\1).)*)\1$""", r"\2", path.strip())
         if path.startswith("file://"):
             path = unquote(path.removeprefix("file://"))
         if re.match(r"[a-z][a-z0-9]+://", path, re.IGNORECASE):

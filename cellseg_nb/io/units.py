@@ -65,7 +65,7 @@ def _plain(name):
     name = unicodedata.normalize("NFKC", name).replace("Âμ", "μ").replace("Î¼", "μ").strip(" \0\"'").lower()
     name = name.replace("μ", "u").replace("mikro", "micro")
     # metre, mètre, metro, metr, meter; a dot or "/pixel" behind; plural; blanks, hyphens and accents within
-    name = re.sub(r"\s*(\.|/\s*(pixel|px|voxel))$", "", name).replace("(s)", "s")
+    name = re.sub(r"\s*(\.|(/| per )\s*(pixel|px|voxel)s?)$", "", name).replace("(s)", "s")
     name = re.sub(r"^(micro|nano|milli|centi|pico)[ -]", r"\1", re.sub(r"^micr[óô]", "micro", name))
     name = re.sub(r"m[eèé]tr[eoyi]?(?=s?$)", "meter", name)
     return re.sub(r"(?<=.{3})s$", "", name)

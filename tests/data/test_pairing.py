@@ -1,5 +1,6 @@
 """Which labels belong to which volume: by name, by one rule, everywhere."""
 
+import itertools
 import shutil
 
 import h5py
@@ -325,6 +326,15 @@ def test_folders_as_people_and_drives_leave_them(tmp_path, capsys, names, pairs,
     found = [(one.name, one.labels.relative_to(tmp_path)) for one in pairing.pairs(tmp_path)]
     assert sorted(f"{name}={str(path)[:-4]}" for name, path in found) == sorted(pairs.split())
     assert words in capsys.readouterr().out
+
+
+def test_folders_of_planes_are_a_volume_each(tmp_path):
+    for place, z in itertools.product("ab", range(18)):
+        (tmp_path / place).mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / place / f"{place}_{z:03}.tif", IMAGE[z])
+    assert [pair.image for pair in pairing.pairs(tmp_path)] == [tmp_path / "a", tmp_path / "b"]
+    (only,) = pairing.pairs(tmp_path / "a")
+    np.testing.assert_array_equal(volumes.read(only.image)[0], IMAGE)
 
 
 def test_copies_of_labels_and_of_volumes_and_the_remedies_work(tmp_path):

@@ -227,8 +227,13 @@ def test_a_table_three_times_is_the_table():
 @pytest.mark.parametrize(
     "content, values, word",
     [
-        ('g,v\na,"8,100"\nb,"12,345"\n', [8100, 12345], ""),
-        ("g\tv\na\t8,100\nb\t710.5\n", [8100, 710.5], ""),  # used to be 8.1 and 710.5
+        (
+            'g,v\na,"8,100"\nb,"12,345"\n',
+            [8100, 12345],
+            "commas in its numbers are read as thousands, such as 8,100",
+        ),
+        ("g\tv\tx\na\t8,100\t0.5\nb\t7\t1\n", [8100, 7], "read as thousands"),
+        ("g\tv\na\t8,100\nb\t710.5\n", [8100, 710.5], "read as thousands"),  # used to be 8.1 and 710.5
         ("g\tv\na\t8,100,000\nb\t7\n", [8100000, 7], ""),
         (
             "g\tv\na\t8,100\nb\t7\n",

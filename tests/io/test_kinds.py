@@ -138,7 +138,11 @@ def test_decimal_commas_of_imagej(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", "mkm microm micro-meter micro\u00a0meter micrometer(s) micrómetros mikrometry".split(" ")
+    "name",
+    [
+        "microns per pixel",
+        *"mkm microm micro-meter micro\u00a0meter micrometer(s) micrómetros mikrometry".split(" "),
+    ],
 )
 def test_more_spellings_of_a_micrometre(name):
     assert units.micrometres(name) == 1
