@@ -173,7 +173,7 @@ def _size(dataset, axes):
         )
         try:
             value = np.array(words).astype(float)
-        except ValueError:
+        except (TypeError, ValueError):
             value = np.zeros(3)
         if len(value) == 3 and (value > 0).all() and np.isfinite(value).all():
             return tuple(value.tolist()), ""

@@ -9,9 +9,7 @@ from cellseg_nb.io.files import as_path
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
 FEW = 20  # pieces more than numbers that prove nothing
 ROUNDED = 1e-3  # how far from whole a number may be that went through a scale in the header
-MOST = (
-    2**24
-)  # numbers beyond, and beyond the voxels, are made smaller: a table of that length is made of them
+MOST = 2**24  # numbers beyond, and beyond the voxels, are numbered anew: tables are as long as they are high
 ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
 
 
@@ -30,8 +28,10 @@ def read_labels(path, own=False):
         raise UserError(
             f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
         )
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise UserError(f"{path} holds voxels that are NaN, not whole numbers: set them to 0, the background")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise UserError(
+            f"{path} holds voxels that are NaN or infinite, not whole numbers: set them to 0, the background"
+        )
     if labels.dtype.kind == "f" and (np.abs(labels - np.rint(labels)) > ROUNDED).any():
         raise UserError(
             f"{path} holds numbers that are not whole (such as {_fraction(labels):g}), so these are not "

@@ -49,11 +49,14 @@ def _renamed(tif):
     which is not its own, no UUID, and all planes: it was renamed, and another file may have its old name."""
     if not tif.is_ome:
         return None
-    head = ElementTree.fromstring(tif.ome_metadata)
-    pixels, names = head.findall("{*}Image/{*}Pixels"), named(head)
-    if head.get("UUID") or len(names) != 1 or names[0] == tif.filehandle.name or len(pixels) != 1:
-        return None
-    if len(tif.pages) < math.prod(int(pixels[0].get(f"Size{axis}", 1)) for axis in "ZCT"):
+    try:
+        head = ElementTree.fromstring(tif.ome_metadata)
+        pixels, names = head.findall("{*}Image/{*}Pixels"), named(head)
+        if head.get("UUID") or len(names) != 1 or names[0] == tif.filehandle.name or len(pixels) != 1:
+            return None
+        if len(tif.pages) < math.prod(int(pixels[0].get(f"Size{axis}", 1)) for axis in "ZCT"):
+            return None
+    except (ElementTree.ParseError, ValueError):
         return None
     for data in pixels[0].iterfind("{*}TiffData"):
         for one in data.findall("{*}UUID"):

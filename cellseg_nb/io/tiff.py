@@ -132,6 +132,8 @@ def calibration(tif):
     except (KeyError, TypeError, ValueError):
         return None, ""
     if function:
+        if not 0 < function <= 13 and function != 21:
+            return None, ""
         return None, f"ImageJ's calibration of its grey values (cf={function}) is no line, and not applied"
     known = slope and np.isfinite([offset, slope]).all() and (offset, slope) != (0, 1)
     return ((offset, slope, str(words.get("zeroclip")).lower() == "true") if known else None), ""
