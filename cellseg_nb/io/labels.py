@@ -9,6 +9,7 @@ from cellseg_nb.io.files import as_path
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
 FEW = 20  # pieces more than numbers that prove nothing
 ROUNDED = 1e-3  # how far from whole a number may be that went through a scale in the header
+EXACT = 2**53  # float64 holds every whole number up to here
 MOST = 2**24  # numbers beyond, and beyond the voxels, are numbered anew: tables are as long as they are high
 ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
 
@@ -41,11 +42,16 @@ def read_labels(path, own=False):
     if labels.min() < 0 and len(np.unique(labels)) == 2 and labels.max() == 0:
         labels = labels != 0  # a mask of 255 in numbers with a sign
     if labels.min() < 0:
-        over = f"where they are cells beyond {np.iinfo(labels.dtype).max}, save them as 32-bit; else "
-        several = labels.dtype.kind == "i" and labels.dtype.itemsize <= 2 and labels.min() < -1
+        over = ""
+        if labels.dtype.kind == "i" and labels.dtype.itemsize <= 2 and labels.min() < -1:
+            over = f"where they are cells beyond {np.iinfo(labels.dtype).max}, save them as 32-bit; else "
         raise UserError(
-            f"{path} holds negative labels (down to {labels.min():g}): {over if several else ''}set them "
-            "to 0, the background"
+            f"{path} holds negative labels (down to {labels.min():g}): {over}set them to 0, the background"
+        )
+    if labels.dtype.kind == "f" and float(labels.max()) > EXACT:
+        raise UserError(
+            f"{path} holds labels up to {labels.max():g}, above {EXACT}, where not every whole number can be "
+            "stored: number the cells from 1 again"
         )
     if int(labels.max()) > (2**31 - 1 if own else max(labels.size, MOST)):
         _say(path, f"holds numbers up to {labels.max():.0f}: numbered anew from 1, in their order")
