@@ -140,6 +140,10 @@ def _imagej(words, y, x, resolution_unit):
     ``unit`` counts, not ResolutionUnit, except that "um" with centimetres means pixels per centimetre;
     ``spacing`` is 1 where it is not written; ``yunit`` and ``zunit`` are units of their own.
     """
+    lists = [str(words.get(name, "")).split(",") for name in ("axes", "scales", "units")]
+    if words.get("scales") and len({len(one) for one in lists}) == 1:  # of SCIFIO, as ImageJ2 writes
+        sides, names = (dict(zip(lists[0], one)) for one in lists[1:])
+        return size({axis.lower(): names.get(axis) for axis in "ZYX"}, *(sides.get(axis) for axis in "ZYX"))
     unit = words.get("unit")
     if unit is None:  # then ImageJ takes that of the resolution; a depth that is not written stays unknown
         unit = {INCH: "inch", CENTIMETRE: "cm"}.get(resolution_unit, "") if "spacing" in words else ""

@@ -41,6 +41,15 @@ def calibrated(path, array, **words):
     return save(path, array, imagej=True, resolution=(4, 2), metadata=words, photometric=None)
 
 
+def scifio(path):
+    """As ImageJ2 writes it: each axis with a scale and a unit, and no resolution."""
+    head = (
+        "SCIFIO=0.46.0\naxes=X,Y,Z\nlengths=22,20,18\nscales=0.25,0.5,2.0\nunits=\\u00B5m,\\u00B5m,\\u00B5m\n"
+    )
+    head += "images=18\nchannels=1\nslices=18\nframes=1\nhyperstack=true\nunit=\\u00B5m\n"
+    return pages(path, lambda z: {} if z else {"description": head})
+
+
 def renamed(path):
     """An OME-TIFF under a new name, beside another file of its old one; its head has no UUID."""
     head = (
@@ -124,6 +133,7 @@ RIGHT = {  # what is written; the voxels meant, the voxel size, a word
         lambda p: calibrated(p, VOLUME, cf=0, c0=5, c1=2), VOLUME, SIZE, "",
     ),
     "new.ome.tif": (renamed, VOLUME, SIZE, ""),
+    "scifio.tif": (scifio, VOLUME, SIZE, ""),
     "bdv.h5": (bigdataviewer, VOLUME, SIZE, ""),
     "words.h5": (lambda p: hdf5(p, said_in_words), VOLUME, SIZE, ""),
     "unit.nii": (unit_of_nobody, VOLUME, None, "the unit of its axes, number 1, is unknown: give voxel_size"),
