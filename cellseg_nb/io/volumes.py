@@ -15,7 +15,7 @@ from cellseg_nb.io.files import as_path, atomic
 from cellseg_nb.io.folder import find  # noqa: F401
 from cellseg_nb.io.labels import read_labels  # noqa: F401
 
-IN_CACHE = 1 << 15  # numbers that are computed at a time, so that a processor need not fetch them again
+IN_CACHE = 1 << 15  # numbers at a time, so that a processor need not fetch them again
 
 # ---------------------------------------------------------------- reading
 
@@ -227,23 +227,20 @@ def remap(volume, low=0.0, high=100.0, percentiles=None):
     if bottom == top:
         return np.full(volume.shape, low, np.float32)
     remapped = np.empty(volume.shape, np.float32)
-    with np.errstate(all="ignore"):
-        slope = np.float64(high - low) / np.float64(top - bottom)
+    even = np.isfinite((bottom, top, (high - low) / (top - bottom))).all()
+    line = _on_line if even else np.interp
     for plane, out in zip(volume, remapped):
-        if not np.isfinite((bottom, top, slope)).all():
-            out[...] = np.interp(plane, (bottom, top), (low, high))
-            continue
         rows = max(1, IN_CACHE * len(plane) // plane.size)
         for start in range(0, len(plane), rows):
-            part = slice(start, start + rows)
-            out[part] = _on_line(plane[part].astype(np.float64), bottom, top, low, high, slope)
+            part = plane[start : start + rows].astype(np.float64)
+            out[start : start + rows] = line(part, (bottom, top), (low, high))
     return remapped
 
 
-def _on_line(values, bottom, top, low, high, slope):
-    """What `numpy.interp` gives between two points, to the bit, in a third of its time; ``values``, float64,
-    are used up."""
-    beyond = values >= top
+def _on_line(values, ends, to):
+    """What `numpy.interp` gives, to the bit, in a third of its time; ``values``, float64, are used up."""
+    (bottom, top), (low, high) = ends, to
+    slope, beyond = (high - low) / (top - bottom), values >= top
     values[values < bottom] = bottom
     values -= bottom
     values *= slope
