@@ -60,9 +60,8 @@ def crop(volume, box, folder, labels=None, voxel_size=None, cube=0, isotropic=0.
 def call(box, folder, cube=0, isotropic=0.0, voxel_size=None, labelled=True):
     """The call of `crop` as code for a script; ``volume``, and ``labels`` if ``labelled``, are the script's
     own."""
-    labels = "labels, " if labelled else ""
-    given = f"{[tuple(map(int, span)) for span in box]}, {str(folder)!r}, {labels}voxel_size={voxel_size}"
-    return (
-        "from cellseg_nb.viewer import crops\n\n"
-        f"crops.crop(volume, {given}, cube={int(cube)}, isotropic={float(isotropic)})"
-    )
+    given = [str([tuple(map(int, span)) for span in box]), repr(str(folder)), f"voxel_size={voxel_size}"]
+    given[2:2] = ["labels"] if labelled else []
+    given += [f"cube={int(cube)}", f"isotropic={float(isotropic)}"]
+    lines = "".join(f"    {one},\n" for one in ["volume", *given])
+    return f"from cellseg_nb.viewer import crops\n\ncrops.crop(\n{lines})"
