@@ -6,6 +6,8 @@ whenever, the next run computes only what has no marker.
 """
 
 import contextlib
+import ctypes
+import functools
 import importlib.util
 import os
 import sys
@@ -19,6 +21,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import atomic, reason
 
 TRIES = 3
+M_TRIM_THRESHOLD = -1  # its number in malloc.h
 AHEAD = 8  # blocks given to each worker in advance
 NEEDED = ("dask", "distributed", "zarr", "pyarrow")
 PACKAGES = ("numpy", "scipy", "scikit-image", "zarr", "connected-components-3d", "cellseg-nb")
@@ -128,16 +131,29 @@ def peak_memory():
 
 def once(function, job, block, marker):
     """Compute a block and leave its marker, an .npz of what ``function(job, block)`` returns (a dict of
-    arrays). Returns what it took: seconds of the clock and of the processor, the process's peak memory."""
+    arrays). Returns what it took: seconds of the clock and of the processor, the process's peak memory.
+
+    Dask asks again for what a worker had done, but not told, when it died: nothing is left to do then.
+    """
     began, processor = time.perf_counter(), time.process_time()
-    found = function(job, block) or {}
-    with atomic(marker) as beside, open(beside, "wb") as file:
-        np.savez(file, **found)
+    give_back_freed()
+    if not marker.exists():
+        found = function(job, block) or {}
+        with atomic(marker) as beside, open(beside, "wb") as file:
+            np.savez(file, **found)
     return {
         "seconds": time.perf_counter() - began,
         "processor": time.process_time() - processor,
         "memory": peak_memory(),
     }
+
+
+@functools.cache
+def give_back_freed():
+    """From now on this process gives back what is freed, where that can be asked for (glibc): else arrays of
+    a block that are no more stay with it, in pieces. Dask's workers are started with the same setting."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 65536)
 
 
 def marker(folder, block):

@@ -194,8 +194,15 @@ def seem(volume):
 
 
 def _two_values(volume):
-    ends = (volume.min(), volume.max())
-    return all(np.isin(plane, ends).all() for plane in volume)  # ends at the first plane with a third value
+    known = np.zeros(0, volume.dtype)
+    for plane in volume:  # mostly the first has a third value
+        if len(known) < 2:
+            known = np.union1d(known, plane)
+        elif not np.isin(plane, known).all():
+            return False
+        if len(known) > 2:
+            return False
+    return len(known) == 2
 
 
 def _like_labels(volume):
