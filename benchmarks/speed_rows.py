@@ -221,18 +221,48 @@ def matching(short):
     )
 
 
-@row("read and scale a TIFF of 512 x 512 x 512, 16 bit", "tifffile alone", 1 / 1.5)
-def reading(short):
+def _reading(image, narrow=False, compression=None):
     import tifffile
 
     from cellseg_nb.io import volumes
 
     path = Path(tempfile.mkdtemp()) / "volume.tif"
-    side = 128 if short else 512
-    image = np.random.default_rng(0).integers(0, 65535, (side,) * 3, np.uint16)
-    tifffile.imwrite(path, image, metadata={"axes": "ZYX"})
+    tifffile.imwrite(path, image, metadata={"axes": "ZYX"}, compression=compression)
     return (
         lambda: tifffile.imread(path),
-        lambda: volumes.remap(volumes.read(path)[0]),
+        lambda: volumes.remap(volumes.read(path, narrow=narrow)[0]),
         lambda a, b: a.shape == b.shape and abs(float(b.max()) - 100) < 1e-3,
     )
+
+
+def _noise(short):
+    return np.random.default_rng(0).integers(0, 65535, (128 if short else 512,) * 3, np.uint16)
+
+
+def _tissue(short):
+    """Simulated cells as a microscope stores them; what is repeated lies too far apart to be noticed."""
+    from cellseg_nb.data import simulate
+
+    side = 128 if short else 512
+    image, _ = simulate.volume((side // 8, side, side), max(1, side**3 // 26000), seed=0)
+    return np.tile(np.rint(image / image.max() * 4000).astype(np.uint16), (8, 1, 1))
+
+
+@row("read and scale a TIFF of 512 x 512 x 512, 16 bit", "tifffile alone", 1 / 1.5)
+def reading(short):
+    return _reading(_noise(short))
+
+
+@row("the same, as notebook 00 does: numbers as stored until they are scaled", "tifffile alone", 1 / 1.5)
+def reading_narrow(short):
+    return _reading(_noise(short), narrow=True)
+
+
+@row("the same, simulated cells, compressed by zlib", "tifffile alone", 1 / 1.5, slow=True)
+def reading_zlib(short):
+    return _reading(_tissue(short), narrow=True, compression="zlib")
+
+
+@row("the same, simulated cells, compressed by LZW", "tifffile alone", 1 / 1.5, slow=True)
+def reading_lzw(short):
+    return _reading(_tissue(short), narrow=True, compression="lzw")

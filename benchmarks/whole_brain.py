@@ -227,6 +227,7 @@ def ours(args):
     import zarr
 
     began = time.perf_counter()
+    engine.give_back_freed()  # as `engine.once` does
     mask = zarr.open_array(str(args.out / f"mask{args.side}.zarr"), mode="r")
     out, pieces = args.out / "ours.zarr", args.out / "pieces.zarr"
     shutil.rmtree(out, ignore_errors=True)

@@ -110,6 +110,8 @@ def _parser():
     reproduce.add_argument("what", choices=["paper"])
     reproduce.add_argument("-c", "--config", help="your own JSON file (default: data/reproduce_paper.json)")
     reproduce.add_argument("-o", "--out", default="results/paper", help="default: results/paper")
+    words = "address of a Dask scheduler whose workers do the runs; default: this machine, one by one"
+    reproduce.add_argument("--scheduler", default="", metavar="ADDRESS", help=words)
     reproduce.add_argument("--dry-run", action="store_true", help="say hours, memory and disk; run nothing")
     reproduce.set_defaults(command=_reproduce)
     for command in (listing, run, copy, look, convert, doctor, serve, reproduce):
@@ -182,7 +184,7 @@ def _serve(options):
 def _reproduce(options):
     from cellseg_nb.kit import reproduce
 
-    return reproduce.paper(options.config, options.out, options.dry_run)
+    return reproduce.paper(options.config, options.out, options.dry_run, options.scheduler)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from cellseg_nb import __version__  # noqa: E402
 
 project, author, release = "cellseg-nb", "the cellseg-nb developers", __version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_build", "_static"]
+exclude_patterns = ["_build"]
 html_theme = "furo"
+html_static_path, html_css_files = ["_static"], ["site.css"]
 html_title = f"cellseg-nb {__version__}"
 default_role = "literal"  # `name` in a docstring
 nb_execution_mode = "off"  # the notebooks arrive as executed
@@ -23,6 +24,7 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": False}
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False  # of torch's classes: they refer to pages of torch
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 # highlighting: a notebook that was not executed says no language, and its magics are no Python

@@ -3,10 +3,13 @@
 python tools/docs.py [--executed results] [--out docs/_build]
 
 A notebook that lies executed in RESULTS/NAME/NAME.ipynb, as `cellseg-nb run` leaves it, is shown with its
-pictures; the others without. The pages are put together beside: docs/ holds what people write and no more.
+pictures, which are the gallery as well; the others without. The pages are put together beside: docs/ holds
+what people write and no more. A warning of Sphinx is an error, and so is a link that leads nowhere.
 """
 
 import argparse
+import base64
+import html
 import json
 import pkgutil
 import re
@@ -14,8 +17,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import cellseg_nb
+from cellseg_nb import runs
 
 ROOT = Path(__file__).resolve().parents[1]
 REPOSITORY = "https://github.com/cellseg-nb/cellseg-nb/blob/main/"
@@ -24,6 +29,7 @@ ROOMS = (
     *("lessons", "kit"),
 )
 TEXTS = {
+    "README.md": "readme.md",
     "benchmarks/README.md": "benchmarks.md",
     "data/README.md": "data.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -32,38 +38,51 @@ LINK = re.compile(r"(\]\(|src=\")([^)#\":\s]+)(#[^)\"]*)?([)\"])")
 
 
 def main(arguments=None):
-    """Build the site. Returns Sphinx's exit status."""
+    """Build the site. Returns the exit status: Sphinx's, or 1 where a link leads nowhere."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--executed", type=Path, default=ROOT / "results", help="default: results")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "_build", help="default: docs/_build")
     options = parser.parse_args(arguments)
-    source, html = options.out / "source", options.out / "html"
-    for folder in (source, html):
+    source, site = options.out / "source", options.out / "html"
+    for folder in (source, site):
         shutil.rmtree(folder, ignore_errors=True)
     pages(source, options.executed)
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-j", "auto"]
-    status = subprocess.run([*command, "-d", options.out / "doctrees", source, html]).returncode
+    status = subprocess.run([*command, "-d", options.out / "doctrees", source, site]).returncode
     if status == 0:
-        print(html / "index.html")
+        wrong = broken(site)
+        print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
+        print(site / "index.html")
+        status = int(bool(wrong))
     return status
 
 
 def pages(source, executed):
     """All pages as Sphinx reads them, in one folder."""
+    written = [path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts]
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("_build", "__pycache__"))
     moved = {(ROOT / old).resolve(): source / new for old, new in TEXTS.items()}
     moved |= {path.resolve(): source / "notebooks" / path.name for path in notebooks()}
-    moved |= {
-        path.resolve(): source / path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")
-    }
+    moved |= {path.resolve(): source / path.relative_to(ROOT / "docs") for path in written}
+    for path in (*(ROOT / "data" / "pictures").glob("*.png"), *(ROOT / "benchmarks").glob("*.png")):
+        moved[path.resolve()] = source / "pictures" / path.name
+        shutil.copy(path, source / "pictures")
     (source / "notebooks").mkdir()
-    shown = []
+    shown, seen = [], []
     for path in notebooks():
         done = executed / path.stem / path.name
-        shown += [path.stem] if done.is_file() else []
         content = json.loads((done if done.is_file() else path).read_text(encoding="utf-8"))
+        if done.is_file():
+            shown.append(path.stem)
+            seen += pictures(content, path.stem, source / "gallery")
         page = notebook(content, lambda text: relinked(text, ROOT / "notebooks", source / "notebooks", moved))
         (source / "notebooks" / path.name).write_text(json.dumps(page), encoding="utf-8")
+    listed = "\n".join(
+        f"{one.stem[:2]}: {runs.describe(one)[0]} <notebooks/{one.stem}>" for one in notebooks()
+    )
+    index = source / "index.md"
+    index.write_text(index.read_text(encoding="utf-8").replace("notebooks/*", listed), encoding="utf-8")
+    (source / "gallery.md").write_text("\n".join(gallery(seen)), encoding="utf-8")
     print(f"{len(shown)} of {len(notebooks())} notebooks are executed: {', '.join(shown) or 'none'}")
     for old, new in TEXTS.items():
         (source / new).write_text((ROOT / old).read_text(encoding="utf-8"), encoding="utf-8")
@@ -88,6 +107,65 @@ def notebook(content, link):
         else:
             cell["source"] = link("".join(cell["source"]))
     return content
+
+
+def pictures(content, name, folder):
+    """The pictures of an executed notebook, written into a folder: [(notebook, its title, heading above the
+    picture, file), ...]."""
+    folder.mkdir(exist_ok=True)
+    found, titles = [], [name]
+    for cell in content["cells"]:
+        if cell["cell_type"] == "markdown":
+            titles += re.findall(r"(?m)^#+ +(.+)", "".join(cell["source"]))
+        for output in cell.get("outputs", ()):
+            if coded := output.get("data", {}).get("image/png"):
+                file = folder / f"{name}_{len(found) + 1:02}.png"
+                file.write_bytes(base64.b64decode("".join(coded)))
+                found.append((name, titles[min(1, len(titles) - 1)], titles[-1], file.name))
+    return found
+
+
+def gallery(seen):
+    """The page of all pictures, line by line."""
+    yield "# Gallery\n"
+    if not seen:
+        yield "No notebook was executed when these pages were built: `cellseg-nb run`, then `make docs`."
+    else:
+        yield "What the notebooks draw with their default parameters. A click opens one for your slides."
+    last = None
+    for name, title, heading, file in seen:
+        if name != last:
+            yield f"\n## [{title}](notebooks/{name}.ipynb)\n"
+        last = name
+        words = re.sub(r"^\d+\. |[`$\[\]{}]", "", heading)  # a number would begin a list
+        options = f":alt: {words}\n:figclass: gallery\n:target: _images/{file}"
+        yield f"```{{figure}} gallery/{file}\n{options}\n\n{words}\n```"
+
+
+def broken(site):
+    """Links and pictures of the built pages that lead to no file, or to no place in it, as lines; addresses
+    elsewhere are looked at, not opened."""
+    places = {}
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        places[page.resolve()] = (set(re.findall(r"\sid=\"([^\"]+)\"", text)), text)
+    wrong = []
+    for page, (_, text) in places.items():
+        for tag, target in re.findall(r"<(a|img|link|script)\s[^>]*?(?:href|src)=\"([^\"]*)\"", text):
+            parts = urlsplit(html.unescape(target))
+            if target.startswith(REPOSITORY) and tag == "img":
+                good = False  # that is a page about the picture
+            elif parts.scheme in ("http", "https"):
+                good = re.fullmatch(r"[\w-]+(\.[\w-]+)+(:\d+)?", parts.netloc)
+            elif parts.scheme:
+                good = parts.scheme in ("data", "mailto")
+            else:
+                file = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+                known = places.get(file, (set(),))[0]
+                good = file.exists() and (not parts.fragment or parts.fragment in known)
+            if not good:
+                wrong.append(f"{page.relative_to(site.resolve())}: {target[:100]} leads nowhere")
+    return wrong
 
 
 def relinked(text, old, new, moved):

@@ -6,6 +6,8 @@ whenever, the next run computes only what has no marker.
 """
 
 import contextlib
+import ctypes
+import functools
 import importlib.util
 import os
 import sys
@@ -19,6 +21,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import atomic, reason
 
 TRIES = 3
+M_TRIM_THRESHOLD = -1  # its number in malloc.h
 AHEAD = 8  # blocks given to each worker in advance
 NEEDED = ("dask", "distributed", "zarr", "pyarrow")
 PACKAGES = ("numpy", "scipy", "scikit-image", "zarr", "connected-components-3d", "cellseg-nb")
@@ -36,7 +39,7 @@ def connected(scheduler="", workers=0):
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"whole brains need {' and '.join(missing)}, not installed here: pip install "
+            f"this needs {' and '.join(missing)}, not installed here: pip install "
             '"cellseg-nb[brains]", and restart the kernel'
         )
     import dask
@@ -128,16 +131,29 @@ def peak_memory():
 
 def once(function, job, block, marker):
     """Compute a block and leave its marker, an .npz of what ``function(job, block)`` returns (a dict of
-    arrays). Returns what it took: seconds of the clock and of the processor, the process's peak memory."""
+    arrays). Returns what it took: seconds of the clock and of the processor, the process's peak memory.
+
+    Dask asks again for what a worker had done, but not told, when it died: nothing is left to do then.
+    """
     began, processor = time.perf_counter(), time.process_time()
-    found = function(job, block) or {}
-    with atomic(marker) as beside, open(beside, "wb") as file:
-        np.savez(file, **found)
+    give_back_freed()
+    if not marker.exists():
+        found = function(job, block) or {}
+        with atomic(marker) as beside, open(beside, "wb") as file:
+            np.savez(file, **found)
     return {
         "seconds": time.perf_counter() - began,
         "processor": time.process_time() - processor,
         "memory": peak_memory(),
     }
+
+
+@functools.cache
+def give_back_freed():
+    """From now on this process gives back what is freed, where that can be asked for (glibc): else arrays of
+    a block that are no more stay with it, in pieces. Dask's workers are started with the same setting."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(M_TRIM_THRESHOLD, 65536)
 
 
 def marker(folder, block):
@@ -196,7 +212,7 @@ def _on_workers(client, function, job, left, folder):
         return future
 
     running = {}
-    first = max(1, len(client.scheduler_info()["workers"])) * AHEAD
+    first = max(1, len(client.nthreads())) * AHEAD
     begun = [submit(block) for _, block in zip(range(first), waiting)]
     queue = distributed.as_completed(begun, loop=client.loop, with_results=True, raise_errors=False)
     for future, outcome in queue:
@@ -204,7 +220,7 @@ def _on_workers(client, function, job, left, folder):
         if future.status == "finished":
             yield block, outcome
         elif future.status == "error":
-            yield block, _why(future.exception())
+            yield block, why(future.exception())
         else:
             raise UserError("the connection to the scheduler was lost: start the run again, it will carry on")
         following = next(waiting, None)
@@ -212,7 +228,8 @@ def _on_workers(client, function, job, left, folder):
             queue.add(submit(following))
 
 
-def _why(error):
+def why(error):
+    """Why a task of Dask failed, in a line."""
     if type(error).__name__ == "KilledWorker":
         return "its worker died each time, mostly for lack of memory: use smaller chunks, or fewer workers"
     return reason(error)

@@ -83,15 +83,3 @@ def points(folder, cells, name="volume"):
         file.write("x,y,z,type\n")
         for z, y, x in at.tolist():
             file.write(f"{x},{y},{z},{CELL}\n")
-
-
-def read_points(path):
-    """The points of a ``cells.xml`` of brainglobe, (n, 3) int, z, y, x. Raises UserError."""
-    from xml.etree import ElementTree
-
-    try:
-        root = ElementTree.parse(path)
-    except (OSError, ElementTree.ParseError) as error:
-        raise UserError(f"{path} cannot be read as cells.xml ({error}): export it again") from error
-    found = [[int(marker.find(f"Marker{axis}").text) for axis in "ZYX"] for marker in root.iter("Marker")]
-    return np.array(found, int).reshape(-1, 3)

@@ -2,13 +2,18 @@
 
 One JSON file says what is run (``data/reproduce_paper.json``, or your own). A run is finished when its folder
 holds a summary and, in ``reproduced.json``, the same parameters: then it is not done again.
+
+Runs go one after another on this machine, or, given the address of a Dask scheduler, on its workers, each
+when those runs whose folders it reads are over.
 """
 
 import json
 import os
+import re
 import time
 
 from cellseg_nb import __version__, parameters, runs
+from cellseg_nb.brains import engine
 from cellseg_nb.data import bundled
 from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import as_path, reason, writable_folder, write_json
@@ -17,39 +22,84 @@ from cellseg_nb.kit import cost, report
 RECORD = "reproduced.json"
 
 
-def paper(config=None, out="results/paper", dry_run=False):
+def paper(config=None, out="results/paper", dry_run=False, scheduler=""):
     """Run what is not finished, then write the report. Returns 0, or 1 where a run failed.
 
     A run that fails is told in one line, and the others go on; started again, the command tries it again.
-    Raises UserError for a configuration that cannot be right, before anything is run.
+    ``scheduler``: address of a Dask scheduler whose workers do the runs, all in the one folder ``out``; "":
+    this machine. Raises UserError for a configuration that cannot be right, before anything is run.
     """
     out = as_path(runs.absolute(out))
     plan = read(config, out)
+    done = []
+    for one in plan:  # what came of another run is as old as that
+        done += [one["run"]] if finished(one) and set(one["after"]) <= set(done) else []
     if dry_run:
-        print(*cost.words(plan, [one["run"] for one in plan if finished(one)]), sep="\n")
+        print(*cost.words(plan, done), sep="\n")
         return 0
     writable_folder(out)
+    for name in done:
+        print(f"{name}: is done already", flush=True)
+    left = [one for one in plan if one["run"] not in done]
+    for one in left:
+        (one["folder"] / RECORD).unlink(missing_ok=True)
     failed = {}
-    for number, one in enumerate(plan, 1):
-        words = f"[{number}/{len(plan)}] {one['run']}"
-        if finished(one):
-            print(f"{words}: is done already", flush=True)
-            continue
-        print(f"{words}: runs", flush=True)
-        try:
-            _run(one)
-        except UserError as error:
-            failed[one["run"]] = str(error)
-            print(f"{words}: failed: {error}", flush=True)
+    for one, words in _on_workers(left, scheduler) if scheduler and left else _here(left):
+        if words:
+            failed[one["run"]] = words
+        said = f"failed: {words}" if words else "is done"
+        print(f"{one['run']}: {said}", flush=True)
     for path in report.write(out, plan, failed):
         print(path)
     return int(bool(failed))
 
 
-def read(config, out):
-    """The runs of a configuration: a list of dicts with run, notebook, parameters, trains, cubes, folder.
+def _here(left):
+    """(run, why it failed or "") of each, one after another."""
+    for number, one in enumerate(left, 1):
+        print(f"[{number}/{len(left)}] {one['run']}: runs", flush=True)
+        yield one, attempted(one)
 
-    ``parameters`` holds what `runs.run` is given, the ones common to all included. Raises UserError.
+
+def _on_workers(left, scheduler):
+    """The same, as the workers of a Dask scheduler end them. Raises UserError for workers that cannot."""
+    with engine.connected(scheduler) as client:
+        import distributed
+
+        workers = client.nthreads()
+        if set(workers.values()) != {1}:
+            raise UserError(
+                f"the workers of {scheduler} take several runs at once, and a training wants a machine for "
+                "itself: start one a machine, with  dask worker ADDRESS --nthreads 1"
+            )
+        print(f"{len(left)} runs on {len(workers)} workers", flush=True)
+        sent = {}
+        for one in left:
+            before = [future for future, other in sent.items() if other["run"] in one["after"]]
+            future = client.submit(attempted, one, before, pure=False)  # False: it may have failed before
+            sent[future] = one
+        for future in distributed.as_completed(list(sent), loop=client.loop):
+            one = sent[future]
+            words = future.result() if future.status == "finished" else engine.why(future.exception())
+            unseen = f"its worker left nothing in {one['folder']}: all machines must see that folder"
+            yield one, words or ("" if finished(one) else unseen)
+
+
+def attempted(one, before=()):
+    """Do a run of a plan. Returns "", or why it failed, in a line. ``before``: of what it waited for."""
+    try:
+        _run(one)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def read(config, out):
+    """The runs of a configuration: a list of dicts with run, notebook, parameters, trains, cubes, folder,
+    after.
+
+    ``parameters`` holds what `runs.run` is given, the ones common to all included; ``after`` are the earlier
+    runs whose folders these name, as {out}/RUN. Raises UserError.
     """
     path = as_path(config) if config else bundled.path("reproduce_paper.json")
     try:
@@ -69,6 +119,8 @@ def read(config, out):
     twice = [name for name in names if names.count(name) > 1]
     if twice or not names:
         raise UserError(f"{path}: {f'the run {twice[0]} is there twice' if twice else 'it has no runs'}")
+    for number, one in enumerate(plan):
+        one["after"] = [name for name in one["after"] if name in names[:number]]
     return plan
 
 
@@ -91,6 +143,8 @@ def _one(one, common, out):
         if isinstance(value, str):
             runs.convert(name, value, known[name])
     made = {"run": one["run"], "notebook": path.stem, "parameters": given, "trains": one.get("trains", {})}
+    texts = " ".join(map(str, one.get("parameters", {}).values()))
+    made["after"] = re.findall(r"\{out\}/(\w+)", texts)
     made["cubes"] = parameters.number(f"{one['run']}: cubes", one.get("cubes", 0), 0, whole=True)
     for method, count in made["trains"].items():
         parameters.number(f"{one['run']}: trains {method}", count, 0, whole=True)
@@ -120,8 +174,6 @@ def finished(one):
 
 
 def _run(one):
-    note = one["folder"] / RECORD
-    note.unlink(missing_ok=True)
     begun = time.time()
     runs.run(one["notebook"], one["parameters"], one["folder"])
-    write_json(note, record(one) | {"seconds": round(time.time() - begun, 1)})
+    write_json(one["folder"] / RECORD, record(one) | {"seconds": round(time.time() - begun, 1)})

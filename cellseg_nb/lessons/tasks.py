@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas
 
-from cellseg_nb import methods
+from cellseg_nb import methods, parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
@@ -100,6 +100,7 @@ def segment(
     the next layer of the network or the next step: of that volume nothing is written, what is done stays.
     Raises UserError.
     """
+    parameters.apart({"images": images, "out": out})
     model = methods.method_class(method).load(trained, device=device)
     paths, written = volumes.find(images), []
     for number, path in enumerate(paths, 1):

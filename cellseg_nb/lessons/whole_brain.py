@@ -74,6 +74,11 @@ def brain_or_yours(choice, client):
     sides = " x ".join(map(str, source.shape))
     name = source.name if choice["images"] else "simulated brain"
     print(f"{name}: {sides} voxels (Z, Y, X), {disk.sized(source.nbytes)}, voxel size {words}")
+    if size is None:  # of 56 known cells in planes 5 µm apart, voxels 2 µm wide, 35 were found so, 53 with it
+        print(
+            "Cells are taken to be as deep in planes as they are wide in voxels: where planes lie farther "
+            "apart, many are missed. Give voxel_size (Z,Y,X in µm)."
+        )
     return source
 
 

@@ -1,8 +1,9 @@
-"""WNet3D as an ONNX file, which other programs open without PyTorch; and such files opened here.
+"""A trained network as an ONNX file, which other programs open without PyTorch; and such files opened here.
 
-The file holds the encoder alone. It takes "input", (1, 1, Z, Y, X) float32 on the scale 0..100 with sides
-divisible by 8, and gives "scores", (1, K, Z, Y, X), what the last layer says before the softmax. Threshold,
-foreground class and scaling are in its metadata.
+The file takes "input", (1, 1, Z, Y, X) float32 on the scale that the network has learned from, and gives
+"scores", what its last layer says before softmax or sigmoid: of WNet3D its encoder's, (1, K, Z, Y, X), of the
+others the first map, (1, 1, Z, Y, X). Sides are divisible by 8 (U-Net: 16); SwinUNETR's are 64. Architecture,
+threshold, foreground class and scaling are in its metadata.
 """
 
 import copy
@@ -18,7 +19,8 @@ from cellseg_nb import methods
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
 from cellseg_nb.methods import released
-from cellseg_nb.methods.predictor import Predictor
+from cellseg_nb.methods.predictor import BYTES, Predictor
+from cellseg_nb.networks import losses
 
 INSTALL = 'pip install "cellseg-nb[onnx]"'
 
@@ -76,28 +78,33 @@ def traced(model, shape, names, any_size=True):
 
 
 class _Scores(nn.Module):
-    def __init__(self, encoder):
+    """What a network says of a scaled volume, before softmax or sigmoid."""
+
+    def __init__(self, model, architecture):
         super().__init__()
-        self.encoder = encoder
+        self.model, self.unsupervised = model, architecture == "wnet3d"
 
     def forward(self, x):
-        return self.encoder.scores(x)
+        return self.model.scores(x) if self.unsupervised else losses.logits(self.model, x)[:, :1]
 
 
 def export(predictor, path):
-    """Write the encoder of a WNet3D `Predictor` as ONNX, for volumes of any size. Returns the path.
+    """Write the network of a `Predictor` as ONNX, of a WNet3D its encoder alone: for volumes of any size, but
+    of a SwinUNETR for windows of 64 voxels a side. Returns the path.
 
-    Raises UserError for another network, and where a library is missing.
+    Raises UserError for what is ONNX already, and where a library is missing.
     """
-    if predictor.architecture != "wnet3d" or not hasattr(predictor.model, "decoder"):
-        raise UserError(
-            f"only a WNet3D can be exported as ONNX here, not {predictor.architecture!r}: make a bioimage.io "
-            "package of it (cellseg_nb.methods.model_package.write), which holds it as ONNX"
-        )
+    if isinstance(predictor.model, _Session):
+        raise UserError(f"{predictor.source} is ONNX already: copy the file")
     onnx, _ = (methods.import_library(name, INSTALL) for name in ("onnx", "onnxscript"))
-    path, model = files.as_path(path), _Scores(exportable(predictor.model.encoder))
-    made = traced(model, (16, 24, 32), ("input", "scores"))
-    about = {name: getattr(predictor, name) for name in ("threshold", "foreground", "scaling")}
+    path, architecture = files.as_path(path), predictor.architecture
+    model = predictor.model.encoder if architecture == "wnet3d" else predictor.model
+    fixed = architecture == "swinunetr"  # its windows of attention are drawn for one size
+    shape = [released.WINDOW] * 3 if fixed else [predictor.multiple * times for times in (2, 3, 4)]
+    made = traced(_Scores(exportable(model), architecture), shape, ("input", "scores"), not fixed)
+    about = {
+        name: getattr(predictor, name) for name in ("architecture", "threshold", "foreground", "scaling")
+    }
     onnx.helper.set_model_props(made, {"cellseg_nb": json.dumps({**about, "width": _width(predictor.model)})})
     files.writable_folder(path.parent)
     with files.atomic(path) as beside:
@@ -110,24 +117,31 @@ def _width(model):
 
 
 class _Session(nn.Module):
-    """An ONNX file in the place of a WNet3D: ``encoder(x)`` gives probabilities, ``encoder.scores(x)`` what
-    comes before the softmax."""
+    """An ONNX file in the place of a network. Of a WNet3D ``encoder(x)`` gives probabilities and
+    ``encoder.scores(x)`` what comes before the softmax; of the others the call gives what comes before the
+    sigmoid."""
 
-    def __init__(self, path, width):
+    def __init__(self, path):
         super().__init__()
         ort = methods.import_library("onnxruntime", INSTALL)
         try:
             self.session = ort.InferenceSession(str(path), providers=ort.get_available_providers())
+            held = self.session.get_modelmeta().custom_metadata_map.get("cellseg_nb")
+            self.about = json.loads(held) if held else {}
         except Exception as error:  # onnxruntime has kinds of its own
             raise UserError(f"{path} is damaged or no ONNX file: download or export it again") from error
+        self.architecture = self.about.get("architecture", "wnet3d")  # no word: the released one
         self.input = self.session.get_inputs()[0]
+        width = self.about.get("width", 64)
         self.width = nn.Parameter(torch.zeros(width, 1, 1, 1, 1), requires_grad=False)
         sides = self.input.shape[2:]
         self.side = sides[0] if all(isinstance(side, int) for side in sides) else 0  # 0: any
-        shape = (1, 1, *[self.side or 16] * 3)
-        out = self._run(torch.from_numpy(np.random.default_rng(0).random(shape, np.float32) * 100))
-        ones = torch.allclose(out.sum(1), torch.ones(()), atol=1e-3)
-        self.softmaxed = bool(out.min() >= 0) and ones
+        self.softmaxed = False
+        if self.architecture == "wnet3d":
+            shape = (1, 1, *[self.side or 16] * 3)
+            out = self._run(torch.from_numpy(np.random.default_rng(0).random(shape, np.float32) * 100))
+            ones = torch.allclose(out.sum(1), torch.ones(()), atol=1e-3)
+            self.softmaxed = bool(out.min() >= 0) and ones
 
     def _run(self, x):
         found = self.session.run(None, {self.input.name: x.cpu().numpy()})[0]
@@ -142,21 +156,24 @@ class _Session(nn.Module):
         return out.clamp_min(1e-12).log() if self.softmaxed else out
 
     def forward(self, x):
-        return self.scores(x).softmax(1)
+        return self.scores(x).softmax(1) if self.architecture == "wnet3d" else self._run(x)
 
 
-def load(path, postprocess="probability"):
-    """An ONNX file of a WNet3D as a `Predictor`: one that `export` wrote, or the released one.
+def load(path, postprocess="probability", architecture=None):
+    """An ONNX file as a `Predictor`: one that `export` wrote, or the released one of WNet3D.
 
-    Raises UserError for a file that is damaged, or where onnxruntime is missing.
+    Raises UserError for a file that is damaged or of another ``architecture``, or where onnxruntime is
+    missing.
     """
-    session = _Session(path, 64)
-    held = session.session.get_modelmeta().custom_metadata_map.get("cellseg_nb")
-    about = json.loads(held) if held else {}
-    session.width = nn.Parameter(torch.zeros(about.get("width", 64), 1, 1, 1, 1), requires_grad=False)
+    session = _Session(path)
+    about, found = session.about, session.architecture
+    if found not in BYTES:
+        raise UserError(f"{path} is of an unknown network ({found!r}): it must be one of {', '.join(BYTES)}")
+    if architecture not in (None, found):
+        raise UserError(f"{path} holds weights of {found!r}, not of {architecture!r}")
     return Predictor(
         session.eval(),
-        "wnet3d",
+        found,
         float(about.get("threshold", released.THRESHOLDS["wnet3d"])),
         about.get("foreground"),
         about.get("scaling", "volume"),

@@ -13,6 +13,12 @@ from cellseg_nb.methods import released
 from cellseg_nb.networks import losses
 
 MULTIPLES = {"swinunetr": 32, "unet": 16}  # of all others 8
+BYTES = {
+    "wnet3d": 32,
+    "segresnet": 64,
+    "swinunetr": 128,
+    "unet": 64,
+}  # a voxel and channel of the first level
 
 
 @dataclass
@@ -91,7 +97,7 @@ class Predictor:
     def bytes_per_voxel(self):
         """Bytes of memory that a voxel takes in one pass, from the width of the first level."""
         width = next(p.shape[0] for p in self.model.parameters() if p.ndim == 5)
-        return {"wnet3d": 32, "segresnet": 64, "swinunetr": 128, "unet": 64}[self.architecture] * width
+        return BYTES[self.architecture] * width
 
 
 def _enlarge(volume, architecture):

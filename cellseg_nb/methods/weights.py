@@ -75,7 +75,7 @@ def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, to
     if str(path).endswith(".onnx"):
         from cellseg_nb.methods import onnx_files
 
-        return onnx_files.load(path, postprocess or "probability")
+        return onnx_files.load(path, postprocess or "probability", architecture)
     about = {}
     try:
         if model_package_files.is_package(path):

@@ -34,7 +34,7 @@ class View(Tools):
         self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None, trouble=""
     ):
         self.source, self.session, self.trouble = opened(volume, voxel_size), session, trouble
-        self.labels = None if labels is None or session else opened(labels)
+        self.labels = None if labels is None or session else opened(labels, labels=True)
         self.probability = None if probability is None else opened(probability)
         for name, other in (("labels", self.labels), ("probability", self.probability)):
             if other is not None and other.shape != self.source.shape:

@@ -11,7 +11,7 @@ pytest.importorskip("zarr")
 pytest.importorskip("dask")
 
 from cellseg_nb import cli  # noqa: E402
-from cellseg_nb.brains import convert, disk, omezarr, outputs, pyramid, run, sources  # noqa: E402
+from cellseg_nb.brains import convert, disk, omezarr, pyramid, run, sources  # noqa: E402
 from cellseg_nb.errors import UserError  # noqa: E402
 from cellseg_nb.io import ngff_writing, volumes  # noqa: E402
 
@@ -200,7 +200,6 @@ LINES = {
     "choose one of 0.4, 0.5": lambda f: ome_zarr(f / "v.zarr", "0.3"),
     "needs about 9999999 GB": lambda f: disk.check(f, 1e16 - 1e9, "the run"),
     "has no coarse levels": lambda f: run.look(sources.find(tiff(f / "v.tif")), 4.0),
-    "cannot be read as cells.xml": lambda f: outputs.read_points(f / "none.xml"),
 }
 
 

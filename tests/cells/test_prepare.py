@@ -1,10 +1,10 @@
+import disturb
 import numpy as np
 import pytest
 
 from cellseg_nb import simulate, volumes
 from cellseg_nb.cells import prepare as prepare_module, scale
 from cellseg_nb.cells.prepare import prepare
-from cellseg_nb.data import disturb
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import guided as draw
 

@@ -1,6 +1,8 @@
 """``reproduce paper``: what is run, what is not run again, the report, the cost; the whole of it shrunk."""
 
+import contextlib
 import json
+import time
 
 import numpy as np
 import pandas
@@ -9,7 +11,7 @@ import pytest
 from cellseg_nb import cli, runs
 from cellseg_nb.data import bundled, simulate
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import volumes
+from cellseg_nb.io import files, volumes
 from cellseg_nb.kit import cost, report, reproduce
 from cellseg_nb.lessons import inference_unseen
 
@@ -112,6 +114,51 @@ def test_one_that_fails_stops_no_other(tmp_path, capsys):
 
 
 @pytest.fixture
+def cluster():
+    """Makes a Dask cluster of two workers here, and returns its scheduler's address."""
+    distributed = pytest.importorskip("distributed")
+    with contextlib.ExitStack() as opened:
+
+        def make(**options):
+            common = dict(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs="CRITICAL")
+            made = opened.enter_context(distributed.LocalCluster(**common | options))
+            return made.scheduler_address
+
+        yield make
+
+
+def test_on_many_machines_each_waits_for_what_it_reads(tmp_path, monkeypatch, capsys, cluster):
+    ran = []
+
+    def run(one):
+        assert all((tmp_path / "out" / name / "summary.json").is_file() for name in one["after"])
+        ran.append(one["run"])
+        if one["run"] == "bad":
+            raise UserError("no such table")
+        if one["run"] != "lost":
+            files.write_json(one["folder"] / "summary.json", {})
+            files.write_json(one["folder"] / reproduce.RECORD, reproduce.record(one))
+        time.sleep(0.1)
+
+    monkeypatch.setattr(reproduce, "_run", run)
+    monkeypatch.setattr(reproduce.report, "write", lambda out, plan, failed: [failed])
+    reads = {"table": "{out}/a/x.csv"}
+    listed = [{"run": name, "notebook": "08"} for name in ("a", "bad", "lost")]
+    config = written(tmp_path / "mine.json", *listed, {"run": "b", "notebook": "08", "parameters": reads})
+    address = cluster(processes=False)
+    assert reproduce.paper(config, tmp_path / "out", scheduler=address) == 1
+    assert sorted(ran) == ["a", "b", "bad", "lost"] and ran.index("a") < ran.index("b")
+    said = capsys.readouterr().out
+    assert "bad: failed: no such table" in said and "all machines must see that folder" in said
+    (tmp_path / "out" / "a" / reproduce.RECORD).unlink()  # then what was made of it is no longer finished
+    ran.clear()
+    assert reproduce.paper(config, tmp_path / "out", scheduler=address) == 1
+    assert sorted(ran) == ["a", "b", "bad", "lost"]
+    with pytest.raises(UserError, match="--nthreads 1"):
+        reproduce.paper(config, tmp_path / "out", scheduler=cluster(processes=False, threads_per_worker=2))
+
+
+@pytest.fixture
 def shrunk(tmp_path, monkeypatch):
     """The shipped configuration in ``paper``, on volumes named like the real ones; without the second network
     of notebook 03, which notebook 07 trains as well."""
@@ -149,9 +196,10 @@ def shrunk(tmp_path, monkeypatch):
 
 @pytest.mark.notebook
 @pytest.mark.slow
-def test_the_whole_paper_shrunk_ends_in_one_report_with_a_row_for_each_panel(tmp_path, shrunk):
+def test_the_whole_paper_shrunk_ends_in_one_report_with_a_row_for_each_panel(tmp_path, shrunk, cluster):
+    """On two workers of Dask; one after another is what the tests above do."""
     out = tmp_path / "out"
-    status = reproduce.paper(shrunk, out)
+    status = reproduce.paper(shrunk, out, scheduler=cluster())
     table = pandas.read_csv(out / "report.csv")
     assert status == 0, table[["run", "what"]].to_string()
     assert set(table.panel) >= PANELS

@@ -1,13 +1,13 @@
-"""WNet3D as ONNX: what is written is read again and says the same; the released kind of file is read too."""
+"""Networks as ONNX: what is written is read again and says the same; the released kind is read too."""
 
 import numpy as np
 import pytest
 import torch
 
+from cellseg_nb import methods
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.methods import onnx_files, weights
-from cellseg_nb.networks import monai_nets
 from cellseg_nb.networks.wnet3d import WNet3D
 
 
@@ -34,11 +34,35 @@ def test_written_and_read_it_says_the_same(found, tmp_path):
         weights.load(tmp_path / "half.onnx")
 
 
-def test_other_networks_and_missing_libraries_are_told(found, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="only a WNet3D can be exported"):
-        onnx_files.export(
-            weights.predictor(monai_nets.network("segresnet"), "segresnet"), tmp_path / "x.onnx"
-        )
+ONCE = (1, 1, 1, 1)
+OTHERS = {
+    "segresnet": dict(blocks_down=(1, 1), blocks_up=(1,), init_filters=8, cores=True),
+    "swinunetr": dict(feature_size=12, window_size=4, depths=ONCE, num_heads=ONCE),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_networks_for_labels_too(name, tmp_path):
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(library)
+    methods.get(name, device="cpu", threshold=0.3, **OTHERS[name]).save(tmp_path)
+    own = weights.load(tmp_path)
+    path = onnx_files.export(own, tmp_path / "any.onnx")
+    again = weights.load(path, name)
+    assert (again.architecture, again.threshold, again.scaling) == (name, 0.3, "unit")
+    assert again.window == (64 if name == "swinunetr" else 0)
+    assert again.bytes_per_voxel == own.bytes_per_voxel
+    image, _ = simulate.volume((20, 30, 40), 10, seed=1)
+    padded = np.pad(image, [(0, 64 - side) for side in image.shape], "reflect")  # one window of 64
+    assert np.allclose(again(padded, progress=False), own(padded, progress=False), atol=1e-4)
+    with pytest.raises(UserError, match=f"holds weights of '{name}', not of 'wnet3d'"):
+        weights.load(path, "wnet3d")
+    with pytest.raises(UserError, match="is ONNX already"):
+        onnx_files.export(again, path)
+
+
+def test_missing_libraries_are_told(found, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(UserError, match=r"onnx is not installed.*cellseg-nb\[onnx\]"):
         onnx_files.export(found, tmp_path / "x.onnx")

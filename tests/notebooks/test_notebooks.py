@@ -93,10 +93,17 @@ def test_04_on_a_users_volume_and_weights(tmp_path):
         weights=method.save(tmp_path / "w").parent,
         method="watershed",
         closing=1,
+        package_by="Jane Doe",
+        learned_from="a simulated volume",
+        export_onnx=True,
     )
     assert (
         summary["volume"] == "mine" and summary["voxel_size_um"] == [2, 1, 1] and "f1_at_0.5" not in summary
     )
+    said = (out / "04_inference.ipynb").read_text()  # handed on, read again and compared
+    assert "bioimageio.core says passed; read again, difference 0" in said and "largest difference" in said
+    for name in ("package.zip", "wnet3d.onnx"):
+        assert weights.load(out / name).threshold == method.threshold
 
 
 def test_04_names_weights_that_are_not_there(tmp_path):

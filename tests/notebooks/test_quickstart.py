@@ -5,13 +5,14 @@ import json
 import os
 from pathlib import Path
 
+import disturb
 import numpy as np
 import pandas
 import pytest
 import tifffile
 
 from cellseg_nb import parameters, runs
-from cellseg_nb.data import disturb, simulate
+from cellseg_nb.data import simulate
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.io import volumes
 from cellseg_nb.lessons import quickstart, quickstart_results

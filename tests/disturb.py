@@ -1,4 +1,4 @@
-"""What happens to volumes under way, made on purpose: for tests and for teaching. Each takes (Z, Y, X) uint16
+"""What happens to volumes under way, made on purpose. Each takes (Z, Y, X) uint16
 and returns a disturbed copy."""
 
 import numpy as np
@@ -75,11 +75,6 @@ def striped(image, strength=60.0, axis=1, seed=0):
 def negative(image):
     """Dark cells on a bright ground."""
     return (image.max() + image.min() - image).astype(image.dtype)
-
-
-def dim(image, factor=0.05, floor=100.0, seed=0):
-    """A short exposure: few grey values between background and cells, with the camera's noise."""
-    return _stored(floor + factor * image + np.random.default_rng(seed).normal(0, 2, image.shape))
 
 
 def _stored(image):
