@@ -35,7 +35,7 @@ BRAINS = (("969", "1147"), ("695", "753"))  # learned from by turns
 OWN = {  # what is not as in `embryos.SETTINGS`
     "embryos": {
         "segresnet": dict(
-            augment=(*augmentation.STEPS, *augmentation.MORE), flips=True, batch=2, init_filters=8
+            augment=(*augmentation.STEPS, *augmentation.MORE), flips=True, batch=2, epochs=100, init_filters=8
         )
     },
     # c-FOS: cells of five voxels, at most one in a hundred of all voxels

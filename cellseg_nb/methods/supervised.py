@@ -230,10 +230,11 @@ class SupervisedMethod(NetworkMethod):
         ``probability`` is that from `predict`, or all `maps`; computed when it is not given.
         ``spots`` says where cell centres are looked for: in the "volume" (the default), the "probability",
         the "cores" (the default where the network knows them; computed anew when only the probability of
-        being a cell is given), or the "depth" in the outline together with the brightness, as
-        `tuning.from_depth` has it. "pieces": each piece of the probability above ``core_threshold`` is a
-        cell, for cells of a few voxels. "auto": as notebook 00 has it, `cellseg_nb.cells.auto.find_cells`,
-        for cells eight ``spot_sigma`` wide. "published": `cellseg_nb.cells.instances.published`.
+        being a cell is given; `tuning.from_cores`), or the "depth" in the outline together with the
+        brightness, as `tuning.from_depth` has it. "pieces": each piece of the probability above
+        ``core_threshold`` is a cell, for cells of a few voxels. "auto": as notebook 00 has it,
+        `cellseg_nb.cells.auto.find_cells`, for cells eight ``spot_sigma`` wide. "published":
+        `cellseg_nb.cells.instances.published`.
         """
         if probability is None or (self.spots == "cores" and np.ndim(probability) == 3):
             probability = self.maps(volume)
@@ -242,10 +243,9 @@ class SupervisedMethod(NetworkMethod):
             return instances.published(maps[0], self.threshold, self.min_size)
         rest = self.min_size, self.training["voxel_size"] if voxel_size is None else voxel_size
         if self.spots in ("cores", "pieces"):
-            seen = maps[1 if self.spots == "cores" else 0]
-            return tuning.from_cores(
-                maps[0], seen, self.threshold, self.core_threshold, self.spot_sigma, *rest
-            )
+            cores = self.spots == "cores"
+            how = self.threshold, self.core_threshold, self.spot_sigma, *rest
+            return tuning.from_cores(maps[0], maps[int(cores)], *how, apart=cores)
         if self.spots == "auto":
             return tuning.auto(maps[0], volume, self.threshold, self.spot_sigma, *rest)
         if self.spots == "depth":

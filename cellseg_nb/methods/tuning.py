@@ -15,6 +15,8 @@ from cellseg_nb.learning import augmentation
 SPOTS = (0.06, 0.1, 0.15, 0.2, 0.25)
 CORES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # probabilities tried that a core reaches
 SMALLEST = (0.1, 0.25)  # sizes tried below which an object is no cell, as shares of the median size
+LEVELS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)  # probabilities at which cores may part
+PART = 0.1  # the least part, as a share of the median core
 
 
 def diameter(labels, voxel_size=None):
@@ -150,18 +152,42 @@ def voronoi(outline, spots, threshold, spot_sigma, outline_sigma, min_size, voxe
     return instances.filter_size(labels, min_size)
 
 
-def from_cores(outline, cores, threshold, core_threshold, sigma, min_size, voxel_size=None):
-    """One cell for each piece of core: cores (blurred by ``sigma``) above ``core_threshold`` are numbered.
+def from_cores(outline, cores, threshold, core_threshold, sigma, min_size, voxel_size=None, apart=True):
+    """One cell for each piece of core: cores (blurred by ``sigma``) above ``core_threshold`` are numbered,
+    and those that a bridge joins are taken ``apart`` (`parted`).
 
     Each voxel of the outline goes to the nearest core of its piece; a piece without a core is no cell.
     """
     from skimage.segmentation import watershed as flood
 
     size = instances.relative(voxel_size)
-    seeds = instances.connected(ndi.gaussian_filter(cores, sigma / size), core_threshold, 3, connectivity=6)
+    cores = ndi.gaussian_filter(cores, sigma / size)
+    seeds = instances.connected(cores, core_threshold, 3, connectivity=6)
+    if apart:
+        seeds = parted(seeds, cores, [level for level in LEVELS if level > core_threshold])
     mask = (outline > threshold) | (seeds > 0)
     nearest = ndi.distance_transform_edt(seeds == 0, sampling=size) if seeds.any() else np.zeros(mask.shape)
     return instances.filter_size(flood(nearest, seeds, mask=mask).astype(np.int32), min_size)
+
+
+def parted(seeds, cores, levels):
+    """Pieces of ``cores``, numbered; one that falls apart at a higher level counts as its parts.
+
+    Where a network is unsure, two cores are joined by a bridge that is lower than both. One threshold that
+    cuts every bridge would lose the dim cores. Parts under `PART` of the median piece are none.
+    """
+    if not seeds.any():
+        return seeds
+    least = PART * np.median(np.bincount(seeds.ravel())[1:])
+    for level in levels:
+        parts = instances.connected(cores, level, least, connectivity=6)
+        places = ndi.maximum_position(parts, parts, np.arange(1, parts.max() + 1))
+        parents = np.array([0, *(seeds[place] for place in places)])
+        several = np.flatnonzero(np.bincount(parents[1:]) > 1)
+        if len(several):
+            new = np.where(np.isin(parents, several), seeds.max() + np.arange(len(parents)), 0)
+            seeds = np.where(np.isin(seeds, several), new[parts], seeds)
+    return instances.filter_size(seeds)
 
 
 def from_depth(outline, volume, threshold, sigma, min_size, voxel_size=None):

@@ -277,6 +277,26 @@ def test_cells_from_cores():
     assert tuning.from_cores(cells, 0 * cores, 0.5, 0.5, 1.0, 5).max() == 0
 
 
+def test_cores_joined_by_a_bridge_are_parted_and_dim_ones_stay():
+    """No single threshold tells these three cells apart: the bridge is higher than the dim core."""
+    cells, cores = np.zeros((12, 12, 44), np.float32), np.zeros((12, 12, 44), np.float32)
+    cells[2:10, 2:10, 2:18] = cells[2:10, 2:10, 24:32] = 1
+    cores[4:8, 4:8, 4:8] = cores[4:8, 4:8, 12:16] = 0.97
+    cores[5:7, 5:7, 8:12] = 0.85  # the bridge
+    cores[4:8, 4:8, 26:30] = 0.6
+    found = tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5)
+    assert found.max() == 3 and np.array_equal(found > 0, cells > 0)
+    assert found[5, 5, 6] != found[5, 5, 13] and len(np.unique(found[2:10, 2:10, 2:9])) == 1
+    assert tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5, apart=False).max() == 2
+    # a speck that shines is no cell of its own
+    cores[4:8, 4:8, 12:16], cores[4, 4, 12], cores[4:8, 4:8, 4:8] = 0.85, 0.97, 0.97
+    assert tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5).max() == 2
+    # a dip is enough where both sides are large
+    cores[4:8, 4:8, 26:30] = 0.97
+    cores[4:8, 4:8, 27:29] = 0.92
+    assert tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5).max() == 3
+
+
 def two_nuclei():
     """Two touching balls of radius 8 with a notch between them; each has two bright speckles. Image and
     labels."""
