@@ -3,6 +3,7 @@ be."""
 
 import math
 import os
+import re
 from pathlib import Path
 
 from cellseg_nb import runtime
@@ -23,7 +24,7 @@ def check(spec, given):
     for name in (*INPUTS, "weights", "cache", "out"):
         _backslashes(name, given[name] if name in spec else "")
     checked = {name: rule(name, given[name]) for name, rule in spec.items()}
-    _apart(checked)
+    apart(checked)
     return checked
 
 
@@ -36,11 +37,11 @@ def _backslashes(name, value):
         )
 
 
-def _apart(checked):
+def apart(checked):
     """UserError where results would land among the files that they are made of."""
     for name in INPUTS if checked.get("out") else ():
         value = checked.get(name)
-        place = Path(value).expanduser() if value and isinstance(value, str) else None
+        place = Path(value).expanduser() if value and isinstance(value, (str, Path)) else None
         if place is None or not os.path.exists(place):
             continue
         folder = place if place.is_dir() else place.parent
@@ -57,10 +58,10 @@ def rule(function, *limits, **more):
 
 
 def text(name, value):
-    """Any text, without blanks around it."""
+    """Any text, without blanks around it, nor the quotes that a path has which was copied in Windows."""
     if not isinstance(value, str):
         raise UserError(f"{name} must be text in quotes, not {value!r}")
-    return value.strip()
+    return re.sub(r"""^(["'])((?:(?!\1).)*)\1$""", r"\2", value.strip())
 
 
 def truth(name, value):

@@ -115,6 +115,8 @@ def absolute(text, hub=False):
     With ``hub``, ``owner/name`` and ``owner/name:file`` stay as they are where no such file is.
     """
     text = str(text)
+    if re.match(r"[a-z][a-z0-9]+://", text, re.IGNORECASE):
+        return text  # an address, of which as much is said later
     file = os.path.abspath(os.path.expanduser(text))
     return text if hub and re.fullmatch(HUB_NAME, text) and not os.path.exists(file) else file
 

@@ -12,7 +12,7 @@ PAGE = Path(__file__).resolve().parents[1] / "data" / "README.md"
 BEGIN, END = "<!-- formats: made by tools/formats_page.py -->\n", "<!-- formats: end -->\n"
 NAMES = (
     "c5.tif c5_labels.tif c5_masks.tif c5_cp_masks.tif c5_label_image.tif mask_c5.tif c5_gt.nrrd "
-    "c5-seg_v2.tif labels.tif "
+    "c5-seg_v2.tif c5_labels(1).tif labels.tif "
     "c5_objects.tif big_objects.tif man_seg007.tif probability.tif "
     "c5_probability_map.tif c5_flows.tif c5_thumb.tif"
 ).split()
@@ -103,7 +103,8 @@ def page():
         f"(and "
         f"{labels.FEW}), and numbers most of which lie in several pieces (classes). Said are: gaps in the "
         f"numbers, "
-        "numbers in several pieces, no background.",
+        "numbers in several pieces, no background, and numbers above "
+        f"{labels.MOST:,} and the count of the voxels, which are numbered anew.",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,7 @@
 import re
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import folder, formats, ome, planes, tiff
+from cellseg_nb.io import folder, formats, ome, parts, planes, tiff
 
 
 def other_format(path):
@@ -24,12 +24,16 @@ def parts_and_several(path, file):
             f"{path} is a part of an OME-TIFF that another file describes: make one of them all, as in: "
             f"cellseg-nb convert {path} OUT.zarr, and give that"
         )
-    images = [one for one in file.series if not getattr(one.keyframe, "is_reduced", False)]
-    stacks = [number for number, one in enumerate(images) if sum(n > 1 for n in one.shape) > 2]
-    if len(images) > 1 and stacks != [0]:
-        which = f" -p series {stacks[0]}" if stacks else ""
+    every = [one for one in file.series if not getattr(one.keyframe, "is_reduced", False)]
+    images = tiff.joined(every)
+    stacks = [number for number, one in enumerate(images) if parts.stack(one)]
+    if len(every) > 1 and (len(images) < len(every) or stacks != [0]):
+        which = f" -p series {stacks[0]}" if stacks and len(images) > 1 else ""
+        held = (
+            f"{len(images)} separate images" if len(images) > 1 else "planes that are stored in several ways"
+        )
         raise UserError(
-            f"{path} holds {len(images)} separate images: write the volume that you mean, as in: "
+            f"{path} holds {held}: write the volume that you mean, as in: "
             f"cellseg-nb convert {path} OUT.zarr{which}, and give that"
         )
 

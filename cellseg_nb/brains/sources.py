@@ -20,6 +20,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, folder, ngff, tiff, units
 from cellseg_nb.io.files import as_path, reason
 
+UNCALIBRATED = "ImageJ's calibration of its grey values is not applied: read with its numbers as they are"
 WHITE = "its header says that 0 is white (MINISWHITE): read with its numbers as they are"
 
 
@@ -156,6 +157,7 @@ def _tiff(path, voxel_size, channel):
             stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
             white = WHITE if file.pages[0].photometric == 0 else ""
             odd = tiff.note(file, file.series[0])
+            line, curve = tiff.calibration(file)
             declared = file.series[0].nbytes
             held = max(page.dataoffsets[0] for page in (file.pages[0], file.pages[len(file.pages) - 1]))
             if held > path.stat().st_size or (
@@ -170,8 +172,9 @@ def _tiff(path, voxel_size, channel):
                 index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
             except axes.Several as error:
                 raise error if error.choice == "-p channel 0" else error.alone("here") from error
-    for line in filter(None, (word, unsized, white, odd)):
-        print(f"{path.name}: {line}")
+    curve = UNCALIBRATED if line else curve
+    for said in filter(None, (word, unsized, white, odd, curve)):
+        print(f"{path.name}: {said}")
     sides = [n for n, one in zip(series.shape, index) if isinstance(one, slice)]
     if len(sides) != 3:
         raise UserError(f"{path} has shape {series.shape}: a volume (Z, Y, X) is needed")

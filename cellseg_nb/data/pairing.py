@@ -1,12 +1,14 @@
 """Which label file belongs to which volume of a folder."""
 
+import filecmp
 import functools
+import itertools
 import re
 from collections import namedtuple
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volumes
-from cellseg_nb.io.files import as_path
+from cellseg_nb.io.files import as_path, reason
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
 IMAGES = {"images", "image", "imgs", "img", "raw", "volumes"}
@@ -14,6 +16,8 @@ LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth
 LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls"}
 TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
+# What network drives and systems keep: previews, and what was deleted.
+BINS = {"@eadir", "#recycle", "$recycle.bin", "__macosx", "system volume information", "lost+found"}
 PARTS = {"train", "test", "val", "validation"}
 PART = r"(?:tr|ts|val|train|test)"  # as nnU-Net names its folders: imagesTr, labelsTr
 FIRST_CHANNEL = re.compile(r"_0000$")  # of nnU-Net
@@ -40,6 +44,10 @@ def pairs(folder, in_order=False):
     labelled = {}  # folders of volumes, and that of their labels
     for place in sorted(where, key=lambda one: one.name.lower() not in LABELS):
         if place.name == "SEG" and TRACKED.fullmatch(place.parent.name):
+            images = place.parent.with_name(place.parent.name[:-3])
+            if any(pair.image.parent == images for pair in found):  # 01_GT comes before 01_ST
+                print(f"{place}: the other truth is taken, left out")
+                continue
             found += _tracked(place, folder)
         elif _labels_folder(place) and place != folder:
             images = _images_beside(place)
@@ -58,17 +66,48 @@ def pairs(folder, in_order=False):
             f"with their labels in {folder / 'labels'}"
         )
     if len({pair.name for pair in found}) < len(found):
-        raise UserError(f"{folder} holds several volumes of the same name: rename them")
+        found = _told_apart(found, folder)
     for pair in found:
         _check(pair)
     return found
 
 
+def _told_apart(found, folder):
+    """Pairs of the same name in several folders, such as a folder for each sample: these become part of it.
+
+    Raises UserError where no labels show that they are volumes, as one folder may hold those of another.
+    """
+    names = [pair.name for pair in found]
+    twice = [pair for pair in found if names.count(pair.name) > 1]
+    for one, other in itertools.combinations((pair.image for pair in twice), 2):
+        if one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False):
+            raise UserError(f"{one} and {other} are the same file: move one of them to another folder")
+    if any(pair.labels is None for pair in twice):
+        same = [pair.image for pair in twice if pair.name == twice[0].name][:2]
+        raise UserError(
+            f"{folder} holds several volumes of the same name ({' and '.join(map(str, same))}): rename them, "
+            "or, if one folder holds the labels of the other, call it labels and the other images"
+        )
+    apart = []
+    for pair in found:
+        parts = [p for p in pair.image.parent.relative_to(folder).parts if p.lower() not in IMAGES]
+        apart.append(pair._replace(name="/".join([*parts, pair.name.rpartition("/")[2]])))
+    if len({pair.name for pair in apart}) < len(apart):
+        raise UserError(f"{folder} holds several volumes of the same name: rename them")
+    return apart
+
+
 def _folders(top):
     """A folder and those in it at any depth, without hidden ones and OME-Zarr."""
     found = [top]
-    for place in sorted(p for p in top.iterdir() if p.is_dir()):
-        if not place.name.startswith((".", "__MACOSX")) and not ngff.is_zarr(place):
+    try:
+        inner = sorted(p for p in top.iterdir() if p.is_dir())
+    except OSError as error:
+        raise UserError(
+            f"{top} cannot be read ({reason(error)}): check its permissions, or move it away"
+        ) from error
+    for place in inner:
+        if place.name[0] != "." and place.name.lower() not in BINS and not ngff.is_zarr(place):
             found += _folders(place)
     return found
 
@@ -106,7 +145,10 @@ def matched(images, labels):
         exact = next(filter(None, same), [])
         words = _words(folders.key(image))
         files = exact or [file for file in labels if _words(folders.key(file)) == words]
-        if len(files) != 1 or files[0] in found:
+        if len(files) > 1:
+            several = f"{len(files)} files of labels for {image.name} ({folders.names(files)})"
+            raise UserError(f"{files[0].parent} holds {several}: keep one of them in the folder")
+        if not files or files[0] in found:
             place = labels[0].parent if labels else "the folder of labels"
             raise UserError(
                 f"{image.parent} holds {len(images)} volumes ({folders.names(images)}), "
@@ -204,12 +246,17 @@ def _two_folders(images, labels, folder, in_order):
 
 
 def _side_by_side(place, folder):
+    if planes.only(place):
+        return [Pair(place.name, place, None)]
     if not _holds_volumes(place):
         return []
     kinds = folders.sort(folders.listed(place))
     images = [file for file, kind in kinds.items() if kind == folders.VOLUME]
     labels = [file for file, kind in kinds.items() if kind.startswith("labels")]
     images, labels = sorted(images, key=folders.natural), sorted(labels, key=folders.natural)
+    if labels:  # without them, planes are told where they are read
+        images, small = folders.flat_left_out(images)
+        kinds |= small
     for file, kind in kinds.items():
         if file not in (*images, *labels):
             print(f"{file}: {kind}, left out")
@@ -217,15 +264,16 @@ def _side_by_side(place, folder):
         if labels:
             print(f"{place}: no volume beside {folders.names(labels)}, left out")
         return []
-    keys = {folders.key(file) for file in images}
-    lonely = [file for file in labels if folders.key(file) not in keys]
+    keys = [_words(folders.key(file)) for file in images]
+    lonely = [file for file in labels if _words(folders.key(file)) not in keys]
     if lonely:
         raise UserError(
             f"{lonely[0]} belongs to no volume: give it the name of its volume and _labels, or move it to "
             "another folder"
         )
     folders.refuse_twins(images)
-    without = [file for file in images if folders.key(file) not in {folders.key(one) for one in labels}]
+    known = [_words(folders.key(file)) for file in labels]
+    without = [file for file in images if _words(folders.key(file)) not in known]
     if without and labels:
         raise UserError(
             f"{without[0]} has no labels, though others in its folder have: add "

@@ -144,16 +144,19 @@ def averaged(table, value, group, unit="auto"):
 
 
 def pick(table, name, usual, role):
-    """The column ``name``; for "auto" the first of ``usual`` that the table has. ``role`` is for messages.
+    """The column ``name``; for "auto" or "" the first of ``usual`` that the table has, in capitals or not.
+    ``role``: the parameter that names it.
 
     Raises UserError when there is none.
     """
-    found = [n for n in ([name] if name != "auto" else usual) if n in table.columns]
+    given = name not in ("auto", "")
+    wanted = [name] if given else usual
+    alike = [n for one in wanted for n in table.columns if str(n).casefold() == one.casefold()]
+    found = [n for n in wanted if n in table.columns] or alike
     if not found:
-        tried = name if name != "auto" else ", ".join(usual)
         raise UserError(
-            f"{role}: none of the columns {tried} is in {source(table)}: "
-            f"it has {', '.join(map(str, table.columns))}"
+            f"{role}: {source(table)} has no column {' or '.join(map(repr, wanted))}: set {role} to one "
+            f"that it has ({', '.join(map(str, table.columns))})"
         )
     return found[0]
 
@@ -167,6 +170,30 @@ def column(table, name, role=""):
         words = f"{source(table)} has {problem} {name!r}: it has {', '.join(map(str, table.columns))}"
         raise UserError(f"{role}: {words}" if role else words)
     return table[name]
+
+
+def percentages(table, value):
+    """The table with a column of percentages (85 %) as parts of 1, which is said; else as it is."""
+    column(table, value)
+    found = (
+        None if pandas.api.types.is_numeric_dtype(table[value]) else spreadsheets.percentages(table[value])
+    )
+    if found is None:
+        return table
+    print(f"{value}: percentages are read as parts of 1")
+    made = table.assign(**{value: found.to_numpy()})
+    made.attrs.update(table.attrs)
+    return made
+
+
+def say_alike(table, group):
+    """A line on names of groups that differ in capitals or blanks alone: they are taken as two."""
+    known = {}
+    for name in map(str, column(table, group).dropna().unique()):
+        known.setdefault("".join(name.casefold().split()), []).append(name)
+    for names in known.values():
+        if len(names) > 1:
+            print(f"{group}: {' and '.join(map(repr, names))} differ in capitals or blanks: one group?")
 
 
 def source(table):

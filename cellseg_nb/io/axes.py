@@ -12,9 +12,9 @@ class Several(UserError):
     def __init__(self, path, what, *names, held=""):
         self.path, self.what, self.choice = path, what, " ".join(f"-p {name} 0" for name in names)
         words = " and ".join(f"{name}=0" for name in names)
+        self.held = f"; there are {held}" if held else ""
         super().__init__(
-            f"{path} {what}: choose with {words} (on the command line: {self.choice})"
-            + (f"; there are {held}" if held else "")
+            f"{path} {what}: choose with {words} (on the command line: {self.choice}){self.held}"
         )
 
     def alone(self, where="in a data set"):
@@ -22,6 +22,7 @@ class Several(UserError):
         return UserError(
             f"{self.path} {self.what}, and {where} a file holds one volume: write the one you want "
             f"into another folder, as in: cellseg-nb convert {self.path} FOLDER/NAME.tif {self.choice}"
+            + self.held
         )
 
 

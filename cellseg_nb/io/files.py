@@ -8,6 +8,7 @@ import os
 import re
 import uuid
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -119,7 +120,16 @@ def digest(path):
 
 
 def as_path(path):
-    """A Path with ~ expanded; UserError for None and the empty text, which would mean the current folder."""
+    """A Path with ~ expanded, without the quotes and blanks that come with a path that was pasted; UserError
+    for None and the empty text, which would mean the current folder, and for addresses."""
+    if isinstance(path, str):
+        path = re.sub(r"""^(["'])((?:(?!\1).)*)\1$""", r"\2", path.strip())
+        if path.startswith("file://"):
+            path = unquote(path.removeprefix("file://"))
+        if re.match(r"[a-z][a-z0-9]+://", path, re.IGNORECASE):
+            raise UserError(
+                f"{path} is an address, and files are read from the disk: download it, give the file"
+            )
     if not str(path or "").strip():
         raise UserError("no path was given: name a file or a folder")
     return Path(path).expanduser()

@@ -4,6 +4,7 @@
 """
 
 import re
+import unicodedata
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import formats, loading, ngff, ome, parts as parts_of, planes, tiff
@@ -19,8 +20,12 @@ LABEL_WORDS = (
     r"|stardist|object[ _.-]?(predictions?|identities))"
 )
 # c5_objects is labels beside c5, and alone a volume of objects.
-PERHAPS = r"(cellpose|watershed|classes|threshold(ed)?|objects)"
-VERSION = r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie))*"
+PERHAPS = r"(cellpose|watershed|classes|threshold(ed)?|objects|(labels?|masks?|seg(mentation)?|gt)\d{1,2})"
+VERSION = (
+    r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie)"
+    r"|[ _.-]*(\([^()]*\)|\[[^\[\]]*\])"  # (1), [1], (somebody's conflicted copy 2024-03-01)
+    r"|-(desktop|laptop)-\w+)*"  # conflicts of OneDrive
+)
 EITHER = f"{BETWEEN}({LABEL_WORDS}|{PERHAPS}){VERSION}"
 ENDING = re.compile(f"({EITHER})+$", re.IGNORECASE)
 LABEL_ENDING = re.compile(f"{BETWEEN}{LABEL_WORDS}{VERSION}({EITHER})*$", re.IGNORECASE)
@@ -28,12 +33,17 @@ LABEL_ENDING = re.compile(f"{BETWEEN}{LABEL_WORDS}{VERSION}({EITHER})*$", re.IGN
 NONE = re.compile(BETWEEN + r"(no|not|un|without|missing)[ _.-]?(?=label|mask)", re.IGNORECASE)
 LABEL_START = re.compile("^" + LABEL_WORDS + r"[ _.-]+", re.IGNORECASE)
 RESULT_ENDING = re.compile(
-    BETWEEN + r"(prob(abilit(y|ies))?s?([ _.-]?maps?)?|pred(iction)?s?|heat[ _.-]?maps?|uncertaint(y|ies)"
+    BETWEEN
+    + r"((probabilit(y|ies)|predictions?)"
+    + VERSION
+    + r"|prob(abilit(y|ies))?s?([ _.-]?maps?)?|pred(iction)?s?|heat[ _.-]?maps?|uncertaint(y|ies)"
     r"|overlays?|contours?|dist(ance)?[ _.-]?maps?|distances?|(cp[ _.-]?)?(flows?|outlines?|dp))$",
     re.IGNORECASE,
 )
 # Cell Tracking Challenge: t000.tif; man_seg000.tif, man_track000.tif of the truth; mask000.tif of results.
 TRACKED = re.compile(r"^(?:man_(?:seg|track)|mask)_?(\d+)(_\d+)?$|^t(\d+)$")
+# Of the file that is named without it, if there is one.
+OUTPUT = re.compile(BETWEEN + r"(results?|outputs?)$", re.IGNORECASE)
 SMALL = re.compile(BETWEEN + r"(thumb(nail)?s?|preview|overview|macro|pyramid)$", re.IGNORECASE)
 VOLUME = "volume"
 
@@ -41,7 +51,8 @@ VOLUME = "volume"
 def bare(path):
     """Name of a file without .tif, .ome.tif, .nii.gz, ..."""
     end = formats.ending(path)
-    return path.name[: len(path.name) - len(end)] if end else path.stem
+    name = path.name[: len(path.name) - len(end)] if end else path.stem
+    return unicodedata.normalize("NFC", name)  # macOS writes ä as a and two dots
 
 
 def key(path):
@@ -136,7 +147,7 @@ def find(path):
             "volumes, or rename what is a volume"
         )
     refuse_twins(found)
-    found, small = _flat(found)
+    found, small = flat_left_out(found)
     kinds |= small
     others = {file.name: "labels (Cellpose)" for file in path.glob("[!.]*_seg.npy")}
     others |= {
@@ -153,7 +164,7 @@ def find(path):
     return found
 
 
-def _flat(files):
+def flat_left_out(files):
     """The stacks among volumes, and what the others are: single planes. UserError where all are planes."""
     if len(files) < 2:
         return files, {}
@@ -194,12 +205,13 @@ def sort(files):
     kinds = parts(files)
     perhaps = {file for file in files if ENDING.search(bare(file)) and not is_label(file)}
     others = {*perhaps, *kinds}
+    names_of = {bare(file) for file in files}
     owners = {key(file): file for file in files if not is_label(file) and file not in others}
     for file in files:
         name = bare(file)
         if file in kinds:
             continue
-        if RESULT_ENDING.search(name):
+        if RESULT_ENDING.search(name) or OUTPUT.sub("", name) in names_of - {name}:
             kinds[file] = "result of an earlier run"
         elif is_label(file) or (file in perhaps and key(file) in owners):
             owner = owners.get(key(file))

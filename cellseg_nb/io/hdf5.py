@@ -4,6 +4,8 @@ import contextlib
 import importlib
 import json
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from cellseg_nb.io.parts import Image
 MOST_SHRINKING = 1100  # gzip, and more than the other filters do
 # BigDataViewer keeps numbers of 16 bits without a sign in a type that has one.
 SIGNED = re.compile(r"t\d+/s\d+/\d+/cells")
+LEVEL, TABLES = re.compile(r"/\d+/(?=cells$)"), re.compile(r"s\d+/(resolutions|subdivisions)")
 
 
 @contextlib.contextmanager
@@ -33,7 +36,30 @@ def images(path):
             raise UserError(
                 f"{path} holds no dataset of numbers with two axes or more: export the volume into it"
             )
-        yield [_image(file[name], name) for name in sorted(found)]
+        pyramids = {}  # BigDataViewer keeps each volume in several resolutions, and tables on them
+        for name in sorted(filter(SIGNED.fullmatch, found), key=lambda name: int(name.split("/")[2])):
+            pyramids.setdefault(LEVEL.sub("/", name), []).append(_image(file[name], name))
+        made = [_setup(path, *levels) for levels in pyramids.values()]
+        left = [
+            name for name in found if not SIGNED.fullmatch(name) and not (made and TABLES.fullmatch(name))
+        ]
+        made += [_image(file[name], name) for name in left]
+        yield sorted(made, key=lambda image: image.name)
+
+
+def _setup(path, finest, *coarser):
+    """A volume of BigDataViewer with its coarser levels, and the voxel size out of the XML beside it."""
+    number, size, word = re.match(r"t\d+/s(\d+)", finest.name)[1], None, ""
+    with contextlib.suppress(OSError, ElementTree.ParseError, ValueError):
+        tree = ElementTree.parse(path.with_suffix(".xml"))
+        for one in tree.iterfind(".//ViewSetup"):
+            if int(one.findtext("id", "-1")) == int(number) and one.find("voxelSize") is not None:
+                sides = one.findtext("voxelSize/size", "").split()[::-1]
+                unit = one.findtext("voxelSize/unit", "").strip()
+                size, word = units.size(dict.fromkeys("zyx", unit), *sides) if len(sides) == 3 else (None, "")
+    ratios = [np.divide(finest.shape, one.shape) for one in coarser]
+    sized = [one._replace(size=size and tuple((r * size).tolist())) for one, r in zip(coarser, ratios)]
+    return finest._replace(size=size, word=word, levels=tuple(sized))
 
 
 @contextlib.contextmanager
@@ -67,6 +93,8 @@ def _read(dataset, dtype=None):
     """``dtype``: what the bits mean, where the file says otherwise."""
 
     def read(index):
+        if dataset.is_virtual:
+            _check_sources(dataset)
         held, whole = dataset.id.get_storage_size(), dataset.size * dataset.dtype.itemsize
         if held * MOST_SHRINKING < whole and dataset.external is None and not dataset.is_virtual:
             raise UserError(
@@ -84,6 +112,17 @@ def _read(dataset, dtype=None):
         return found if dtype is None else found.astype(found.dtype.newbyteorder("=")).view(dtype)
 
     return read
+
+
+def _check_sources(dataset):
+    """UserError for a dataset that is laid out over other files, of which one is not there: they are read as
+    0."""
+    place = Path(dataset.file.filename).parent
+    for name in sorted({one.file_name for one in dataset.virtual_sources()} - {"."}):
+        if "%" not in name and not (place / name).is_file() and not Path(name).is_file():
+            raise UserError(
+                f"{dataset.file.filename} lacks {name}, which holds a part of {dataset.name}: copy it too"
+            )
 
 
 def _text(value):
@@ -128,7 +167,14 @@ def _words(value):
 def _size(dataset, axes):
     attributes = dataset.attrs
     if "element_size_um" in attributes:
-        value = np.ravel(attributes["element_size_um"]).astype(float)
+        value = attributes["element_size_um"]
+        words = (
+            re.findall(r"[\d.eE+-]+", _text(value)) if isinstance(value, (bytes, str)) else np.ravel(value)
+        )
+        try:
+            value = np.array(words).astype(float)
+        except (TypeError, ValueError):
+            value = np.zeros(3)
         if len(value) == 3 and (value > 0).all() and np.isfinite(value).all():
             return tuple(value.tolist()), ""
     tags = _tags(attributes)

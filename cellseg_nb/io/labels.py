@@ -8,6 +8,11 @@ from cellseg_nb.io.files import as_path
 
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
 FEW = 20  # pieces more than numbers that prove nothing
+ROUNDED = 1e-3  # how far from whole a number may be that went through a scale in the header
+SLAB = 2**24  # voxels whose pieces are counted at a time
+STEPS = {1: [(0, 0)], 3: [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]}  # to the neighbours above
+EXACT = 2**53  # float64 holds every whole number up to here
+MOST = 2**24  # numbers beyond, and beyond the voxels, are numbered anew: tables are as long as they are high
 ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
 
 
@@ -26,9 +31,11 @@ def read_labels(path, own=False):
         raise UserError(
             f"{path} holds {labels.dtype} values: labels must be whole numbers; save them as 16-bit or 32-bit"
         )
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise UserError(f"{path} holds voxels that are NaN, not whole numbers: set them to 0, the background")
-    if labels.dtype.kind == "f" and not np.array_equal(labels, np.rint(labels)):
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise UserError(
+            f"{path} holds voxels that are NaN or infinite, not whole numbers: set them to 0, the background"
+        )
+    if labels.dtype.kind == "f" and (np.abs(labels - np.rint(labels)) > ROUNDED).any():
         raise UserError(
             f"{path} holds numbers that are not whole (such as {_fraction(labels):g}), so these are not "
             "labels: give the label file, not the image or the probability; labels that were resampled, "
@@ -37,14 +44,23 @@ def read_labels(path, own=False):
     if labels.min() < 0 and len(np.unique(labels)) == 2 and labels.max() == 0:
         labels = labels != 0  # a mask of 255 in numbers with a sign
     if labels.min() < 0:
+        over = ""
+        if labels.dtype.kind == "i" and labels.dtype.itemsize <= 2 and labels.min() < -1:
+            over = f"where they are cells beyond {np.iinfo(labels.dtype).max}, save them as 32-bit; else "
         raise UserError(
-            f"{path} holds negative labels (down to {labels.min():g}): set them to 0, the background"
+            f"{path} holds negative labels (down to {labels.min():g}): {over}set them to 0, the background"
         )
-    if labels.max() > 2**31 - 1:
+    if labels.dtype.kind == "f" and float(labels.max()) > EXACT:
         raise UserError(
-            f"{path} holds labels up to {labels.max():g}, above 2147483647: number the cells from 1 again"
+            f"{path} holds labels up to {labels.max():g}, above {EXACT}, where not every whole number can be "
+            "stored: number the cells from 1 again"
         )
-    labels = np.ascontiguousarray(labels, dtype=np.int32)
+    if int(labels.max()) > (2**31 - 1 if own else max(labels.size, MOST)):
+        _say(path, f"holds numbers up to {labels.max():.0f}: numbered anew from 1, in their order")
+        numbers, places = np.unique(labels, return_inverse=True)
+        labels = places.reshape(labels.shape) + int(numbers[0] > 0)
+    rounded = np.rint(labels) if labels.dtype.kind == "f" else labels
+    labels = np.ascontiguousarray(rounded, dtype=np.int32)
     return labels if own else _checked(labels, path), voxel_size
 
 
@@ -59,19 +75,22 @@ def _loaded(path):
     except axes.Several as error:
         raise UserError(
             f"{path} {error.what}, and labels must be one volume: write the one you want with "
-            f"cellseg-nb convert {path} LABELS.tif {error.choice}"
+            f"cellseg-nb convert {path} LABELS.tif {error.choice}{error.held}"
         ) from error
 
 
 def _fraction(labels):
-    return labels[labels != np.rint(labels)][0]
+    return labels[np.abs(labels - np.rint(labels)) > ROUNDED][0]
 
 
 def _checked(labels, path):
     """The labels, a mask parted into cells; says what is odd, and refuses what is an image."""
     from skimage import measure
 
-    values, counts = np.unique(labels, return_counts=True)
+    long = int(labels.max()) + 1
+    counts = sum(np.bincount(labels[slab].ravel(), minlength=long) for slab in _slabs(labels))
+    values = np.flatnonzero(counts)
+    counts = counts[values]
     numbers = values[values > 0]
     if len(values) == 2:
         # Of 1 and 2, one is the background, and nobody says which: nearly always the larger part.
@@ -88,20 +107,22 @@ def _checked(labels, path):
         return parted.astype(np.int32)
     if not len(numbers):
         return labels
-    pieces = int(measure.label(labels, connectivity=1, background=0).max())
+    pieces = len(_pieces(labels, 1))
+    full = "; 8 bits hold 255 numbers: if there are more cells, save the labels as 16-bit"
+    full = full if len(numbers) == numbers[-1] == 255 else ""
     if pieces > PIECES * len(numbers) + FEW:
         raise UserError(
             f"{path} holds {len(numbers)} numbers in {pieces} separate pieces, so these are not labels: give "
             "the label file, not the image or a map of classes; labels that were resampled, resample again "
-            "without interpolation (nearest neighbour)"
+            f"without interpolation (nearest neighbour){full}"
         )
-    each = _pieces_of_each(labels)
+    each = np.unique(_pieces(labels, 3), return_counts=True)[1]  # also corner to corner
     if np.median(each) >= 2:
         raise UserError(
             f"{path} holds {len(numbers)} numbers, and most of them lie in several separate pieces (up to "
             f"{each.max()}), so these are classes, not cells: give labels with one number a cell, or a "
             f"mask of 0 "
-            "and 1 of the class that is cells"
+            f"and 1 of the class that is cells{full}"
         )
     if values[0] > 0:
         words = f"has no background: no voxel is 0, and every voxel belongs to one of {len(numbers)} cells"
@@ -113,19 +134,50 @@ def _checked(labels, path):
     if pieces > len(numbers):
         _say(
             path,
-            f"holds {len(numbers)} cells in {pieces} separate pieces: some numbers are used twice, or torn",
+            f"holds {len(numbers)} cells in {pieces} separate pieces: some numbers are used twice, or torn"
+            + full,
         )
     return labels
 
 
-def _pieces_of_each(labels):
-    """In how many pieces, corners included, each number lies: one count for each."""
+def _slabs(labels):
+    deep = max(1, SLAB // labels[0].size)
+    return [slice(z, z + deep) for z in range(0, len(labels), deep)]
+
+
+def _pieces(labels, connectivity):
+    """The number that each separate piece belongs to. Slab by slab: scikit-image needs 16 bytes a voxel."""
+    from scipy import sparse
     from skimage import measure
 
-    pieces, count = measure.label(labels, connectivity=labels.ndim, background=0, return_num=True)
-    first = np.zeros(count + 1, labels.dtype)
-    first[pieces.ravel()] = labels.ravel()  # the number that each piece belongs to
-    return np.unique(first[1:], return_counts=True)[1]
+    owners, links, before = [np.zeros(0, labels.dtype)], [np.zeros((2, 0), int)], None
+    for planes in _slabs(labels):
+        slab, start = labels[planes], sum(map(len, owners))
+        found, count = measure.label(slab, connectivity=connectivity, background=0, return_num=True)
+        owner = np.zeros(count + 1, labels.dtype)
+        owner[found.ravel()] = slab.ravel()
+        owners.append(owner[1:])
+        found[found > 0] += start
+        if before is not None:
+            links += [_touching(*before, slab[0], found[0], *step) for step in STEPS[connectivity]]
+        before = slab[-1], found[-1].copy()
+    owners, (one, other) = np.concatenate(owners), np.concatenate(links, 1) - 1
+    graph = sparse.coo_matrix((np.ones(len(one), bool), (one, other)), (len(owners),) * 2)
+    whole, part = sparse.csgraph.connected_components(graph, directed=False)
+    numbers = np.zeros(whole, labels.dtype)
+    numbers[part] = owners
+    return numbers
+
+
+def _touching(below, pieces_below, above, pieces_above, y, x):
+    """Pairs of pieces of one number in two planes, the second of which is moved by y and x; (2, n)."""
+    rows, columns = (
+        (slice(max(0, d), n + min(0, d)), slice(max(0, -d), n + min(0, -d)))
+        for d, n in zip((y, x), below.shape)
+    )
+    here, there = (rows[0], columns[0]), (rows[1], columns[1])
+    same = (below[here] == above[there]) & (below[here] > 0)
+    return np.unique(np.stack([pieces_below[here][same], pieces_above[there][same]]), axis=1)
 
 
 def _say(path, words):

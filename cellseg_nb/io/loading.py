@@ -9,6 +9,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes as letters, formats, parts
 from cellseg_nb.io.files import reason
 
+SIGNED = (-32768, 1)  # how ImageJ keeps 16 bits with a sign: also the numbers of labels
 BLOCKS = "notebook 09, which reads a volume block by block"
 
 
@@ -55,8 +56,14 @@ def _guarded(path, call):
             raise UserError(f"{path} is not a regular file: give a file")
         if path.is_file() and path.stat().st_size == 0:
             raise UserError(f"{path} is empty (0 bytes): copy or export it again")
+        if path.is_symlink() and not path.exists():
+            raise UserError(
+                f"{path} is a link to {path.readlink()}, which is not there: copy the file itself"
+            )
         if not path.exists():
             path.stat()
+        if path.is_file():
+            _check_text(path)
         return call()
     except UserError:
         raise
@@ -76,6 +83,20 @@ def _guarded(path, call):
         ) from error
     except Exception as error:  # libraries raise a zoo of types for damaged files
         raise _damaged(path, error) from error
+
+
+def _check_text(path):
+    """UserError for what a broken download leaves under the name of a volume."""
+    with open(path, "rb") as file:
+        head = file.read(64).lstrip().lower()
+    if head.startswith((b"<!doctype html", b"<html")):
+        raise UserError(
+            f"{path} is a web page, not the file that its name says: download the file itself again"
+        )
+    if head.startswith(b"version https://git-lfs.github.com"):
+        raise UserError(
+            f"{path} is a pointer of Git LFS, not the file itself: run git lfs pull, or download it"
+        )
 
 
 def _damaged(path, error):
@@ -98,6 +119,9 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
             negative = "its numbers are places in a palette of colours, read as brightness: is it the image?"
         if image.white:
             convert, negative = _turning(image.dtype, image.white, turn, convert)
+        if image.line and (turn or image.line[:2] == SIGNED):
+            convert, line = _calibrated(image.line, convert)
+            negative = "; ".join(filter(None, (negative, line)))
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4
@@ -133,6 +157,19 @@ def _turning(dtype, top, turn, convert):
     top = dtype.type(top)
     after = convert or (lambda block, z: block)
     return (lambda block, z: after(top ^ block, z)), f"{said}: turned round, so that bright is high"
+
+
+def _calibrated(line, convert):
+    """A ``convert`` that gives grey values as ImageJ shows them, and a word on it."""
+    offset, slope, clip = line
+    after = convert or (lambda block, z: block)
+
+    def calibrate(block, z):
+        values = (offset + slope * block.astype(float)).astype(np.float32)
+        return after(np.maximum(values, 0) if clip else values, z)
+
+    word = f"ImageJ's calibration of its grey values is applied: {offset:g} + {slope:g} x number"
+    return calibrate, "" if line[:2] == SIGNED else word
 
 
 def _smaller(path):

@@ -70,9 +70,12 @@ def _nifti_size(header):
     each other, none, with a word. A transform of 1 x 1 x 1 says nothing, nor does one onto a template (codes
     above 2: it stretches)."""
     sides = [abs(float(z)) for z in header.get_zooms()[:3]]
-    unit = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "unknown"
     if len(sides) < 3:
         return None, ""
+    try:
+        unit = header.get_xyzt_units()[0] if hasattr(header, "get_xyzt_units") else "unknown"
+    except KeyError:
+        return None, f"the unit of its axes, number {int(header['xyzt_units']) % 8}, is unknown: {units.GIVE}"
     if hasattr(header, "get_sform") and int(header["sform_code"]) in (1, 2):
         other = np.linalg.norm(header.get_sform()[:3, :3], axis=0)
         told = all(other) and not np.allclose(other, 1, rtol=units.CLOSE)

@@ -27,7 +27,7 @@ def by_frames(axes, shape, dtype, frame):
     def read(index):
         ranges = [np.arange(n)[one] for n, one in zip(shape[:lead], index)]
         kept = [len(r) for r in ranges if r.ndim]
-        places = np.array(np.meshgrid(*ranges, indexing="ij")).reshape(lead, -1).T
+        places = np.array(np.meshgrid(*ranges, indexing="ij")).reshape(lead, -1).T if lead else [()]
         inner = tuple(index[lead:])
         planes = [
             np.asarray(frame(dict(zip(axes[:lead], map(int, place))))).reshape(shape[lead:])[inner]

@@ -5,6 +5,7 @@ Source: the NGFF specifications 0.4 and 0.5, https://ngff.openmicroscopy.org.
 """
 
 import contextlib
+import math
 import warnings
 from pathlib import Path
 
@@ -167,8 +168,12 @@ def _channels(group):
 def lacking(array):
     """Chunks that are all background may be left out by who writes; those of a copy that broke off lack "
     "as well."""
-    lacking = array.nchunks - array.nchunks_initialized
-    said = f"{lacking} of its {array.nchunks} chunks are not there, and read as {array.fill_value}"
+    every, there = array.nchunks, array.nchunks_initialized
+    if array.shards:  # each holds as many chunks, also where it reaches beyond the array
+        every = math.prod(-(-n // side) for n, side in zip(array.shape, array.shards))
+        there //= math.prod(side // n for n, side in zip(array.chunks, array.shards))
+    lacking = every - there
+    said = f"{lacking} of its {every} chunks are not there, and read as {array.fill_value}"
     return said if lacking else ""
 
 

@@ -4,6 +4,7 @@ A part may say no more than that another file describes it ("BinaryOnly"): a TIF
 .companion.ome. Source: the OME-TIFF specification, https://ome-model.readthedocs.io.
 """
 
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -31,7 +32,8 @@ def whole(path):
     tif = tifffile.TiffFile(path)
     name = elsewhere(tif)
     if name is None:
-        return tif
+        alone = _renamed(tif)
+        return tifffile.TiffFile(path, omexml=alone) if alone and not tif.close() else tif
     tif.close()
     beside = path.with_name(Path(name).name)
     if not name or not beside.is_file():
@@ -40,6 +42,26 @@ def whole(path):
             "it: copy that file into the same folder"
         )
     return _by_companion(beside, path) if name.lower().endswith(COMPANION) else tifffile.TiffFile(beside)
+
+
+def _renamed(tif):
+    """The description of an open `tifffile.TiffFile` without names of files, where it has one name alone,
+    which is not its own, no UUID, and all planes: it was renamed, and another file may have its old name."""
+    if not tif.is_ome:
+        return None
+    try:
+        head = ElementTree.fromstring(tif.ome_metadata)
+        pixels, names = head.findall("{*}Image/{*}Pixels"), named(head)
+        if head.get("UUID") or len(names) != 1 or names[0] == tif.filehandle.name or len(pixels) != 1:
+            return None
+        if len(tif.pages) < math.prod(int(pixels[0].get(f"Size{axis}", 1)) for axis in "ZCT"):
+            return None
+    except (ElementTree.ParseError, ValueError):
+        return None
+    for data in pixels[0].iterfind("{*}TiffData"):
+        for one in data.findall("{*}UUID"):
+            data.remove(one)
+    return ElementTree.tostring(head, encoding="unicode")
 
 
 def _by_companion(companion, path):
@@ -83,6 +105,8 @@ def members(path):
 
     with tifffile.TiffFile(path) as tif:
         if not tif.is_ome:
+            return set(), False
+        if _renamed(tif):
             return set(), False
         head, name = ElementTree.fromstring(tif.ome_metadata), elsewhere(tif)
     if name is None:

@@ -17,18 +17,19 @@ from cellseg_nb.io.axes import Several
 # read(index): the array of a tuple of numbers and slices, one an axis; size: voxel size (z, y, x) in µm or
 # None; word: what is to be said of it, or ""; channels: their names; levels: further Images, each smaller;
 # step: planes that are best read at a time; white: the number that is black where 0 is white, else 0;
-# note: what is odd about its voxels, or "" (``word`` is on their size); palette: its numbers mean colours.
+# note: what is odd about its voxels, or "" (``word`` is on their size); palette: its numbers mean colours;
+# line: (a, b, clip) where a + b x (not below 0 with ``clip``) is meant by the number x, or None.
 Image = namedtuple(
     "Image",
-    "name axes shape dtype read size word channels levels step white note palette",
-    defaults=(None, "", (), (), 1, 0, "", False),
+    "name axes shape dtype read size word channels levels step white note palette line",
+    defaults=(None, "", (), (), 1, 0, "", False, None),
 )
 SHOWN = 2e8  # bytes: reading more than these takes seconds, and shows its progress
 
 
 def stack(image):
-    """Whether an image has three axes or more that are longer than 1."""
-    return sum(n > 1 for n in image.shape) > 2
+    """Whether an image has three axes or more that are longer than 1, colours not counted."""
+    return sum(n > 1 for n, axis in zip(image.shape, image.axes) if axis != "S") > 2
 
 
 def chosen(path, images, series=None, level=None):

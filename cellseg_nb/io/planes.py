@@ -71,7 +71,7 @@ def images(place):
     with tiff.images(found[0]) as first:
         one = first[0]
         shape, letters = one.shape, one.axes
-        size, white, palette, dtype = one.size, one.white, one.palette, one.dtype
+        size, white, palette, dtype, line = one.size, one.white, one.palette, one.dtype, one.line
     numbers = [_numbers(file)[which] for file in found]
     steps = set(np.diff(numbers).tolist())
     said, word = [f"{len(found)} planes, read as one volume in the order of their numbers"], ""
@@ -100,6 +100,7 @@ def images(place):
             word,
             white=white,
             palette=palette,
+            line=line,
             note="; ".join(said),
         )
     ]

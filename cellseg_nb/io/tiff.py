@@ -47,6 +47,7 @@ def images(path):
             # Slices written one by one: every page calls itself a series of its own.
             tif = stack.enter_context(tifffile.TiffFile(path, is_shaped=False, is_ome=False))
             found = _series(path, tif, complaints)
+        found = joined(found)
         # LSM has a thumbnail behind each plane, which tifffile gives as a series of its own.
         small = [getattr(s.keyframe, "is_reduced", False) for s in found]
         yield [
@@ -75,6 +76,21 @@ def _series(path, tif, complaints):
     return found
 
 
+def joined(found):
+    """Pages of one size and type as one series, in the order of the file: tifffile parts those that are
+    compressed in different ways, or cut into other strips, and gives the others without them."""
+    import tifffile
+
+    if len(found) < 2 or any(series.kind != "generic" for series in found):
+        return found
+    pages = [page.aspage() for series in found for page in series.pages if page]
+    if len({(page.shape, page.dtype, page.axes, page.photometric, page.is_reduced) for page in pages}) > 1:
+        return found
+    pages.sort(key=lambda page: page.index)
+    shape, axes = (len(pages), *pages[0].shape), "I" + pages[0].axes
+    return [tifffile.TiffPageSeries(pages, shape, pages[0].dtype, axes, kind="generic")]
+
+
 def fault(path, complaints):
     """What tifffile's complaints say of the file, in a line; empty where it is whole."""
     if any("corrupt" in line or "offset" in line for line in complaints):
@@ -90,8 +106,10 @@ def fault(path, complaints):
 def _image(path, tif, number, series):
     size, word = units.stored(tif, number)
     made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
+    line, curve = calibration(tif)
+    said = "; ".join(filter(None, (note(tif, series), curve)))
     names = ome.channels(tif, number)
-    return made[0]._replace(levels=tuple(made[1:]), note=note(tif, series), channels=names)
+    return made[0]._replace(levels=tuple(made[1:]), note=said, channels=names, line=line)
 
 
 def note(tif, series):
@@ -101,6 +119,24 @@ def note(tif, series):
         if len(tif.pages) > named:
             return f"holds {len(tif.pages)} planes, and its header names {named}: only those are read"
     return ""
+
+
+def calibration(tif):
+    """ImageJ's calibration of grey values: (offset, slope, whether below 0 is 0), or None; and a word on one
+    that is no straight line. Source: ImageJ's FileOpener, setCalibration; 8 and 16 bits alone have one."""
+    words = tif.imagej_metadata or {}
+    if "vunit" not in words or tif.pages[0].dtype not in ("u1", "u2"):
+        return None, ""
+    try:
+        function, offset, slope = int(words["cf"]), float(words["c0"]), float(words["c1"])
+    except (KeyError, TypeError, ValueError):
+        return None, ""
+    if function:
+        if not 0 < function <= 13 and function != 21:
+            return None, ""
+        return None, f"ImageJ's calibration of its grey values (cf={function}) is no line, and not applied"
+    known = slope and np.isfinite([offset, slope]).all() and (offset, slope) != (0, 1)
+    return ((offset, slope, str(words.get("zeroclip")).lower() == "true") if known else None), ""
 
 
 def _palette(key):
@@ -207,7 +243,7 @@ def _check_size(path, series):
                 away = f"copy {away} into its folder, under this name" if away else "copy it again"
                 raise UserError(f"{path} lacks planes that its header names: {away}")
             held = sum(page.databytecounts)
-            most = held * MOST_SHRINKING.get(first.compression, 40000)
+            most = held * MOST_SHRINKING.get(page.keyframe.compression, 40000)
             complete &= first.size * first.bitspersample / 8 <= most
             complete &= all(
                 offset + count <= page.parent.filehandle.size

@@ -65,7 +65,7 @@ def _plain(name):
     name = unicodedata.normalize("NFKC", name).replace("Âμ", "μ").replace("Î¼", "μ").strip(" \0\"'").lower()
     name = name.replace("μ", "u").replace("mikro", "micro")
     # metre, mètre, metro, metr, meter; a dot or "/pixel" behind; plural; blanks, hyphens and accents within
-    name = re.sub(r"\s*(\.|/\s*(pixel|px|voxel))$", "", name).replace("(s)", "s")
+    name = re.sub(r"\s*(\.|(/| per )\s*(pixel|px|voxel)s?)$", "", name).replace("(s)", "s")
     name = re.sub(r"^(micro|nano|milli|centi|pico)[ -]", r"\1", re.sub(r"^micr[óô]", "micro", name))
     name = re.sub(r"m[eèé]tr[eoyi]?(?=s?$)", "meter", name)
     return re.sub(r"(?<=.{3})s$", "", name)
@@ -140,6 +140,10 @@ def _imagej(words, y, x, resolution_unit):
     ``unit`` counts, not ResolutionUnit, except that "um" with centimetres means pixels per centimetre;
     ``spacing`` is 1 where it is not written; ``yunit`` and ``zunit`` are units of their own.
     """
+    lists = [str(words.get(name, "")).split(",") for name in ("axes", "scales", "units")]
+    if words.get("scales") and len({len(one) for one in lists}) == 1:  # of SCIFIO, as ImageJ2 writes
+        sides, names = (dict(zip(lists[0], one)) for one in lists[1:])
+        return size({axis.lower(): names.get(axis) for axis in "ZYX"}, *(sides.get(axis) for axis in "ZYX"))
     unit = words.get("unit")
     if unit is None:  # then ImageJ takes that of the resolution; a depth that is not written stays unknown
         unit = {INCH: "inch", CENTIMETRE: "cm"}.get(resolution_unit, "") if "spacing" in words else ""

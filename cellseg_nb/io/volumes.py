@@ -206,7 +206,7 @@ def _storable(array, path):
         )
     if array.dtype == np.uint8:
         return array
-    return array.astype(np.uint16 if high <= 65535 else np.uint32)
+    return array.astype(np.uint16 if high <= 65535 else np.uint32, copy=False)
 
 
 # ---------------------------------------------------------------- changing

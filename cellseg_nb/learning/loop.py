@@ -25,6 +25,10 @@ class Stop(Exception):
     """Raised by a callback to end the training after the current epoch; its text says why."""
 
 
+class Pause(Stop):
+    """The same for now only: called again, the training goes on."""
+
+
 def train(
     model,
     loss,
@@ -75,7 +79,7 @@ def train(
     meta : dict
         What the run depends on (widths, sizes, data). A checkpoint made with another meta is refused.
     callbacks : callables
-        ``callback(history, model)`` after every epoch; may raise `Stop`.
+        ``callback(history, model)`` after every epoch; may raise `Stop`, or `Pause`.
 
     Returns the history: a list of dicts, one an epoch, with the mean of each loss term and the seconds it
     took; "pieces", where the memory of the GPU was too small for a batch: then a resumed run begins with as
@@ -134,7 +138,9 @@ def train(
                 for callback in callbacks:
                     callback(history, averaged.module if averaged else model)
             except Stop as reason:
-                row["stopped"] = stopped = str(reason)
+                stopped = str(reason)
+                if not isinstance(reason, Pause):
+                    row["stopped"] = stopped
             if path:
                 _save(path, parts, meta, history)
             bar.update()

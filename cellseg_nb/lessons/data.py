@@ -85,7 +85,7 @@ def write_cubes(out, collection, cubes):
     for pair in runtime.progress(collection.pairs, desc="cubes"):
         image, labels, size = datasets.load(pair, collection.voxel_size)
         for row in cubes[cubes.volume == pair.name].to_dict("records"):
-            name = f"{Path(pair.name).name}_{row['cube']:03d}.tif"
+            name = f"{pair.name.replace('/', '_')}_{row['cube']:03d}.tif"
             volumes.write(place / "images" / name, splitting.cut(image, row), size)
             if labels is not None:
                 own = np.unique(splitting.cut(labels, row), return_inverse=True)

@@ -18,11 +18,13 @@ def own(choice, published):
     """
     table = tables.read(choice["table"]) if choice["table"] else published
     value = tables.pick(table, choice["value"], ("dice", "f1"), "value")
+    table = tables.percentages(table, value)
     group = tables.pick(table, choice["group"], ("method", "model"), "group")
     blocks = [name.strip() for name in choice["block"].split(",") if name.strip()]
     for name in blocks:
         tables.column(table, name, "block")
     rows = tables.select(table, choice["keep"])
+    tables.say_alike(rows, group)
     samples = tables.averaged(rows, value, group, choice["unit"])
     statistics.compare(samples, value, group, resamples=20)  # says what the tests cannot do with it
     if blocks:

@@ -1,16 +1,17 @@
 """Train, segment and evaluate as three functions of files and folders, for a script and for the panels."""
 
+import contextlib
 from pathlib import Path
 
 import pandas
 
-from cellseg_nb import methods
+from cellseg_nb import methods, parameters
 from cellseg_nb.cells import instances
 from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, volumes
-from cellseg_nb.learning.loop import Stop
+from cellseg_nb.learning.loop import Pause, Stop
 from cellseg_nb.methods import settings
 
 
@@ -47,8 +48,8 @@ def train(
 
     ``labels``: TIFFs of the same names, for methods that need them; ``epochs`` 0: what ``profile`` says;
     ``voxel_size`` (z, y, x) in µm. ``watch`` gets a line after each epoch; ``stop()`` True ends the training
-    after the epoch, and what was learned is saved. It goes on from ``out`` when called again. Raises
-    UserError.
+    after the epoch, and what was learned is saved. It goes on from ``out`` when called again, stopped or
+    killed. Raises UserError.
     """
     paths, read = _read(images, voxel_size)
     chosen = methods.method_class(method)
@@ -65,7 +66,7 @@ def train(
         numbers = {name: value for name, value in row.items() if name in ("loss", "n_cuts", "val_dice")}
         watch(f"epoch {row['epoch']}: " + ", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
         if stop():
-            raise Stop("stopped")
+            raise Pause("stopped")
 
     history = model.fit(
         [image for image, _ in read],
@@ -95,21 +96,50 @@ def segment(
     """Labels and a table of cells for a TIFF or a folder of TIFFs, into ``out``. Returns the labels' paths.
 
     ``trained``: the folder that `train` wrote, for ``method``; objects under ``min_size`` voxels are dropped.
-    ``watch`` and ``stop`` as in `train`, after each volume. Raises UserError.
+    ``watch`` gets a line before and after each volume; ``stop()`` True ends it in the midst of one, before
+    the next layer of the network or the next step: of that volume nothing is written, what is done stays.
+    Raises UserError.
     """
+    parameters.apart({"images": images, "out": out})
     model = methods.method_class(method).load(trained, device=device)
-    written = []
-    for path in volumes.find(images):
+    paths, written = volumes.find(images), []
+    for number, path in enumerate(paths, 1):
         image, size = volumes.read_one(path, "here", voxel_size=voxel_size)
-        labels = model.segment(image, voxel_size=size)
+        watch(f"{path.name}, {number} of {len(paths)}: {' x '.join(map(str, image.shape))} voxels …")
+        try:
+            with _stoppable(model, stop) as check:
+                maps = model.maps(image, progress=False)
+                check()
+                labels = model.segment(image, maps, size)
+                check()
+        except Stop:
+            watch(f"{path.name}: stopped, nothing of it is written")
+            break
         labels = instances.filter_size(labels, min_size) if min_size else labels
         written.append(Path(out) / f"{path.stem}_labels.tif")
         volumes.write(written[-1], labels, size)
         files.write_table(Path(out) / f"{path.stem}_cells.csv", instances.table(labels, image, size))
         watch(f"{path.name}: {instances.count(labels)} cells")
-        if stop():
-            break
     return written
+
+
+@contextlib.contextmanager
+def _stoppable(model, stop):
+    """Within it, a method's network raises `Stop` before its next layer when ``stop()`` is True. Gives the
+    function that does so, for between the steps that have no network."""
+
+    def check(*_):
+        if stop():
+            raise Stop("stopped")
+
+    check()
+    network = getattr(model, "network_now", None)  # of torch; other methods stop between the steps
+    hooks = [layer.register_forward_pre_hook(check) for layer in network().modules()] if network else []
+    try:
+        yield check
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def evaluate(labels, truth, out, iou=0.5, watch=print, stop=lambda: False):

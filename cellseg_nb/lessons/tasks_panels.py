@@ -1,6 +1,7 @@
 """A panel a task: the functions of `cellseg_nb.lessons.tasks` behind a form, with start, stop, and the call
 as code. Core ipywidgets only, so that Colab shows them too."""
 
+import html
 import inspect
 import threading
 
@@ -29,6 +30,10 @@ FIELDS = {
 }
 
 
+# What is said is scrolled to its last line.
+LAST_LINE = "display: flex; flex-direction: column-reverse; max-height: 200px; overflow: auto"
+
+
 class Panel:
     """The form of a task, ``"train"``, ``"segment"`` or ``"evaluate"``; ``given`` fills in fields.
 
@@ -52,7 +57,7 @@ class Panel:
     def _build(self, given):
         import ipywidgets as w
 
-        wide, style = w.Layout(width="480px"), {"description_width": "170px"}
+        wide, style = w.Layout(width="540px", max_width="100%"), {"description_width": "170px"}
         self.fields = {}
         for name in self.names:
             words, kind = FIELDS[name]
@@ -73,8 +78,9 @@ class Panel:
         buttons = [w.Button(description=words) for words in acts]
         for button, act in zip(buttons, acts.values()):
             button.on_click(lambda _, act=act: act())
-        self.shown = w.Textarea(layout=w.Layout(width="700px", height="140px"), disabled=True)
-        self.widget = w.VBox([*self.fields.values(), w.HBox(buttons), self.shown])
+        self.shown = w.HTML()
+        title = w.HTML(f"<b>{self.task}</b>")
+        self.widget = w.VBox([title, *self.fields.values(), w.HBox(buttons), self.shown])
 
     def values(self):
         """{name: value} of the fields, as the function takes them. Raises UserError for a bad voxel size."""
@@ -100,7 +106,8 @@ class Panel:
     def say(self, line):
         """Add a line to what is shown."""
         self.lines.append(str(line))
-        self.shown.value = "\n".join(self.lines[-200:])
+        words = html.escape("\n".join(self.lines[-200:]), quote=False)
+        self.shown.value = f'<div style="{LAST_LINE}"><pre style="margin: 4px">{words}</pre></div>'
 
     def start(self, wait=False):
         """Run the task beside the notebook, so that other cells and *Stop* work; ``wait`` for its end."""
@@ -123,7 +130,10 @@ class Panel:
             self.say(f"{self.task} failed: {type(error).__name__}: {error}")
 
     def stop(self):
-        """End the task after this epoch, or this volume; what is done is kept."""
+        """End the task: `train` after this epoch, `segment` at once, `evaluate` after this volume. What is
+        done is kept."""
+        if self.thread is None or not self.thread.is_alive():
+            return self.say("nothing is running")
         self._stop.set()
         self.say("stopping …")
 

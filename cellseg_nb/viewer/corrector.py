@@ -39,7 +39,7 @@ def correct(canvas, truth, items, seconds=None, until=1.1, limit=None, learn=Fal
     while left and rows[-1][3] < until and (limit is None or spent < limit):
         item = left.pop(0)
         did = mend(canvas, truth, item)
-        seen.append((item, did))
+        seen.append((item, len(did)))
         corrections += len(did)
         spent += cost["look"] + sum(cost[what] for what in did)
         score = f1(truth, canvas.labels) if did else rows[-1][3]

@@ -32,7 +32,7 @@ def crop(volume, box, folder, labels=None, voxel_size=None, cube=0, isotropic=0.
         raise UserError(f"the box {spans} does not fit the volume of shape {source.shape}")
     if isotropic and source.size is None:
         raise UserError("to resample, the voxel size must be known: give voxel_size (Z,Y,X in µm)")
-    labels = None if labels is None else opened(labels)
+    labels = None if labels is None else opened(labels, labels=True)
     if labels is not None and labels.shape != source.shape:
         raise UserError(f"the labels have shape {labels.shape}, the volume {source.shape}: both must agree")
     part = tuple(slice(first, end) for first, end in spans)
@@ -60,9 +60,8 @@ def crop(volume, box, folder, labels=None, voxel_size=None, cube=0, isotropic=0.
 def call(box, folder, cube=0, isotropic=0.0, voxel_size=None, labelled=True):
     """The call of `crop` as code for a script; ``volume``, and ``labels`` if ``labelled``, are the script's
     own."""
-    labels = "labels, " if labelled else ""
-    given = f"{[tuple(map(int, span)) for span in box]}, {str(folder)!r}, {labels}voxel_size={voxel_size}"
-    return (
-        "from cellseg_nb.viewer import crops\n\n"
-        f"crops.crop(volume, {given}, cube={int(cube)}, isotropic={float(isotropic)})"
-    )
+    given = [str([tuple(map(int, span)) for span in box]), repr(str(folder)), f"voxel_size={voxel_size}"]
+    given[2:2] = ["labels"] if labelled else []
+    given += [f"cube={int(cube)}", f"isotropic={float(isotropic)}"]
+    lines = "".join(f"    {one},\n" for one in ["volume", *given])
+    return f"from cellseg_nb.viewer import crops\n\ncrops.crop(\n{lines})"

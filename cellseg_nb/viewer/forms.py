@@ -16,7 +16,7 @@ class CropForm:
         import ipywidgets as w
 
         self.source, self.labels, self.tool = opened(volume, voxel_size), labels, tool
-        wide, style = w.Layout(width="480px"), {"description_width": "170px"}
+        wide, style = w.Layout(width="540px", max_width="100%"), {"description_width": "215px"}
         self.spans = [
             w.IntRangeSlider(
                 value=(0, side), min=0, max=side, description=f"{axis}, from to", layout=wide, style=style

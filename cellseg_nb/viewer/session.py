@@ -1,11 +1,12 @@
 """A session of labelling: labels, what was decided on each cell, and the time it took, in one folder.
 
-``labels.tif`` opens in Fiji and napari as it is, ``times.csv`` in a spreadsheet, ``session.json`` says whose
-volume it is. Each is written beside and renamed, labels first, so that a kernel may die at any moment. A lock
-keeps a second notebook out.
+``labels.tif`` opens in Fiji and napari as it is, ``times.csv`` in a spreadsheet, ``queue.json`` holds what
+the queue has learned from, ``session.json`` says whose volume it is. Each is written beside and renamed,
+labels first, so that a kernel may die at any moment. A lock keeps a second notebook out.
 """
 
 import json
+import os
 import threading
 import time
 import zlib
@@ -18,6 +19,7 @@ import pandas
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.io.files import as_path, writable_folder, write_json, write_table
+from cellseg_nb.viewer import review
 from cellseg_nb.viewer.canvas import Canvas
 
 EVERY = 45.0  # seconds between saves: never older than a minute
@@ -35,12 +37,18 @@ def fingerprint(source):
 
 
 class Saved(NamedTuple):
-    """What a session's folder holds: ``labels`` (Z, Y, X), ``states`` {cell: word}, and ``spent``
-    {(kind, number): [seconds, edits]}."""
+    """What a session's folder holds: ``labels`` (Z, Y, X), ``states`` {cell: word}, ``spent``
+    {(kind, number): [seconds, edits]}, ``seen`` {(number, place): (`review.Item`, edits that mended it)},
+    and the names of the ``damaged`` files, which are as if they were not there."""
 
     labels: np.ndarray
     states: dict
     spent: dict
+    seen: dict
+    damaged: tuple = ()
+
+
+WRONG = (OSError, KeyError, TypeError, ValueError, AttributeError)  # what a damaged file can lead to
 
 
 def saved(folder, source):
@@ -49,27 +57,51 @@ def saved(folder, source):
     Raises UserError for a session that cannot be read, and for one of another volume than ``source``.
     """
     folder = as_path(folder).absolute()
-    file, table = folder / "session.json", folder / "times.csv"
+    file, volume = folder / "session.json", fingerprint(source)
     if not file.exists():
         return None
     try:
         known = dict(json.loads(file.read_text(encoding="utf-8")))
+        states = {int(number): str(state) for number, state in known.get("states", {}).items()}
         labels, _ = volumes.read_labels(folder / "labels.tif", own=True)
-    except (OSError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise UserError(
-            f"the session in {folder} cannot be read ({str(error).splitlines()[0][:120]}): choose "
-            "another folder, or set start_over"
+            f"the session in {folder} cannot be read ({str(error).splitlines()[0][:120]}): choose another "
+            "folder, where the labels.tif of this one can be given as labels, or throw it away by start_over"
         ) from error
-    if known.get("volume") != fingerprint(source) or labels.shape != source.shape:
+    if known.get("volume") != volume or labels.shape != source.shape:
         shape = (known.get("volume") or {}).get("shape")
         raise UserError(
             f"{folder} holds a session of another volume (of shape {shape}): choose another folder for this "
             "one"
         )
-    states = {int(number): state for number, state in known.get("states", {}).items()}
-    rows = pandas.read_csv(table).to_dict("records") if table.exists() else []
-    spent = {(row["kind"], int(row["number"])): [row["seconds"], int(row["edits"])] for row in rows}
-    return Saved(labels, states, spent)
+    found, damaged = [], []
+    for name, read in (("times.csv", _spent), ("queue.json", _seen)):
+        try:
+            found.append(read(folder / name, volume) if (folder / name).exists() else {})
+        except WRONG:
+            found.append({})
+            damaged.append(name)
+    return Saved(labels, states, *found, tuple(damaged))
+
+
+def _spent(table, _):
+    rows = pandas.read_csv(table).to_dict("records")
+    return {(row["kind"], int(row["number"])): [float(row["seconds"]), int(row["edits"])] for row in rows}
+
+
+def _seen(file, volume):
+    known = json.loads(file.read_text(encoding="utf-8"))
+    if known["volume"] != volume or known["reasons"] != list(review.REASONS):
+        raise ValueError("of another volume, or of another version")
+    seen = {}
+    for number, place, reasons, count in known["decided"]:
+        item = review.Item(int(number), tuple(map(int, place)), 0.0, "", tuple(map(float, reasons)))
+        fits = len(item.place) == 3 and len(reasons) == len(review.REASONS)
+        if not fits or not all(0 <= reason <= 1 for reason in item.reasons) or int(count) < 0:
+            raise ValueError("no reasons of a queue")
+        seen[item.number, item.place] = item, int(count)
+    return seen
 
 
 class Session:
@@ -103,7 +135,7 @@ class Session:
         try:
             found = None if start_over else saved(self.folder, source)
             self.resumed = found is not None
-            start, self.states, self.spent = found or (labels, {}, {})
+            start, self.states, self.spent, self.seen, damaged = found or Saved(labels, {}, {}, {})
             self.canvas = Canvas(np.zeros(source.shape, np.int32) if start is None else start, source.size)
         except BaseException:
             if previous is None:
@@ -112,7 +144,9 @@ class Session:
         if previous is not None:
             previous._end()
         self._saved, self._changed, self._last, self._at = 0.0, True, None, None
+        self._decided, self._version = False, -1  # the version of the labels that is saved
         self.trouble, self._ended, self.tool = "", threading.Event(), None
+        self.damaged = [self._aside(name) for name in damaged]  # in words
         _OPEN[self.folder] = self
         self.save()
 
@@ -149,15 +183,25 @@ class Session:
             ]
         return pandas.DataFrame(rows, columns=["kind", "number", "seconds", "edits", "state"])
 
+    def edits(self, number):
+        """How many edits were made with this cell in hand."""
+        return self.spent.get(("cell", int(number)), (0, 0))[1]
+
     def decide(self, number, state):
         """Note that a cell is accepted, fixed or wrong. Raises UserError for another word."""
         if state not in STATES:
             raise UserError(f"a cell is one of {', '.join(STATES)}, not {state!r}")
         with self.guard:
             self.states[int(number)] = state
-            self._changed = True
+            self._changed = self._decided = True
 
     # ------------------------------------------------------------ files
+
+    def _aside(self, name):
+        """Keep a file that cannot be read under another name. Returns what to say of it."""
+        kept = f"{name.replace('.', '_unreadable.')}"
+        os.replace(self.folder / name, self.folder / kept)
+        return f"{name} cannot be read: it begins anew, and the old one is kept as {kept}"
 
     def save(self):
         """Write all, each file whole or not at all. Raises UserError where that fails, nothing is lost; and
@@ -171,17 +215,26 @@ class Session:
         with self.guard:
             labels = self.canvas.labels.astype(np.uint16)  # a copy, so that drawing goes on
             volume, states, table = fingerprint(self.source), dict(self.states), self.times()
-            self._changed, version = False, self.canvas.version
+            decided = [(n, at, item.reasons, count) for (n, at), (item, count) in self.seen.items()]
+            self._changed = self._decided = False
+            version = self.canvas.version
         try:
             volumes.write(self.folder / "labels.tif", labels, self.source.size, compress=True)
             write_table(self.folder / "times.csv", table)
+            learned = {"volume": volume, "reasons": list(review.REASONS), "decided": decided}
+            write_json(self.folder / "queue.json", learned)
             write_json(
                 self.folder / "session.json", {"volume": volume, "states": states, "saved": time.time()}
             )
         except UserError as error:
-            self.trouble, self._changed = str(error), True
+            self.trouble, self._changed, self._decided = str(error), True, True
             raise
         self._saved, self._version, self.trouble = self.clock(), version, ""
+
+    @property
+    def unsaved(self):
+        """Whether labels or decisions are not saved yet; times do not count."""
+        return self._decided or self.canvas.version != self._version
 
     def due(self):
         """Whether something is unsaved for so long that it must be saved now."""

@@ -13,8 +13,9 @@ SLAB = 150e6  # bytes of a row of chunks: to read a z slice, its store unpacks a
 SAMPLED = 4e6  # voxels looked at for the limits of the grey
 
 
-def opened(volume, voxel_size=None):
+def opened(volume, voxel_size=None, labels=False):
     """A `Source` from an array (numpy, Zarr, Dask), a TIFF or a Zarr store given by its path, or a `Source`.
+    ``labels``: files are read as labels.
 
     Raises UserError for what is no (Z, Y, X) volume, for a file that cannot be read, for a missing library.
     """
@@ -25,8 +26,10 @@ def opened(volume, voxel_size=None):
         if path.rstrip("/").lower().endswith(".zarr"):
             array, found = _zarr(path)
             return Source(array, found if voxel_size is None else voxel_size, path)
-        array, found = volumes.read_one(path, "here", voxel_size=voxel_size, minimum=1)
-        return Source(array, found, path)
+        if labels:
+            return Source(*volumes.read_labels(path), path)
+        array, found = volumes.read_one(path, "here", voxel_size=voxel_size, minimum=1, narrow=True)
+        return Source(array, found, path, np.float32)
     return Source(volume, voxel_size)
 
 
@@ -55,9 +58,11 @@ def _zarr(path):
 
 
 class Source:
-    """A (Z, Y, X) volume read slice by slice: ``shape``, ``size`` (µm or None), `plane`, `limits`, `part`."""
+    """A (Z, Y, X) volume read slice by slice: ``shape``, ``size`` (µm or None), `plane`, `limits`, `part`.
 
-    def __init__(self, array, voxel_size=None, name="the volume"):
+    ``given``: the type in which its voxels are handed out, where the array holds them in fewer bits."""
+
+    def __init__(self, array, voxel_size=None, name="the volume", given=None):
         if not hasattr(array, "shape") or not hasattr(array, "dtype"):
             array = np.asarray(array)
         shape = tuple(int(side) for side in array.shape)
@@ -67,7 +72,7 @@ class Source:
             raise UserError(f"{name} has shape {shape}: three dimensions (Z, Y, X) are needed")
         if np.dtype(array.dtype).kind not in "buif":
             raise UserError(f"{name} holds {array.dtype} values: real numbers are needed")
-        self.array, self.shape, self.name = array, shape, name
+        self.array, self.shape, self.name, self.given = array, shape, name, given
         self.size = None if voxel_size is None else tuple(units.voxel_size_of(voxel_size))
         self.lazy = not isinstance(array, np.ndarray)
         self._kept, self._limits, self._slab = OrderedDict(), None, None
@@ -88,7 +93,7 @@ class Source:
     def _read(self, axis, index):
         where = [slice(None)] * 3
         where[axis] = slice(index, index + 1)  # some readers behind Dask know slices only
-        return np.asarray(self.array[tuple(where)]).squeeze(axis)
+        return np.asarray(self.array[tuple(where)], self.given).squeeze(axis)
 
     def _from_slab(self, index):
         """A z slice, out of the row of chunks that holds it, which is kept: its neighbours come at once."""
@@ -106,14 +111,14 @@ class Source:
 
     def part(self, box):
         """What lies in a box (three slices), a numpy array."""
-        return np.asarray(self.array[tuple(box)])
+        return np.asarray(self.array[tuple(box)], self.given)
 
     def whole(self):
         """All of it in memory. Raises UserError where it is too large to be read by accident."""
         nbytes = float(np.prod(self.shape)) * np.dtype(self.array.dtype).itemsize
         if self.lazy and nbytes > 2e9:
             raise UserError(f"{self.name} has {nbytes / 1e9:.0f} GB: crop it first, then work on that part")
-        return np.asarray(self.array[...]) if self.lazy else self.array
+        return np.asarray(self.array[...] if self.lazy else self.array, self.given)
 
     def limits(self, low=1.0, high=99.7):
         """Grey values of two percentiles: of all voxels, or of some blocks along the diagonal of a large

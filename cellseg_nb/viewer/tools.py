@@ -100,26 +100,36 @@ class Tools:
         probability = None if self.probability is None else self.probability.whole()
         labels, size = self.session.canvas.labels, self.source.size
         found = review.queue(self.source.whole(), labels, probability, size)
-        self.seen = self._judged()
-        left = [one for one in found if self.session.states.get(one.number) not in ("accepted", "fixed")]
-        self.items, self.item = review.learned(left, self.seen), -1
+        self._judge()
+        self.learned = len(self.session.seen)
+        left = [one for one in found if not self._done_with(one)]
+        self.items, self.item = review.learned(left, list(self.session.seen.values())), -1
+        if not left:
+            return {"say": f"nothing is left to look at: all {len(found)} are decided"}, []
         return self._step(1)
 
-    def _judged(self):
-        """Pairs (item, whether it had to be mended) of the queue's cells that were decided up to here."""
-        known = dict(self.seen)
+    def _done_with(self, one):
+        if one.number:
+            return self.session.states.get(one.number) in ("accepted", "fixed")
+        return (0, one.place) in self.session.seen
+
+    def _judge(self):
+        """Note with how many edits the items shown so far were mended, 0 for those that were accepted; a
+        place without a label is mended once it has one."""
         for one in self.items[: self.item + 1]:
-            state = self.session.states.get(one.number) if one.number else None
+            drawn = 0 if one.number else int(self.session.canvas.labels[one.place])
+            state = self.session.states.get(one.number) if one.number else drawn and "fixed"
             if state:
-                known[one] = state != "accepted"
-        return list(known.items())
+                edits = self.session.edits(one.number or drawn)
+                self.session.seen[one.number, one.place] = one, 0 if state == "accepted" else max(1, edits)
 
     def _learn(self):
         """After some decisions more, the order of what was not shown yet follows from them."""
-        judged = self._judged()
-        if len(judged) - len(self.seen) >= review.EVERY:
-            self.seen = judged
-            self.items[self.item + 1 :] = review.learned(self.items[self.item + 1 :], judged)
+        self._judge()
+        if len(self.session.seen) - self.learned >= review.EVERY:
+            seen = list(self.session.seen.values())
+            self.learned = len(seen)
+            self.items[self.item + 1 :] = review.learned(self.items[self.item + 1 :], seen)
 
     def _step(self, by):
         if not self.items:
@@ -141,11 +151,20 @@ class Tools:
         return self._step(-1)
 
     def _decide(self, message):
-        number = self.items[self.item].number if 0 <= self.item < len(self.items) else self.cell
+        one = self.items[self.item] if 0 <= self.item < len(self.items) else None
+        number = one.number if one else self.cell
         if number:
             self.session.decide(number, message["state"])
+        elif one:  # a bright place is none after all, or a cell
+            self.session.seen[0, one.place] = one, int(message["state"] != "accepted")
+        else:
+            raise UserError("which cell? Press Queue, or pick one")
         self._learn()
-        return self._step(1) if self.item < len(self.items) - 1 and self.items else ({"say": "decided"}, [])
+        if self.item < len(self.items) - 1:
+            return self._step(1)
+        return {
+            "say": "that was the last one of the queue" if one else f"cell {number}: {message['state']}"
+        }, []
 
 
 def _flat(message):

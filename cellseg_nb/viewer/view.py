@@ -34,7 +34,7 @@ class View(Tools):
         self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None, trouble=""
     ):
         self.source, self.session, self.trouble = opened(volume, voxel_size), session, trouble
-        self.labels = None if labels is None or session else opened(labels)
+        self.labels = None if labels is None or session else opened(labels, labels=True)
         self.probability = None if probability is None else opened(probability)
         for name, other in (("labels", self.labels), ("probability", self.probability)):
             if other is not None and other.shape != self.source.shape:
@@ -43,7 +43,7 @@ class View(Tools):
                 )
         self.at, self.say = [side // 2 for side in self.source.shape], ""
         self.percentiles, self.limits = (1.0, 99.7), limits
-        self.cell, self.items, self.item, self.seen = 0, [], -1, []  # seen: what the queue has learned from
+        self.cell, self.items, self.item, self.learned = 0, [], -1, 0  # learned: from so many decisions
         self.box = [(0, side) for side in self.source.shape]
 
     # ------------------------------------------------------------ messages
@@ -100,6 +100,7 @@ class View(Tools):
             status |= {
                 "undo": len(canvas.done),
                 "redo": len(canvas.undone),
+                "unsaved": self.session.unsaved,
                 "cells": len(canvas.boxes),
                 "item": item,
                 "trouble": CLOSED if self.session.closed else self.session.trouble,
@@ -170,7 +171,7 @@ class View(Tools):
         if self.session is None:
             return self.say
         words = "the session goes on where it was saved" if self.session.resumed else "a new session"
-        return f"{words}: {self.session.folder}"
+        return "; ".join([f"{words}: {self.session.folder}", *self.session.damaged])
 
     def _go(self, message):
         return self._pictures(self.go(message["at"]))

@@ -16,21 +16,22 @@ const TOOLS = [ // name, key, what it does
   ["delete", "d", "Delete the cell clicked on"],
   ["box", "x", "Box: drag out what to crop"],
 ];
-const ACTS = [ // name, button, keys, message
-  ["new", "New cell", "n", { do: "new" }],
-  ["interpolate", "Interpolate", "i", { do: "interpolate", axis: 0 }],
-  ["undo", "Undo", "ctrl+z", { do: "undo" }],
-  ["redo", "Redo", "ctrl+y", { do: "redo" }],
-  ["save", "Save", "ctrl+s", { do: "save" }],
-  ["queue", "Queue", "q", { do: "queue" }],
-  ["previous", "◀", "j", { do: "previous" }],
-  ["next", "▶", "k", { do: "next" }],
-  ["accepted", "Accept", "a", { do: "decide", state: "accepted" }],
-  ["wrong", "Wrong", "w", { do: "decide", state: "wrong" }],
-  ["fixed", "Fixed", "g", { do: "decide", state: "fixed" }],
+const ACTS = [ // name, button, keys, message, what it does; from "queue" on in a row of their own
+  ["new", "New cell", "n", { do: "new" }, "take a number that no cell has, then brush"],
+  ["interpolate", "Interpolate", "i", { do: "interpolate", axis: 0 }, "draw the cell in hand in the slices left out"],
+  ["undo", "Undo", "ctrl+z", { do: "undo" }, "take the last edit back"],
+  ["redo", "Redo", "ctrl+y", { do: "redo" }, "do again what was undone"],
+  ["save", "Save", "ctrl+s", { do: "save" }, "write labels, decisions and times now; every minute it is done by itself"],
+  ["queue", "Queue", "q", { do: "queue" }, "go to the most doubtful cell that is not decided"],
+  ["previous", "◀", "j", { do: "previous" }, "the item before"],
+  ["next", "▶", "k", { do: "next" }, "the next item, undecided"],
+  ["accepted", "Accept", "a", { do: "decide", state: "accepted" }, "the cell is right as it is; on to the next"],
+  ["fixed", "Fixed", "g", { do: "decide", state: "fixed" }, "you have mended it; on to the next"],
+  ["wrong", "Wrong", "w", { do: "decide", state: "wrong" }, "the cell is wrong, and stays so for now"],
 ];
 const SILENT = ["go", "sides", "projection", "surface", "box", "status"]; // leave what is said as it is
 const GONE = "the kernel has not answered for 20 seconds. If it is gone, run this cell again: the session goes on";
+const STILL = "a still picture for now: the kernel is busy, or there is none (then run this cell)";
 const KEYS = "PageUp PageDown or the wheel: slice · arrows: move the cross · Ctrl + wheel, + and −: zoom · 0: all "
   + "of it · [ and ]: brush · 3: ball or disc · o: paint over other cells · t: labels as outline, fill, none";
 
@@ -56,14 +57,16 @@ function render({ model, el }) {
   const still = make("img", { className: "cellseg-still", alt: "" }, root); // until the kernel answers, if it does
   if (model.get("still")) still.src = `data:image/png;base64,${model.get("still")}`;
   const bar = make("div", { className: "cellseg-bar" }, root);
-  const grid = make("div", { className: "cellseg-panes" }, root);
+  const grid = make("div", { className: "cellseg-panes", hidden: true }, root); // until there is something to draw
   const panes = PANES.map((pane) => ({ ...pane, canvas: make("canvas", { className: `cellseg-${pane.name}` }),
                                        sheet: document.createElement("canvas"), stale: true }));
   const corner = make("canvas", { className: "cellseg-corner" });
   grid.append(panes[0].canvas, panes[2].canvas, panes[1].canvas, corner);
-  const foot = make("div", { className: "cellseg-bar" }, root);
+  const [foot, deeds, judge] = [0, 1, 2].map(() => make("div", { className: "cellseg-bar" }, root));
   const line = make("div", { className: "cellseg-line" }, root);
+  line.setAttribute("role", "status");
   const help = make("div", { className: "cellseg-help", hidden: true }, root);
+  const hand = make("span", { className: "cellseg-hand" });
   const review = make("span", { className: "cellseg-review" });
 
   // ------------------------------------------------------------ messages: one at a time, the latest place wins
@@ -76,13 +79,13 @@ function render({ model, el }) {
     const own = { id: `${me}-${++sent}`, do: message.do, started };
     waiting = own;
     next = [];
-    setTimeout(() => { root.classList.toggle("cellseg-busy", waiting === own); }, 500);
-    setTimeout(() => { if (waiting === own) line.textContent = GONE; }, 20000);
+    setTimeout(() => { root.classList.toggle("cellseg-busy", Boolean(setup) && waiting === own); }, 500);
+    setTimeout(() => { if (waiting === own) line.textContent = setup ? GONE : STILL; }, setup ? 20000 : 5000);
     try {
       model.send({ ...message, id: own.id });
     } catch { // the kernel was restarted: this widget is the old one
       waiting = null;
-      line.textContent = GONE;
+      line.textContent = setup ? GONE : STILL;
     }
   }
   function received(answer, buffers) {
@@ -93,6 +96,7 @@ function render({ model, el }) {
       setup = answer.setup;
       palette = bytes.at(-1);
       still.remove();
+      grid.hidden = false;
       if (first) {
         build();
         if (setup.lazy) ask({ do: "sides" });
@@ -107,6 +111,7 @@ function render({ model, el }) {
     if (answer.surface !== undefined) {
       cloud = { points: new Float32Array(bytes[0].slice().buffer), numbers: words(bytes[1]) };
     }
+    if (answer.cell !== state.cell) panes.forEach((pane) => { pane.stale = true; }); // it is dotted in white
     Object.assign(state, { at: answer.at, cell: answer.cell, box: answer.box });
     tell(answer);
     draw();
@@ -131,12 +136,21 @@ function render({ model, el }) {
       + `${item.number ? "cell " + item.number : "no label"}: ${item.why}${item.state ? " · " + item.state : ""}` : "";
     root.dataset.cells = answer.cells ?? "";
     if (setup) update();
+    if (setup && setup.edits) keep(answer);
+  }
+  function keep(answer) { // what is in hand, what can be undone, whether all is saved
+    const c = 3 * (((state.cell - 1) % (palette.length / 3 - 1)) + 1);
+    hand.textContent = state.cell ? `in hand (dotted): cell ${state.cell}` : "no cell in hand";
+    hand.style.borderColor = state.cell ? `rgb(${palette[c]}, ${palette[c + 1]}, ${palette[c + 2]})` : "transparent";
+    buttons.undo.disabled = !answer.undo;
+    buttons.redo.disabled = !answer.redo;
+    buttons.save.textContent = answer.unsaved ? "Save *" : "Save";
   }
 
   // ------------------------------------------------------------ controls
-  const inputs = {};
-  function slider(parent, name, low, high, value, step, act, words) {
-    const box = make("label", { textContent: words + " ", title: words }, parent);
+  const inputs = {}, buttons = {};
+  function slider(parent, name, low, high, value, step, act, words, title) {
+    const box = make("label", { textContent: words + " ", title }, parent);
     inputs[name] = make("input", { type: "range", min: low, max: high, step, value }, box);
     inputs[name].dataset.name = name;
     const shown = make("output", { textContent: value }, box);
@@ -146,9 +160,10 @@ function render({ model, el }) {
     });
     inputs[name].shown = shown;
   }
-  function tick(parent, name, words) {
-    const box = make("label", {}, parent);
+  function tick(parent, name, words, title) {
+    const box = make("label", { title }, parent);
     inputs[name] = make("input", { type: "checkbox", checked: state[name] }, box);
+    inputs[name].dataset.name = name;
     box.append(words);
     inputs[name].addEventListener("change", () => {
       state[name] = inputs[name].checked;
@@ -159,6 +174,7 @@ function render({ model, el }) {
   function button(parent, name, text, title, act) {
     const node = make("button", { type: "button", textContent: text, title }, parent);
     node.dataset.name = name;
+    buttons[name] = node;
     node.addEventListener("click", () => { act(); root.focus({ preventScroll: true }); });
     return node;
   }
@@ -168,36 +184,42 @@ function render({ model, el }) {
         const at = [...state.at];
         at[axis] = v;
         ask({ do: "go", at });
-      }, "zyx"[axis]);
+      }, "zyx"[axis], `The slice across ${"zyx"[axis]}, in voxels`);
     }
     const contrast = () => ask({ do: "contrast", low: inputs.low.value, high: inputs.high.value });
-    const numbers = make("label", { textContent: "contrast, percentiles " }, bar);
+    const numbers = make("label", { textContent: "contrast, percentiles ", title: "Which percentiles of the grey "
+      + "are black and white: 1 and 99.7 leave out hot voxels" }, bar);
     for (const [name, value] of [["low", setup.percentiles[0]], ["high", setup.percentiles[1]]]) {
       inputs[name] = make("input", { type: "number", min: 0, max: 100, step: 0.1, value }, numbers);
       inputs[name].addEventListener("change", contrast);
     }
     if (setup.labelled) {
-      const box = make("label", { textContent: "labels " }, bar);
+      const box = make("label", { textContent: "labels ", title: "How labels are drawn (t)" }, bar);
       inputs.show = make("select", {}, box);
       for (const name of ["outline", "fill", "none"]) make("option", { textContent: name, value: name }, inputs.show);
       inputs.show.addEventListener("change", () => { state.show = inputs.show.value; stale(); });
-      slider(bar, "alpha", 0, 1, state.alpha, 0.1, (v) => { state.alpha = v; stale(); }, "opacity");
+      slider(bar, "alpha", 0, 1, state.alpha, 0.1, (v) => { state.alpha = v; stale(); }, "opacity", "How strong the labels are");
     }
-    if (setup.probability) tick(bar, "heat", " probability");
-    if (setup.labelled || setup.probability) tick(bar, "side", " side by side");
+    if (setup.probability) tick(bar, "heat", " probability", "The network's probability of a cell, in orange");
+    if (setup.labelled || setup.probability) tick(bar, "side", " side by side", "The volume alone beside the volume with what lies on it");
     button(bar, "projection", "Projection", "The brightest voxel along z", () => show("projection"));
     if (setup.labelled) button(bar, "surface", "3D", "The cells in 3D; drag to turn them, the wheel brings them nearer", () => show("surface"));
     button(bar, "help", "?", "Keys", () => { help.hidden = !help.hidden; });
     if (setup.edits) {
       for (const [name, key, title] of TOOLS) button(foot, name, name, `${title} (${key})`, () => take(name));
-      slider(foot, "radius", 0.5, 30, state.radius, 0.5, (v) => { state.radius = v; draw(); }, `radius (${setup.unit})`);
-      tick(foot, "flat", " only this slice");
-      tick(foot, "over", " over other cells");
-      for (const [name, text, key, message] of ACTS) button(foot, name, text, `${text} (${key})`, () => act(message));
-      foot.append(review);
+      slider(foot, "radius", 0.5, 30, state.radius, 0.5, (v) => { state.radius = v; draw(); }, `radius (${setup.unit})`, "Of brush and eraser ([ and ])");
+      let row = deeds;
+      for (const [name, text, key, message, title] of ACTS) {
+        if (name === "queue") row = judge;
+        button(row, name, text, `${text}: ${title} (${key})`, () => act(message));
+      }
+      tick(deeds, "flat", " only this slice", "A disc in this slice, or a ball in 3D (3)");
+      tick(deeds, "over", " over other cells", "The brush takes voxels from other cells, too (o)");
+      deeds.append(hand);
+      judge.append(review);
     } else button(foot, "box", "box", "Drag out what to crop (x)", () => take(state.tool === "box" ? "look" : "box"));
     help.textContent = [KEYS, ...(setup.edits ? TOOLS.map((t) => `${t[1]}: ${t[2]}`) : []),
-                        ...(setup.edits ? ACTS.map((a) => `${a[2]}: ${a[1]}`) : [])].join("\n");
+                        ...(setup.edits ? ACTS.map((a) => `${a[2]}: ${a[1]}, ${a[4]}`) : [])].join("\n");
     state.middle = setup.shape.map((side, a) => (side * setup.size[a]) / 2);
     fit();
     take("look");
@@ -229,7 +251,8 @@ function render({ model, el }) {
     const [z, y, x] = setup.shape.map((side, a) => side * setup.size[a]);
     const wide = Math.max(300, Math.min(900, el.clientWidth || 760) - 8);
     const twice = state.side ? 2 : 1;
-    const scale = Math.min((wide - 6) / (twice * x + z), 640 / (y + z), 560 / Math.max(x, y));
+    const high = Math.max(360, Math.min(640, 0.6 * screen.availHeight)); // a projector has 768 pixels
+    const scale = Math.min((wide - 6) / (twice * x + z), high / (y + z), 560 / Math.max(x, y));
     const sizes = [[twice * x, y], [x, z], [z, y]].map(([a, b]) => [Math.max(90, a * scale), Math.max(90, b * scale)]);
     panes.forEach((pane, i) => { [pane.canvas.width, pane.canvas.height] = sizes[i].map(Math.round); });
     const [xy, xz, zy] = panes.map((pane) => pane.canvas);
@@ -252,6 +275,7 @@ function render({ model, el }) {
     const of = (label) => 3 * (((label - 1) % (palette.length / 3 - 1)) + 1);
     const [out, bare] = [mixed, plain].map((image) => new Uint32Array(image.data.buffer)); // one word a pixel: ABGR
     const hot = heat && state.heat ? heat.bytes : null, ids = labels && state.show !== "none" ? labels.bytes : null;
+    const inHand = state.cell ? ((state.cell - 1) % 65535) + 1 : -1; // as the kernel folds numbers
     const fill = state.show === "fill", a = fill ? state.alpha : Math.max(0.85, state.alpha);
     for (let i = 0; i < grey.bytes.length; i++) {
       const g = grey.bytes[i], label = ids ? ids[i] : 0;
@@ -271,6 +295,7 @@ function render({ model, el }) {
       if (label && (fill || (column > 0 && ids[i - 1] !== label) || (column < columns - 1 && ids[i + 1] !== label)
         || (i >= columns && ids[i - columns] !== label) || (i + columns < ids.length && ids[i + columns] !== label))) {
         const c = of(label);
+        if (label === inHand && !fill && (column + Math.floor(i / columns)) % 2) { out[i] = 0xffffffff; continue; }
         r = r * (1 - a) + palette[c] * a;
         n = n * (1 - a) + palette[c + 1] * a;
         b = b * (1 - a) + palette[c + 2] * a;

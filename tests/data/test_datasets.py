@@ -485,7 +485,8 @@ def test_images_alone(lay):
         ),
         ({"images/a.tif": volume(), "labels/a.tif": volume() / 7}, ["not whole"]),
         ({"images/a.tif": volume(), "labels/a.tif": volume().astype(np.int16) - 5}, ["negative"]),
-        ({"x/a.tif": volume(), "y/a.tif": volume()}, ["same name"]),
+        ({"x/a.tif": volume(), "y/a.tif": volume(1)}, ["same name", "x/a.tif and ", "call it labels"]),
+        ({"x/a.tif": volume(), "y/a.tif": volume()}, ["are the same file", "move one of them"]),
     ],
 )
 def test_folders_that_do_not_fit(lay, tmp_path, files, words):

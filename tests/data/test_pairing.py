@@ -1,12 +1,16 @@
 """Which labels belong to which volume: by name, by one rule, everywhere."""
 
+import itertools
+import shutil
+
+import h5py
 import numpy as np
 import pytest
 import tifffile
 
 from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import folder as folders, volumes
+from cellseg_nb.io import convert, folder as folders, volumes
 from cellseg_nb.lessons import quickstart
 
 IMAGE = np.random.default_rng(0).integers(0, 999, (18, 20, 22)).astype(np.uint16)
@@ -282,3 +286,77 @@ def test_names_that_begin_otherwise_are_other_volumes(tmp_path):
         ("img_1.tif", "img_1.tif"),
         ("vol_1.tif", "vol_1_mask.tif"),
     ]
+
+
+def laid(place, names):
+    """Files of a folder, each volume with voxels of its own; labels where the name says so."""
+    for number, name in enumerate(names):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        image = np.roll(IMAGE, number, 2)
+        array = image[0] if "MAX" in name else LABELS if "label" in name or "GT" in name else image
+        tifffile.imwrite(place / name, array, metadata={"axes": "ZYX"[-array.ndim :]})
+    return place
+
+
+@pytest.mark.parametrize(
+    "names, pairs, words",
+    [
+        ("s1/raw s1/labels s2/raw s2/labels", "s1/raw=s1/labels s2/raw=s2/labels", ""),
+        (
+            "ctrl/images/a ctrl/labels/a drug/images/a drug/labels/a",
+            "ctrl/a=ctrl/labels/a drug/a=drug/labels/a",
+            "",
+        ),
+        ("a a_labels #recycle/a #recycle/a_labels @eaDir/b", "a=a_labels", ""),
+        ("a a_labels(1)", "a=a_labels(1)", ""),
+        ("a a_labels[2]", "a=a_labels[2]", ""),
+        ("a a_labels-DESKTOP-1A2B", "a=a_labels-DESKTOP-1A2B", ""),
+        ("Mouse1 mouse1_labels", "Mouse1=mouse1_labels", "taken as the labels of Mouse1.tif: the same words"),
+        ("N\u00e4h Na\u0308h_labels", "N\u00e4h=Na\u0308h_labels", ""),
+        ("a MAX_a a_labels", "a=a_labels", "MAX_a.tif: 2D: a plane of a stack"),
+        (
+            "01/t000 01_GT/SEG/man_seg000 01_ST/SEG/man_seg000",
+            "01/000=01_GT/SEG/man_seg000",
+            "01_ST/SEG: the other truth is taken, left out",
+        ),
+    ],
+)
+def test_folders_as_people_and_drives_leave_them(tmp_path, capsys, names, pairs, words):
+    laid(tmp_path, [f"{name}.tif" for name in names.split()])
+    found = [(one.name, one.labels.relative_to(tmp_path)) for one in pairing.pairs(tmp_path)]
+    assert sorted(f"{name}={str(path)[:-4]}" for name, path in found) == sorted(pairs.split())
+    assert words in capsys.readouterr().out
+
+
+def test_folders_of_planes_are_a_volume_each(tmp_path):
+    for place, z in itertools.product("ab", range(18)):
+        (tmp_path / place).mkdir(exist_ok=True)
+        tifffile.imwrite(tmp_path / place / f"{place}_{z:03}.tif", IMAGE[z])
+    assert [pair.image for pair in pairing.pairs(tmp_path)] == [tmp_path / "a", tmp_path / "b"]
+    (only,) = pairing.pairs(tmp_path / "a")
+    np.testing.assert_array_equal(volumes.read(only.image)[0], IMAGE)
+
+
+def test_copies_of_labels_and_of_volumes_and_the_remedies_work(tmp_path):
+    """Each volume twice would be learned from and tested on."""
+    laid(tmp_path, ["s1/a.tif", "s1/a_labels.tif", "s1/a_labels - Copy.tif"])
+    with pytest.raises(
+        UserError, match="s1 holds 2 files of labels for a.tif .*: keep one of them"
+    ) as caught:
+        pairing.pairs(tmp_path)
+    assert "a_labels - Copy.tif, a_labels.tif" in str(caught.value)
+    (tmp_path / "s1" / "a_labels - Copy.tif").unlink()
+    shutil.copytree(tmp_path / "s1", tmp_path / "s2")
+    with pytest.raises(UserError, match="s1/a.tif and .*s2/a.tif are the same file: move one of them"):
+        pairing.pairs(tmp_path)
+    shutil.rmtree(tmp_path / "s2")
+    assert [pair.name for pair in pairing.pairs(tmp_path)] == ["a"]
+
+
+def test_which_dataset_of_a_file_holds_the_labels_is_listed_and_the_remedy_works(tmp_path, capsys):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["label"], file["raw"] = LABELS, IMAGE
+    with pytest.raises(UserError, match="labels must be one volume: .* there are 0 'label' .* 1 'raw'"):
+        volumes.read_labels(tmp_path / "a.h5")
+    out = convert.convert(tmp_path / "a.h5", tmp_path / "labels.tif", {"series": "label"})
+    np.testing.assert_array_equal(volumes.read_labels(out)[0], LABELS)

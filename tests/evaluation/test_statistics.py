@@ -342,7 +342,9 @@ def test_files_that_are_no_tables(tmp_path, content, words):
 
 def test_select():
     assert tables.pick(pandas.DataFrame(columns=["m", "f1"]), "auto", ("dice", "f1"), "value") == "f1"
-    with pytest.raises(UserError, match="value: none of"):
+    with pytest.raises(
+        UserError, match="value: the table has no column 'dice' or 'f1': set value to one that it has"
+    ):
         tables.pick(pandas.DataFrame(columns=["m"]), "auto", ("dice", "f1"), "value")
     table = pandas.DataFrame({"t": [0.1, 0.5, 0.5, 0.30000000000000004], "m": ["x", "y", None, "x"]})
     assert len(tables.select(table, "")) == 4

@@ -1,6 +1,7 @@
 """CSV tables as Excel, LibreOffice and R write them; the cell that is wrong is named, and no other."""
 
 import itertools
+import re
 
 import numpy as np
 import pandas
@@ -121,12 +122,14 @@ def test_blanks_around_names_are_left_out_with_a_word(tmp_path, capsys):
         (b"", "it is empty"),
         (b"sep=;\n\n", "it is empty"),
         (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, its header 2"),
-        (b"PK\x03\x04\xff\xfe", "no text; is it a workbook"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "no text; is it a workbook|encoding is unknown"),
+        (b"\x02\x03\x04\xff\xfe", "no text; is it a workbook"),
+        (b"PK\x03\x04\xff\xfe", "it is a workbook): save it as CSV"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(50), "it is a workbook): save it as CSV"),
+        (b"\n<!DOCTYPE html><html>", "it is a web page"),
     ],
 )
 def test_what_is_no_table(tmp_path, content, words):
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(UserError, match=re.escape(words)) as caught:
         read(tmp_path, content)
     assert "\n" not in str(caught.value) and "t.csv" in str(caught.value)
 
@@ -219,3 +222,56 @@ def test_a_table_three_times_is_the_table():
     whole = statistics.compare(table, "dice", "model", resamples=10).kruskal
     assert statistics.compare(tripled, "dice", "model", resamples=10, unit="auto").kruskal.p == whole.p
     assert statistics.compare(tripled, "dice", "model", resamples=10).kruskal.p < whole.p
+
+
+@pytest.mark.parametrize(
+    "content, values, word",
+    [
+        (
+            'g,v\na,"8,100"\nb,"12,345"\n',
+            [8100, 12345],
+            "commas in its numbers are read as thousands, such as 8,100",
+        ),
+        ("g\tv\tx\na\t8,100\t0.5\nb\t7\t1\n", [8100, 7], "read as thousands"),
+        ("g\tv\na\t8,100\nb\t710.5\n", [8100, 710.5], "read as thousands"),  # used to be 8.1 and 710.5
+        ("g\tv\na\t8,100,000\nb\t7\n", [8100000, 7], ""),
+        (
+            "g\tv\na\t8,100\nb\t7\n",
+            [8.1, 7],
+            "commas in its numbers are read as decimal points, such as 8,100",
+        ),
+        (
+            "g;v;x\na;1.500;0,5\nb;900;1\n",
+            [1500, 900],
+            "points in its numbers are read as thousands, such as 1.500",
+        ),
+        ("g;v;x\na;0.500;0,5\nb;0.900;1\n", [0.5, 0.9], "commas in its numbers"),
+        (
+            "g;v\na;8.100\nb;7.250\n",
+            [8.1, 7.25],
+            "points in its numbers are read as decimal points, such as 8.100",
+        ),
+        ("g;v\na;8\u202f100,5\nb;1\u00a0000\n", [8100.5, 1000], "decimal points"),
+        ("g|v\na|1\nb|2\n", [1, 2], ""),
+        ('"g";"v"\n"a";"1"\n', [1], ""),
+    ],
+)
+def test_thousands_and_separators(tmp_path, content, values, word, capsys):
+    table = read(tmp_path, content.encode())
+    assert list(table.v) == values
+    out = capsys.readouterr().out
+    assert word in out and bool(out) == bool(word)
+
+
+def test_names_of_several_lines_and_headings_above_the_names(tmp_path, capsys):
+    table = read(tmp_path, b'"the\nmethod";"Dice\n(IoU)"\nWNet;0,5\n')
+    assert list(table.columns) == ["the method", "Dice (IoU)"] and list(table["Dice (IoU)"]) == [0.5]
+    assert "heading" not in capsys.readouterr().out
+    body = b"g,v\na,1\nb,2\n"
+    read(tmp_path, b"Results,\n" + body)
+    assert "columns of it have no name: is its first line a heading above the names? delete it" in (
+        capsys.readouterr().out
+    )
+    assert list(read(tmp_path, body).v) == [1, 2]  # the remedy
+    read(tmp_path, b",g,v\n0,a,1\n")  # as pandas writes it
+    assert capsys.readouterr().out == ""

@@ -138,7 +138,11 @@ def test_decimal_commas_of_imagej(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", "mkm microm micro-meter micro\u00a0meter micrometer(s) micrómetros mikrometry".split(" ")
+    "name",
+    [
+        "microns per pixel",
+        *"mkm microm micro-meter micro\u00a0meter micrometer(s) micrómetros mikrometry".split(" "),
+    ],
 )
 def test_more_spellings_of_a_micrometre(name):
     assert units.micrometres(name) == 1
@@ -484,9 +488,10 @@ def test_stores_that_are_not_read_are_named(tmp_path):
     [
         *[(f"c5_{ending}.tif", "labels of c5.tif") for ending in (
             "label_image labelmap segm watershed masks_cleaned gt_instances binary_mask cellpose_masks "
-            "labels_v2_final instance_seg msk classes objects mask_copy").split()],
+            "labels_v2_final instance_seg msk classes objects mask_copy mask2").split()],
         *[(f"c5_{ending}.tif", "result of an earlier run") for ending in (
-            "probability_map uncertainty overlay contours heatmap distance_map").split()],
+            "probability_map uncertainty overlay contours heatmap distance_map result "
+            "probability_1").split()],
         *[(f"{name}.tif", "volume") for name in "c5_nuclei MAX_c5 C1-c5 c5_copy classy c5-unmasked".split()],
     ],
 )  # fmt: skip
@@ -494,7 +499,7 @@ def test_names_of_labels_and_results(tmp_path, name, kind):
     assert folders.sort([tmp_path / "c5.tif", tmp_path / name])[tmp_path / name] == kind
 
 
-@pytest.mark.parametrize("name", "objects classes threshold no_label without_mask dist".split())
+@pytest.mark.parametrize("name", "objects classes threshold no_label without_mask dist result mask2".split())
 def test_what_may_be_labels_is_a_volume_where_nothing_says_of_which(tmp_path, name):
     file = tmp_path / f"brain_{name}.tif"
     assert folders.sort([tmp_path / "c5.tif", file])[file] == "volume"

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
+from skimage import measure
 
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import volumes
+from cellseg_nb.io import labels as labels_of, volumes
 
 IMAGE, LABELS = simulate.volume((24, 40, 40), 14, seed=2)
 PIECES = int(ndimage.label(LABELS > 0)[1])
@@ -114,3 +115,15 @@ def test_labels_of_our_own_are_taken_as_they_are(tmp_path, capsys):
     mask = (LABELS > 0).astype(np.uint8)
     assert volumes.read_labels(written(tmp_path / "a.tif", mask), own=True)[0].max() == 1
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("connectivity", [1, 3])
+def test_pieces_counted_in_slabs_are_those_of_the_whole(monkeypatch, connectivity):
+    rng = np.random.default_rng(0)
+    for _ in range(12):
+        cells = rng.integers(0, 4, rng.integers(1, 12, 3)).astype(np.int32)
+        pieces = measure.label(cells, connectivity=connectivity, background=0)
+        owners = [cells[pieces == piece][0] for piece in range(1, pieces.max() + 1)]
+        for slab in (1, 60, 10**6):
+            monkeypatch.setattr(labels_of, "SLAB", slab)
+            assert sorted(labels_of._pieces(cells, connectivity)) == sorted(owners)

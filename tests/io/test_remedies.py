@@ -418,17 +418,18 @@ def negative_labels(place):
     return labels(path), again(path, np.where(array < 0, 0, array))
 
 
-@case("above 2147483647: number the cells from 1 again")
-def labels_too_high(place):
-    path = save(place / "a.tif", CELLS.astype("u4") + 2**31)
-    return labels(path), again(path, CELLS)
-
-
-@case("NaN, not whole numbers: set them to 0, the background")
+@case("NaN or infinite, not whole numbers: set them to 0, the background")
 def labels_without_a_number(place):
     array = np.where(CELLS == 0, np.nan, CELLS).astype("f4")
     path = save(place / "a.tif", array)
     return labels(path), again(path, np.nan_to_num(array))
+
+
+@case("NaN or infinite, not whole numbers: set them to 0, the background")
+def infinite_labels(place):
+    array = np.where(CELLS == 7, np.inf, CELLS).astype("f4")
+    path = save(place / "a.tif", array)
+    return labels(path), again(path, CELLS)
 
 
 @case("not whole", "give the label file, not the image or the probability")

@@ -505,10 +505,9 @@ def test_read_labels_small_or_empty_is_fine(tif):
         (ramp() / 7, "not whole"),
         (np.where(ramp() == 3, np.nan, ramp()), "not whole"),
         (-ramp().astype("i4"), "negative"),
-        (ramp().astype("u4") + 2**31, "2147483647"),
         (ramp().astype("f4") - 1, "negative"),
         (ramp()[0], "2D"),
-        (ramp().astype("f8") * 1e300, "2147483647"),
+        (ramp().astype("f8") * 1e300, "above 9007199254740992"),
         (ramp().astype("c8"), "complex64"),
     ],
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
+from cellseg_nb import methods
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
@@ -103,6 +104,44 @@ def test_stop_ends_after_an_epoch_and_keeps_what_was_learned(files, monkeypatch)
     panel.thread.join(60)
     assert panel.lines[-1] == "stopped" and 1 <= len(panel.result) < 200
     assert (files / "net" / "wnet3d.pt").exists()
+    done = len(panel.result)
+    further, say = f"epoch {done + 1}: ", panel.say  # Start again goes on, and does not take it for finished
+    panel.say = lambda line: [say(line), panel.stop() if str(line).startswith(further) else None]
+    panel.start(wait=True)
+    assert panel.lines[-1] == "stopped" and len(panel.result) == done + 1
+
+
+@pytest.fixture
+def network(files):
+    """An untrained WNet3D, saved as a training saves it."""
+    methods.get("wnet3d", channels=(4, 4, 8, 8), voxel_size=(2, 1, 1)).save(files / "net")
+    return str(files / "net")
+
+
+def test_stop_ends_segment_in_the_midst_of_a_volume(files, network):
+    given = dict(images=str(files / "images"), trained=network, out=str(files / "cells"))
+    panel, say = panels.Panel("segment", **given), panels.Panel.say
+    panel.say = lambda line: [say(panel, line), panel.stop() if "v1.tif, 2 of 2" in str(line) else None]
+    panel.start(wait=True)
+    assert panel.lines[-2:] == ["v1.tif: stopped, nothing of it is written", "stopped"]
+    assert {path.name for path in (files / "cells").iterdir()} == {"v0_labels.tif", "v0_cells.csv"}
+    assert [path.name for path in panel.result] == ["v0_labels.tif"]
+    panel.stop()
+    assert panel.lines[-1] == "nothing is running"
+
+
+def test_stop_is_asked_for_before_each_layer(files, network):
+    """The fifth layer is not reached; afterwards the network is as it was."""
+    asked, said = [], []
+    stop = lambda: len(asked) >= 5 or asked.append(1)  # noqa: E731
+    given = dict(images=files / "images", trained=network, out=files / "cells", watch=said.append)
+    assert tasks.segment(**given, stop=stop) == [] and len(asked) == 5
+    assert "stopped" in said[-1] and not (files / "cells").exists()
+    assert len(tasks.segment(**given)) == 2
+    model = methods.method_class("wnet3d").load(network)
+    image, size = volumes.read_one(files / "images" / "v0.tif", "here")
+    labels = volumes.read_labels(files / "cells" / "v0_labels.tif", own=True)[0]
+    assert np.array_equal(labels, model.segment(image, voxel_size=size))
 
 
 def test_what_is_wrong_is_a_line_in_the_panel(files):

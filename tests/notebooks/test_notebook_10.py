@@ -16,9 +16,10 @@ pytestmark = pytest.mark.notebook
 def test_10_the_queue_halves_the_work_and_correcting_pays(tmp_path):
     out, summary = executed("10_label_and_correct", tmp_path / "out", pictures=7)
     orders = {path.stem: pandas.read_csv(path) for path in out.glob("order_*.csv")}
-    looked = {name: int(one.looked[one.f1 >= 0.95].iloc[0]) for name, one in orders.items()}
-    queue = looked.pop("order_queue")
-    assert len(looked) == 5 and queue <= sum(looked.values()) / 5 / 2
+    for column, least in (("looked", 0.5), ("corrections", 0.6)):  # measured: 0.29 and 0.46
+        took = {name: int(one[column][one.f1 >= 0.95].iloc[0]) for name, one in orders.items()}
+        queue = took.pop("order_queue")
+        assert len(took) == 5 and queue <= least * sum(took.values()) / 5, (column, queue, took)
     scores = [row["F1@0.5"] for row in summary["scores"]]
     assert len(scores) == 3 and scores[1] > scores[0] + 0.04 and scores[2] > scores[0] + 0.04
     labels, size = volumes.read_labels(out / "session" / "labels.tif")

@@ -1,5 +1,6 @@
 """The viewer and the labelling tool in a real browser: JupyterLab, and Notebook 6 with ipywidgets 7."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -67,6 +68,12 @@ def test_notebook_10_in_jupyterlab(tmp_path):
         browser.settled(page, tool, 1, "queue")
         assert "doubt" in tool.locator(".cellseg-review").inner_text()
         browser.shot(page, "notebook_10")
+        page.keyboard.press("a")
+        browser.settled(page, tool, 1, "decide")
+        assert tool.locator("button[data-name=save]").inner_text() == "Save *"
+        page.keyboard.press("Control+s")
+        browser.settled(page, tool, 3, "save")
+        assert tool.locator("button[data-name=save]").inner_text() == "Save"
         browser.menu(page, "Kernel", "Restart Kernel and Run All Cells…")
         page.click(".jp-Dialog button.jp-mod-accept")
         tool.evaluate("node => { node.dataset.old = 1; }")
@@ -75,6 +82,30 @@ def test_notebook_10_in_jupyterlab(tmp_path):
         browser.settled(page, tool, 1, "hello")
         assert "goes on where it was saved" in tool.locator(".cellseg-line").inner_text()
         assert np.array_equal(volumes.read_labels(saved)[0] == number, drawn) and not page.errors
+        learned = json.loads((saved.parent / "queue.json").read_text())["decided"]
+        assert [edits for *_, edits in learned] == [0]  # accepted: no edit
+
+
+def test_without_a_kernel_the_still_picture_is_alone():
+    """As in a report, or while the kernel is busy: no black views, and the dark theme's colours where it is
+    dark."""
+    code = (ROOT / "cellseg_nb" / "viewer" / "viewer.js").read_text(encoding="utf-8")
+    style = (ROOT / "cellseg_nb" / "viewer" / "viewer.css").read_text(encoding="utf-8")
+    model = "{ get: () => 'R0lGODlhAQABAAAAACw=', on() {}, off() {}, send() {} }"
+    with browser.page() as page:
+        page.set_content(
+            f"<style>{style}</style><body data-jp-theme-light=false><div id=here></div><script type=module>"
+            f"{code.replace('export default { render };', '')}\n"
+            f"render({{ model: {model}, el: document.getElementById('here') }});</script>"
+        )
+        viewer = page.locator(".cellseg")
+        viewer.wait_for()
+        assert (
+            viewer.locator(".cellseg-still").count() == 1 and not viewer.locator("canvas").first.is_visible()
+        )
+        viewer.locator(".cellseg-line:has-text('a still picture')").wait_for(timeout=20_000)
+        assert viewer.evaluate("node => getComputedStyle(node).backgroundColor") == "rgb(30, 30, 30)"
+        assert not page.errors
 
 
 @browser.twice

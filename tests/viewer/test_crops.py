@@ -4,13 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellseg_nb import runtime
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
 from cellseg_nb.plots import widgets
-from cellseg_nb.viewer import crops, forms, handover
+from cellseg_nb.viewer import crops, forms, handover, session, source
 from cellseg_nb.viewer.widget import label, viewer
 
 SIZE = (2.0, 1.0, 1.0)
@@ -55,7 +56,7 @@ def test_the_form_takes_the_box_of_the_views(tmp_path, volume, monkeypatch):
     buttons["Write"].click()
     assert volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)[0].shape == (6, 25, 48)
     buttons["Export"].click()
-    assert "crops.crop(volume, [(3, 9), (5, 30), (0, 48)]" in form.said.value
+    assert "[(3, 9), (5, 30), (0, 48)]," in form.said.value
     by_form = volumes.read(tmp_path / "out" / "images" / "crop.tif", minimum=1)
     (tmp_path / "out" / "images" / "crop.tif").unlink()
     exec(form.code(), {"volume": volume[0], "labels": volume[1]})
@@ -136,3 +137,18 @@ def test_napari(volume, monkeypatch):
     monkeypatch.setitem(sys.modules, "napari", None)
     with pytest.raises(UserError, match="pip install"):
         handover.open_in_napari(*volume, SIZE)
+
+
+def test_files_of_few_bits_are_held_so_and_handed_out_as_before(tmp_path, volume):
+    path, labels = tmp_path / "a.tif", tmp_path / "labels.tif"
+    volumes.write(path, volume[0].astype(np.uint16), SIZE)
+    volumes.write(labels, volume[1], SIZE)
+    found, wide = source.opened(str(path)), source.Source(volumes.read(path)[0], SIZE)
+    assert found.array.dtype == np.uint16 and session.fingerprint(found) == session.fingerprint(wide)
+    for one, other in ((found.plane(1, 5), wide.plane(1, 5)), (found.whole(), wide.whole())):
+        assert one.dtype == np.float32 and np.array_equal(one, other)
+    assert found.limits() == wide.limits()
+    (crop,) = crops.crop(path, [(2, 10), (0, 40), (8, 48)], tmp_path / "c", labels)
+    np.testing.assert_array_equal(volumes.read(crop, minimum=1)[0], volume[0][2:10, :, 8:].astype(np.uint16))
+    kept = tifffile.imread(tmp_path / "c" / "labels" / "crop.tif")  # whole numbers
+    assert kept.dtype == np.uint16 and np.array_equal(kept, volume[1][2:10, :, 8:])

@@ -1,5 +1,6 @@
 """A session survives: a kernel that dies in the middle of a save, a read-only folder, a second tab."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 from cellseg_nb.data import simulate
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import volumes
+from cellseg_nb.viewer import review
 from cellseg_nb.viewer.session import Session
 from cellseg_nb.viewer.source import Source
+from cellseg_nb.viewer.view import View
 
 SIZE = (2.0, 1.0, 1.0)
 
@@ -49,6 +52,70 @@ def test_a_session_comes_back(tmp_path, volume):
     fresh = opened(tmp_path / "s", volume, start_over=True)
     assert not fresh.resumed and np.array_equal(fresh.canvas.labels, volume[1])
     fresh.close()
+
+
+def decided(folder, volume):
+    """A session in which two items of the queue were decided: what it has learned from."""
+    one = opened(folder, volume)
+    items = review.queue(volume[0], volume[1], None, SIZE)
+    one.seen = {(i.number, i.place): (i, 3 * n) for n, i in enumerate(items[:2])}
+    one.canvas.delete(3)
+    one.decide(4, "accepted")
+    one.working(5, 4)
+    one.close()
+    return one
+
+
+def test_what_the_queue_has_learned_comes_back(tmp_path, volume):
+    one = decided(tmp_path, volume)
+    again = opened(tmp_path, volume, labels=None)
+    told = [[(i.number, i.place, i.reasons, w) for i, w in s.seen.values()] for s in (one, again)]
+    assert told[0] == told[1] and again.damaged == []
+    items = review.queue(volume[0], volume[1], None, SIZE)
+    learned = [review.learned(items[2:], list(s.seen.values())) for s in (one, again)]
+    assert learned[0] == learned[1] != items[2:]
+    again.close()
+    fresh = opened(tmp_path, volume, start_over=True)
+    assert fresh.seen == {}
+    fresh.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda known: "{ half",
+        lambda known: "[]",
+        lambda known: json.dumps(known | {"reasons": ["size"]}),
+        lambda known: json.dumps(known | {"volume": {"shape": [1, 2, 3]}}),
+        lambda known: json.dumps(known | {"decided": [[1, [1, 2], [0.0] * 8, True]]}),
+        lambda known: json.dumps(known | {"decided": [[1, [1, 2, 3], [7.0] * 8, True]]}),
+        lambda known: json.dumps(known | {"decided": 5}),
+    ],
+)
+def test_a_bad_or_foreign_queue_is_a_line_and_loses_nothing_else(tmp_path, volume, spoil):
+    one = decided(tmp_path, volume)
+    file = tmp_path / "queue.json"
+    file.write_text(spoil(json.loads(file.read_text())))
+    before = file.read_bytes()
+    again = opened(tmp_path, volume, labels=None)
+    line = "queue.json cannot be read: it begins anew, and the old one is kept as queue_unreadable.json"
+    assert again.damaged == [line] and again.seen == {}
+    assert again.states == {4: "accepted"} and np.array_equal(again.canvas.labels, one.canvas.labels)
+    assert (tmp_path / "queue_unreadable.json").read_bytes() == before
+    assert line in View(again.source, session=again).handle({"do": "hello"})[0]["say"]
+    again.close()
+    opened(tmp_path, volume).close()  # and the next time all is well
+
+
+def test_a_bad_table_of_times_is_a_line_and_loses_nothing_else(tmp_path, volume):
+    one = decided(tmp_path, volume)
+    for bad in ("", "a,b\n1,2\n", '"half'):
+        (tmp_path / "times.csv").write_text(bad)
+        again = opened(tmp_path, volume, labels=None)
+        assert "times.csv cannot be read" in again.damaged[0] and len(again.seen) == 2
+        assert np.array_equal(again.canvas.labels, one.canvas.labels)
+        assert (tmp_path / "times_unreadable.csv").read_text() == bad
+        again.close()
 
 
 def test_a_pause_is_no_work(tmp_path, volume):

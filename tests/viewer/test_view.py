@@ -131,12 +131,40 @@ def test_the_queue_learns_in_the_tool(tool):
         tool.handle({"do": "decide", "state": "accepted" if number % 2 else "wrong"})
         shown.append(tool.items[tool.item])
         if number < 4:
-            assert not tool.seen
-    assert len(tool.seen) == 5 and [wrong for _, wrong in tool.seen] == [True, False, True, False, True]
+            assert tool.learned == 0 and len(tool.session.seen) == number + 1
+    decided = [edits for _, edits in tool.session.seen.values()]
+    assert tool.learned == 5 and decided == [1, 0, 1, 0, 1, 0, 1]
     assert tool.items[:6] == shown[:6] and len(set(item.place for item in shown)) == len(shown)
     assert len(set(item.place for item in tool.items)) == len(tool.items)
     answer = tool.handle({"do": "queue"})[0]  # anew: what was learned stays
-    assert len(tool.seen) == 7 and "error" not in answer
+    assert tool.learned == 7 and "error" not in answer
+    for item in tool.items:
+        tool.session.decide(item.number, "accepted") if item.number else None
+        tool.session.seen[item.number, item.place] = item, 0
+    assert "nothing is left" in tool.handle({"do": "queue"})[0]["say"]
+
+
+def test_a_bright_place_without_a_cell_is_decided_too(tool):
+    """Accepted as it is, it does not come back; drawn there, it counts as mended."""
+    places = []
+    for number in tool.session.canvas.numbers():  # until one is missed that has a bright middle
+        tool.session.canvas.delete(number)
+        tool.handle({"do": "queue"})
+        places = [n for n, item in enumerate(tool.items) if not item.number]
+        if places:
+            break
+    tool.item = places[0]
+    one = tool.items[tool.item]
+    tool.handle({"do": "decide", "state": "accepted"})
+    assert tool.session.seen[0, one.place] == (one, 0)
+    tool.handle({"do": "queue"})
+    assert one.place not in [item.place for item in tool.items]
+    tool.items, tool.item = [one], 0
+    tool.session.canvas.paint([one.place], 2.0, tool.session.canvas.new_number())
+    assert "last one" in tool.handle({"do": "decide", "state": "fixed"})[0]["say"]
+    assert tool.session.seen[0, one.place] == (one, 1)
+    tool.items, tool.item, tool.cell = [], -1, 0
+    assert "which cell" in tool.handle({"do": "decide", "state": "fixed"})[0]["error"]
 
 
 def test_volumes_on_disk_are_read_slice_by_slice(tmp_path):
