@@ -18,7 +18,7 @@ RUN python -m pip install --constraint constraints.txt torch \
 COPY cellseg_nb cellseg_nb
 COPY notebooks notebooks
 COPY data data
-RUN python -m pip install --constraint constraints.txt . && cellseg-nb doctor
+RUN python -m pip install --constraint constraints.txt ".[lab,brains]" && cellseg-nb doctor
 RUN useradd --create-home --uid 1000 student && mkdir /work && chown student /work
 USER student
 WORKDIR /work

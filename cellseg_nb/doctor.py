@@ -30,7 +30,6 @@ CORE = (
     "safetensors",
     "scikit-posthocs",
     "statsmodels",
-    "jupyterlab",
     "ipywidgets",
     "anywidget",
     "ipykernel",
@@ -44,6 +43,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)  # Pythons the project is tested with
 def report():
     """Print the report. Returns 0 when everything needed is there, else 1."""
     missing = [name for name in CORE if not _line(name, "pip install cellseg-nb")]
+    _line("jupyterlab", "pip install jupyterlab  (or open the notebooks in VS Code)", optional=True)
     for name in RIVALS:
         _line(name, f"{methods.install_words(name)}  (in a clone: make setup-rivals)", optional=True)
     for name, what in formats.EXTRAS.items():

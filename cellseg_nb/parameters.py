@@ -21,9 +21,20 @@ def check(spec, given):
     missing = [name for name in spec if name not in given]
     if missing:
         raise UserError(f"the parameter {missing[0]} is missing: run the cell of parameters first")
+    for name in (*INPUTS, "weights", "cache", "out"):
+        _backslashes(name, given[name] if name in spec else "")
     checked = {name: rule(name, given[name]) for name, rule in spec.items()}
     apart(checked)
     return checked
+
+
+def _backslashes(name, value):
+    """UserError for a path of Windows typed as text of Python: C:\\new becomes a C:, a line break, and ew."""
+    if isinstance(value, str) and any(ord(letter) < 32 for letter in value.strip()):
+        raise UserError(
+            f"{name} is {value!r}: Python reads a backslash and the letter after it as one; in a path of "
+            "Windows write / in place of each backslash"
+        )
 
 
 def apart(checked):

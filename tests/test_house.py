@@ -114,6 +114,25 @@ def test_modules_are_short(name):
     assert max(map(len, lines), default=0) <= 110
 
 
+UNIX = set("fcntl resource pwd grp termios tty pty posix syslog".split())
+UNIX_OS = set("fork getuid geteuid getpgid killpg setsid sched_getaffinity uname statvfs getloadavg".split())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_windows_lacks_is_asked_for_with_care(name):
+    """Such modules are imported in a ``try``, such functions looked for with ``hasattr`` in their line."""
+    lines = MODULES[name].read_text(encoding="utf-8").splitlines()
+    tree = ast.parse("\n".join(lines))
+    tried = {id(one) for node in ast.walk(tree) if isinstance(node, ast.Try) for one in ast.walk(node)}
+    for node in ast.walk(tree):
+        asked = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        asked += [node.module] if isinstance(node, ast.ImportFrom) else []
+        assert not UNIX & set(asked) or id(node) in tried, f"{name}, line {node.lineno}"
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            guarded = f'hasattr(os, "{node.attr}")' in lines[node.lineno - 1]
+            assert node.attr not in UNIX_OS or guarded, f"{name}, line {node.lineno}"
+
+
 def test_nothing_heavy_loads_first():
     code = """if True:
         import sys, cellseg_nb

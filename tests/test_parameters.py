@@ -25,6 +25,7 @@ def test_checked_values():
         ("voxel_size", "1,2", "three positive"),
         ("seed", -1, "between"),
         ("out", 3, "text in quotes"),
+        ("out", "C:\new", "Windows write /"),
         ("percentages", "10,a lot", "numbers with commas"),
         ("percentages", "0", "between 0.001 and 100"),
         ("cube", 8.5, "a whole number"),

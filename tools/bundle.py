@@ -30,7 +30,7 @@ This folder holds all that the notebooks need. Python {python} on {platform}, as
 From a stick or a shared disk, standing in this folder:
 
     python3 -m venv ~/cellseg
-    ~/cellseg/bin/pip install --no-index --find-links wheels cellseg-nb
+    ~/cellseg/bin/pip install --no-index --find-links wheels "cellseg-nb[lab,brains]"
     ~/cellseg/bin/cellseg-nb doctor --class
     ~/cellseg/bin/cellseg-nb copy --students ~/my_notebooks
     ~/cellseg/bin/jupyter lab ~/my_notebooks
@@ -97,8 +97,8 @@ def _wheels(folder, options):
     pip += ["--find-links", folder]
     torch = next(iter(folder.glob("torch-*.whl")), None) or f"torch=={_installed('torch')}"
     _call(*pip, "--no-deps", torch)
-    extras = f"[{options.extras}]" if options.extras else ""
-    _call(*pip, f"{ours}{extras}")
+    extras = ",".join(["lab", "brains", *filter(None, [options.extras])])
+    _call(*pip, f"{ours}[{extras}]")
     if "rivals" in options.extras or "cellpose" in options.extras:
         _call(*pip, "--no-deps", CELLPOSE)
 

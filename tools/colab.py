@@ -19,16 +19,23 @@ from install import in_pyenv, version
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv-colab"
 PYTHON = VENV / "bin" / "python"
+LOG = VENV / "pip.log"  # of pip's last run there
 LISTED = ROOT / "colab" / "requirements.txt"
 # what the install cells name; here the wheel takes its place
 SOURCE = "git+https://github.com/cellseg-nb/cellseg-nb"
+EXTRA = "cellseg-nb[packages]"  # what notebook 04 says to install before it writes ONNX files and packages
 INSTALL_SECONDS = 120  # for the first install cell, with a warm cache
 # What each notebook is given. 03 and 10 run shortened, by a parameter that users have.
 RUNS = {
     "00_quickstart": {"images": "upload"},
     "01_data": {},
     "03_supervised_training": {"epochs": 3},
-    "04_inference": {"images": "/content/drive/MyDrive/cells/sample_image.tif"},
+    "04_inference": {
+        "images": "/content/drive/MyDrive/cells/sample_image.tif",
+        "export_onnx": True,
+        "package_by": "Jane Doe",
+        "learned_from": "simulated volumes",
+    },
     "05_cellpose_stardist": {},
     "08_statistics": {},
     "09_whole_brain": {"side": 96},
@@ -45,6 +52,7 @@ def main():
     before = listed_versions()
     for notebook in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         run_install_cell(notebook, wheel, before)
+    install_extra(before)
     if not options.skip_tests:
         unit_tests()
     for name, given in RUNS.items():
@@ -146,29 +154,23 @@ def run_install_cell(notebook, wheel, before):
     compiled."""
     call([PYTHON, "-m", "pip", "uninstall", "--quiet", "--yes", "cellseg-nb"])
     first = "monai" not in versions()
-    script, log = VENV / "install_cell.ipy", VENV / "pip.log"
+    script = VENV / "install_cell.ipy"
     script.write_text(install_cell(notebook, wheel), encoding="utf-8")
-    log.unlink(missing_ok=True)
+    LOG.unlink(missing_ok=True)
     started = time.time()
     call(
         [VENV / "bin" / "ipython", "--no-banner", "--colors=NoColor", script],
         cwd=VENV,
         env={
             **os.environ,
-            "PIP_LOG": str(log),
+            "PIP_LOG": str(LOG),
             "PYTHONPATH": str(ROOT / "colab" / "stub"),
             "PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ['PATH']}",
         },
     )
     seconds = time.time() - started
-    now = versions()
-    changed = {name: (old, now.get(name)) for name, old in before.items() if now.get(name) != old}
-    if changed:
-        stop(f"the install cell of {notebook.stem} changed versions of Colab's: {changed}")
-    compiled = re.findall(r"Building wheel for (\S+)", log.read_text() if log.exists() else "")
-    if compiled:
-        stop(f"the install cell of {notebook.stem} made pip compile {', '.join(sorted(set(compiled)))}")
-    if "cellseg-nb" not in now:
+    unchanged(before, f"the install cell of {notebook.stem}")
+    if "cellseg-nb" not in versions():
         stop(f"the install cell of {notebook.stem} did not install the package")
     if first and seconds > INSTALL_SECONDS:
         print(
@@ -178,6 +180,29 @@ def run_install_cell(notebook, wheel, before):
         f"{notebook.stem}: install cell {seconds:.0f} s, none of Colab's {len(before)} versions changed",
         flush=True,
     )
+
+
+def install_extra(before):
+    """What a text of notebook 04 says to type, where the package is installed already."""
+    if f'pip install \\"{EXTRA}\\"' not in (ROOT / "notebooks" / "04_inference.ipynb").read_text(
+        encoding="utf-8"
+    ):
+        stop(f"notebook 04 does not say to install {EXTRA}")
+    LOG.unlink(missing_ok=True)
+    call([PYTHON, "-m", "pip", "install", "--quiet", "--log", LOG, EXTRA])
+    unchanged(before, EXTRA)
+    print(f"{EXTRA}: none of Colab's {len(before)} versions changed", flush=True)
+
+
+def unchanged(before, what):
+    """Stops where what was installed has changed a version of Colab's, or was compiled."""
+    now = versions()
+    changed = {name: (old, now.get(name)) for name, old in before.items() if now.get(name) != old}
+    if changed:
+        stop(f"{what} changed versions of Colab's: {changed}")
+    compiled = re.findall(r"Building wheel for (\S+)", LOG.read_text() if LOG.exists() else "")
+    if compiled:
+        stop(f"{what} made pip compile {', '.join(sorted(set(compiled)))}")
 
 
 # ---------------------------------------------------------------- what runs there

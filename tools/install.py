@@ -20,7 +20,8 @@ SUPPORTED = ((3, 13), (3, 12), (3, 11))
 CELLPOSE = "cellpose>=3.1.1.3,<4"
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
-PYTHON_IN_VENV = os.path.join(VENV, "bin", "python")
+BIN, LIB = ("Scripts", "Lib") if os.name == "nt" else ("bin", "lib")
+PYTHON_IN_VENV = os.path.join(VENV, BIN, "python.exe" if os.name == "nt" else "python")
 NEEDED_GB = {"core": 3, "rivals": 5}  # without CUDA; with it torch alone takes 5 more
 
 
@@ -126,7 +127,7 @@ def install(rivals):
     if rivals:
         pip(["--no-deps", CELLPOSE], "3. Cellpose")
     # pip would compile on one core, the packages' own tests included. A few files of some packages cannot be compiled.
-    run([PYTHON_IN_VENV, "-m", "compileall", "-q", "-j", "0", "-x", "/tests/", os.path.join(VENV, "lib"),
+    run([PYTHON_IN_VENV, "-m", "compileall", "-q", "-j", "0", "-x", "/tests/", os.path.join(VENV, LIB),
          os.path.join(ROOT, "cellseg_nb")])
 
 

@@ -70,7 +70,7 @@ def _opened(path):
 
 def _series(path, tif, complaints):
     _ = len(tif.pages)  # walks the whole chain of pages, so that a cut is noticed
-    found = tif.series
+    found = list(tif.series)  # later versions of tifffile look, and complain, only when the list is asked for
     if said := fault(path, complaints):
         raise UserError(said)
     return found

@@ -70,11 +70,13 @@ def python():
 
 def installed():
     """The libraries that the notebooks need, by what is installed."""
-    missing = [name for name in doctor.CORE if doctor.version(name) is None]
+    needed = (*doctor.CORE, "jupyterlab")
+    missing = [name for name in needed if doctor.version(name) is None]
     if missing:
-        return Finding(FAILED, "libraries", f"missing: {', '.join(missing)}; pip install cellseg-nb")
+        words = f"missing: {', '.join(missing)}; pip install {' '.join(missing)}"
+        return Finding(FAILED, "libraries", words)
     told = ", ".join(f"{name} {doctor.version(name)}" for name in ("torch", "numpy", "jupyterlab"))
-    return Finding(OK, "libraries", f"all {len(doctor.CORE)} are here ({told})")
+    return Finding(OK, "libraries", f"all {len(needed)} are here ({told})")
 
 
 def kernel():

@@ -44,7 +44,8 @@ def words(server, host=None):
     trusted = "" if host == "127.0.0.1" else f" --trusted-host {host}"
     return [
         f"serving at http://{host}:{port}; end with Ctrl-C. Students type:",
-        f"  pip install --no-index --find-links http://{host}:{port}/wheels/{trusted} cellseg-nb",
+        f"  pip install --no-index --find-links http://{host}:{port}/wheels/{trusted} "
+        '"cellseg-nb[lab,brains]"',
         f"  export CELLSEG_NB_BASE_URL=http://{host}:{port}/data CELLSEG_NB_HUB_URL=http://{host}:{port}",
         "  cellseg-nb copy --students my_notebooks && jupyter lab my_notebooks",
     ]

@@ -63,7 +63,7 @@ def all_of_them(place):
     nd2(new("nd2", ".nd2"), VOLUME[None], SQUARE)
     for kind, library in (("lif", "liffile"), ("nd2", "nd2")):
         if importlib.util.find_spec(library) is None:
-            del made[kind]
+            made.pop(kind).unlink()
     return made
 
 
