@@ -117,11 +117,13 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         negative = ""
         if image.palette and turn:
             negative = "its numbers are places in a palette of colours, read as brightness: is it the image?"
-        if image.white:
+        line = image.line if turn or image.line and image.line[:2] == SIGNED else None
+        said = ""
+        if line:
+            convert, said = _calibrated(line, convert)
+        if image.white and not (line and line[1] < 0):  # a line that falls turns it round
             convert, negative = _turning(image.dtype, image.white, turn, convert)
-        if image.line and (turn or image.line[:2] == SIGNED):
-            convert, line = _calibrated(image.line, convert)
-            negative = "; ".join(filter(None, (negative, line)))
+        negative = "; ".join(filter(None, (negative, said)))
         where, _, _ = letters.zyx(path, image.shape, image.axes, channel, timepoint, image.channels)
         sizes = [n for n, one in zip(image.shape, where) if isinstance(one, slice)]
         stored = max(4, np.dtype(image.dtype).itemsize) if convert is None else 4

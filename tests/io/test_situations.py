@@ -36,9 +36,9 @@ def pages(path, options, first=()):
     return path
 
 
-def calibrated(path, array, **words):
+def calibrated(path, array, photometric=None, **words):
     words = {"axes": "ZYX", "spacing": 2.0, "unit": "um"} | words
-    return save(path, array, imagej=True, resolution=(4, 2), metadata=words, photometric=None)
+    return save(path, array, imagej=True, resolution=(4, 2), metadata=words, photometric=photometric)
 
 
 def scifio(path):
@@ -128,6 +128,14 @@ RIGHT = {  # what is written; the voxels meant, the voxel size, a word
     "curve.tif": (
         lambda p: calibrated(p, VOLUME, cf=7, c0=1, c1=2, vunit="x"),
         VOLUME, SIZE, "(cf=7) is no line, and not applied",
+    ),
+    "white and falling.tif": (
+        lambda p: calibrated(p, VOLUME.astype("u1"), "miniswhite", cf=0, c0=255, c1=-1, vunit="x"),
+        255 - (VOLUME % 256).astype(float), SIZE, "is applied: 255 + -1 x number",
+    ),
+    "white and rising.tif": (
+        lambda p: calibrated(p, VOLUME.astype("u1"), "miniswhite", cf=0, c0=5, c1=2, vunit="x"),
+        5 + 2.0 * (255 - VOLUME % 256), SIZE, "turned round, so that bright is high; ImageJ's calibration",
     ),
     "no unit of values.tif": (
         lambda p: calibrated(p, VOLUME, cf=0, c0=5, c1=2), VOLUME, SIZE, "",
