@@ -11,6 +11,7 @@ FEW = 20  # pieces more than numbers that prove nothing
 ROUNDED = 1e-3  # how far from whole a number may be that went through a scale in the header
 SLAB = 2**24  # voxels whose pieces are counted at a time
 STEPS = {1: [(0, 0)], 3: [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]}  # to the neighbours above
+LARGEST = 2**31 - 1  # of int32
 EXACT = 2**53  # float64 holds every whole number up to here
 MOST = 2**24  # numbers beyond, and beyond the voxels, are numbered anew: tables are as long as they are high
 ALIKE = 0.9  # share of neighbours with the same number: labels have 0.95 and more, images far less
@@ -22,7 +23,7 @@ def read_labels(path, own=False):
     More than 65,535 cells are fine; so are whole numbers stored as float. A mask (two values: 0 and 255,
     bool, 1 and 2 as from ilastik) is parted into pieces that are connected face to face, which is said; so is
     what looks odd. ``own``: labels that this package wrote are taken as they are. Raises UserError like
-    `volumes.read`, for labels that are fractions, negative or above 2,147,483,647, and for an image.
+    `volumes.read`, for labels that are fractions, negative or above 2**53 as float, and for an image.
     """
     path = as_path(path)
     labels, voxel_size = _loaded(path)
@@ -41,6 +42,8 @@ def read_labels(path, own=False):
             "labels: give the label file, not the image or the probability; labels that were resampled, "
             "resample again without interpolation (nearest neighbour)"
         )
+    if labels.dtype.kind == "f":
+        labels = np.rint(labels)
     if labels.min() < 0 and len(np.unique(labels)) == 2 and labels.max() == 0:
         labels = labels != 0  # a mask of 255 in numbers with a sign
     if labels.min() < 0:
@@ -55,12 +58,11 @@ def read_labels(path, own=False):
             f"{path} holds labels up to {labels.max():g}, above {EXACT}, where not every whole number can be "
             "stored: number the cells from 1 again"
         )
-    if int(labels.max()) > (2**31 - 1 if own else max(labels.size, MOST)):
+    if int(labels.max()) > (LARGEST if own else min(LARGEST, max(labels.size, MOST))):
         _say(path, f"holds numbers up to {labels.max():.0f}: numbered anew from 1, in their order")
         numbers, places = np.unique(labels, return_inverse=True)
         labels = places.reshape(labels.shape) + int(numbers[0] > 0)
-    rounded = np.rint(labels) if labels.dtype.kind == "f" else labels
-    labels = np.ascontiguousarray(rounded, dtype=np.int32)
+    labels = np.ascontiguousarray(labels, dtype=np.int32)
     return labels if own else _checked(labels, path), voxel_size
 
 

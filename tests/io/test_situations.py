@@ -184,6 +184,7 @@ def test_notebook_09_says_what_the_others_do_and_the_remedy_works(tmp_path, caps
         (CELLS.astype("u8") + (CELLS > 0) * np.uint64(2**40), "numbers up to 1099511627824: numbered anew"),
         (CELLS.astype("u4") * 30_000_000, "numbers up to 1440000000: numbered anew from 1, in their order"),
         (CELLS.astype("f8") * 0.1 * 10 + 1e-9, ""),
+        (CELLS.astype("f8") - 1e-9, ""),
         (CELLS.astype("f2"), ""),
     ],
 )
