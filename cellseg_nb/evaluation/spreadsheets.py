@@ -28,8 +28,8 @@ def parse(content):
     """A pandas table of what a CSV file holds (bytes), the line of each row in the file, and words on it.
 
     Lines that begin with # are comments, above the table or with a blank behind the #; ``sep=;`` names the
-    separator, otherwise the header tells: comma, semicolon or tab. Only empty cells are missing: NA, None and
-    null are words. Raises `Unreadable`.
+    separator, otherwise the header tells: comma, semicolon, tab or |. Only empty cells are missing: NA, None
+    and null are words. Raises `Unreadable`.
     """
     text, words = _decoded(content)
     separator, rows = _rows(text)
@@ -139,14 +139,13 @@ def _column(cells, separator, mark=""):
     cells = [_tidy(cell) for cell in cells]
     filled = [cell for cell in cells if cell]
     grouped, word = _thousands(filled, separator, mark)
-    if grouped:
-        cells = [cell.replace(grouped, "") if cell in filled else cell for cell in cells]
-        filled = [cell for cell in cells if cell]
-    comma = separator != "," and any("," in cell and COMMA.fullmatch(cell) for cell in filled)
+    commas = [cell for cell in filled if separator != "," and "," in cell and COMMA.fullmatch(cell)]
     plain = cells
-    if comma:
-        example = next(cell for cell in filled if "," in cell and COMMA.fullmatch(cell))
-        word = f"commas in its numbers are read as decimal points, such as {example}"
+    if grouped:
+        kind = ENGLISH if grouped == "," else GERMAN
+        plain = [c.replace(grouped, "") if kind.fullmatch(c) else c for c in cells]
+    elif commas:
+        word = f"commas in its numbers are read as decimal points, such as {commas[0]}"
         plain = [c.replace(".", "").replace(",", ".") if COMMA.fullmatch(c) else c for c in cells]
     strange = sum(bool(cell) and not NUMBER.fullmatch(cell) for cell in plain)
     if strange:

@@ -263,6 +263,11 @@ def test_thousands_and_separators(tmp_path, content, values, word, capsys):
     assert word in out and bool(out) == bool(word)
 
 
+def test_a_name_with_a_comma_stays(tmp_path):
+    table = read(tmp_path, b"g\tv\na\t0.5\nb, c\t1.5\n1,234\t2.5\n")
+    assert list(table.g) == ["a", "b, c", "1,234"]
+
+
 def test_names_of_several_lines_and_headings_above_the_names(tmp_path, capsys):
     table = read(tmp_path, b'"the\nmethod";"Dice\n(IoU)"\nWNet;0,5\n')
     assert list(table.columns) == ["the method", "Dice (IoU)"] and list(table["Dice (IoU)"]) == [0.5]
