@@ -211,7 +211,7 @@ def sort(files):
         name = bare(file)
         if file in kinds:
             continue
-        if RESULT_ENDING.search(name) or OUTPUT.sub("", name) in names_of - {name}:
+        if RESULT_ENDING.search(name) or OUTPUT.search(name) and OUTPUT.sub("", name) in names_of:
             kinds[file] = "result of an earlier run"
         elif is_label(file) or (file in perhaps and key(file) in owners):
             owner = owners.get(key(file))

@@ -104,9 +104,7 @@ def members(path):
     import tifffile
 
     with tifffile.TiffFile(path) as tif:
-        if not tif.is_ome:
-            return set(), False
-        if _renamed(tif):
+        if not tif.is_ome or _renamed(tif):
             return set(), False
         head, name = ElementTree.fromstring(tif.ome_metadata), elsewhere(tif)
     if name is None:
