@@ -139,4 +139,5 @@ def test_one_word_for_cellpose_everywhere():
 
 def test_conda_takes_its_dependencies_from_the_package():
     words = (ROOT / "environment.yml").read_text().split("dependencies:")[1].split()
-    assert [word for word in words if word != "-"] == ["python=3.13", "pip", "pip:", "-e", ".[lab,brains]"]
+    conda = ["python=3.13", "pip", "jupyterlab>=3.6"]
+    assert [word for word in words if word != "-"] == [*conda, "pip:", "-e", ".[lab,brains]"]
