@@ -90,7 +90,7 @@ def _told_apart(found, folder):
         )
     apart = []
     for pair in found:
-        parts = [p for p in pair.image.parent.relative_to(folder).parts if p.lower() not in IMAGES]
+        parts = [p for p in pair.image.relative_to(folder).parts[:-1] if p.lower() not in IMAGES]
         apart.append(pair._replace(name="/".join([*parts, pair.name.rpartition("/")[2]])))
     if len({pair.name for pair in apart}) < len(apart):
         raise UserError(f"{folder} holds several volumes of the same name: rename them")

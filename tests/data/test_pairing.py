@@ -335,6 +335,8 @@ def test_folders_of_planes_are_a_volume_each(tmp_path):
     assert [pair.image for pair in pairing.pairs(tmp_path)] == [tmp_path / "a", tmp_path / "b"]
     (only,) = pairing.pairs(tmp_path / "a")
     np.testing.assert_array_equal(volumes.read(only.image)[0], IMAGE)
+    laid(tmp_path / "a", "s1/raw.tif s1/raw_labels.tif s2/raw.tif s2/raw_labels.tif".split())
+    assert [pair.name for pair in pairing.pairs(tmp_path / "a")] == ["a", "s1/raw", "s2/raw"]
 
 
 def test_copies_of_labels_and_of_volumes_and_the_remedies_work(tmp_path):
