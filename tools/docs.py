@@ -131,7 +131,7 @@ def gallery(seen):
     if not seen:
         yield "No notebook was executed when these pages were built: `cellseg-nb run`, then `make docs`."
     else:
-        yield "What the notebooks draw with their default parameters. A click opens one for your slides."
+        yield "What the notebooks drew. A click opens one for your slides."
     last = None
     for name, title, heading, file in seen:
         if name != last:
