@@ -247,6 +247,8 @@ def _two_folders(images, labels, folder, in_order):
 
 def _side_by_side(place, folder):
     if planes.only(place):
+        for file in sorted({*folders.listed(place)} - {*planes.files(place)[0]}):
+            print(f"{file}: among the planes of a stack, left out")
         return [Pair(place.name, place, None)]
     if not _holds_volumes(place):
         return []

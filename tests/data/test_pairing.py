@@ -328,7 +328,7 @@ def test_folders_as_people_and_drives_leave_them(tmp_path, capsys, names, pairs,
     assert words in capsys.readouterr().out
 
 
-def test_folders_of_planes_are_a_volume_each(tmp_path):
+def test_folders_of_planes_are_a_volume_each(tmp_path, capsys):
     for place, z in itertools.product("ab", range(18)):
         (tmp_path / place).mkdir(exist_ok=True)
         tifffile.imwrite(tmp_path / place / f"{place}_{z:03}.tif", IMAGE[z])
@@ -337,6 +337,10 @@ def test_folders_of_planes_are_a_volume_each(tmp_path):
     np.testing.assert_array_equal(volumes.read(only.image)[0], IMAGE)
     laid(tmp_path / "a", "s1/raw.tif s1/raw_labels.tif s2/raw.tif s2/raw_labels.tif".split())
     assert [pair.name for pair in pairing.pairs(tmp_path / "a")] == ["a", "s1/raw", "s2/raw"]
+    assert capsys.readouterr().out.count("left out") == 0
+    (tmp_path / "b" / "labels.h5").touch()
+    assert len(pairing.pairs(tmp_path / "b")) == 1
+    assert "labels.h5: among the planes of a stack, left out" in capsys.readouterr().out
 
 
 def test_copies_of_labels_and_of_volumes_and_the_remedies_work(tmp_path):
