@@ -62,8 +62,7 @@ def pairs(folder, in_order=False):
     if not found:
         raise UserError(
             f"{folder} holds no volume: put TIFFs (.tif), or other files that are read, into it, or into "
-            f"{folder / 'images'} "
-            f"with their labels in {folder / 'labels'}"
+            f"{folder / 'images'} with their labels in {folder / 'labels'}"
         )
     if len({pair.name for pair in found}) < len(found):
         found = _told_apart(found, folder)
@@ -295,8 +294,7 @@ def _check(pair):
     if image != labels:
         raise UserError(
             f"{pair.labels} has shape {labels}, but {pair.image} has {image}: labels must have "
-            f"the shape of their "
-            "volume; are these two a pair?"
+            "the shape of their volume; are these two a pair?"
         )
     if kind not in "bui":
         volumes.read_labels(pair.labels)  # whole numbers stored as float are fine: only the values tell
