@@ -17,12 +17,17 @@ def other_format(path):
 
 
 def parts_and_several(path, file):
-    """UserError for an open TIFF that is part of a set described elsewhere, or whose first image is not the
-    one stack in it: only that would be read."""
+    """UserError for an open TIFF that is part of a set described elsewhere, or names another file for its
+    planes, or whose first image is not the one stack in it: only that would be read."""
     if ome.elsewhere(file) is not None:
         raise UserError(
             f"{path} is a part of an OME-TIFF that another file describes: make one of them all, as in: "
             f"cellseg-nb convert {path} OUT.zarr, and give that"
+        )
+    if ome.renamed(file) and not ome.away(file):
+        raise UserError(
+            f"{path} had another name, its header says, and a file of that name is beside it: move it to "
+            "another folder"
         )
     every = [one for one in file.series if not getattr(one.keyframe, "is_reduced", False)]
     images = tiff.joined(every)

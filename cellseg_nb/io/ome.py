@@ -32,7 +32,7 @@ def whole(path):
     tif = tifffile.TiffFile(path)
     name = elsewhere(tif)
     if name is None:
-        alone = _renamed(tif)
+        alone = renamed(tif)
         return tifffile.TiffFile(path, omexml=alone) if alone and not tif.close() else tif
     tif.close()
     beside = path.with_name(Path(name).name)
@@ -44,7 +44,7 @@ def whole(path):
     return _by_companion(beside, path) if name.lower().endswith(COMPANION) else tifffile.TiffFile(beside)
 
 
-def _renamed(tif):
+def renamed(tif):
     """The description of an open `tifffile.TiffFile` without names of files, where it has one name alone,
     which is not its own, no UUID, and all planes: it was renamed, and another file may have its old name."""
     if not tif.is_ome:
@@ -104,7 +104,7 @@ def members(path):
     import tifffile
 
     with tifffile.TiffFile(path) as tif:
-        if not tif.is_ome or _renamed(tif):
+        if not tif.is_ome or renamed(tif):
             return set(), False
         head, name = ElementTree.fromstring(tif.ome_metadata), elsewhere(tif)
     if name is None:

@@ -173,6 +173,11 @@ def test_notebook_09_says_what_the_others_do_and_the_remedy_works(tmp_path, caps
     np.testing.assert_array_equal(sources.find(out).read((slice(None),) * 3), VOLUME)
     sources.find(calibrated(tmp_path / "b.tif", VOLUME, cf=0, c0=5, c1=2, vunit="x"))
     assert "calibration of its grey values is not applied" in capsys.readouterr().out
+    with pytest.raises(UserError, match="new.ome.tif had another name, .* beside it: move it"):
+        sources.find(renamed(tmp_path / "new.ome.tif"))
+    (tmp_path / "c").mkdir()
+    moved = (tmp_path / "new.ome.tif").rename(tmp_path / "c" / "new.ome.tif")
+    np.testing.assert_array_equal(sources.find(moved).read((slice(None),) * 3), VOLUME)
 
 
 # ---------------------------------------------------------------- labels
