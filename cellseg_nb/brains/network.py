@@ -26,6 +26,8 @@ WINDOW = 64  # voxels a window is for
 OVERLAP = 16  # voxels it sees beyond, unless more is asked for
 REACH = 56  # how far WNet3D's encoder sees: 51 voxels, and its pooling wants a multiple of 8
 FROZEN = "network.pt"
+# the top of `scaled`, by what a network has learned from; for all others 1
+TOPS = {"volume": 100.0, "cube": 100.0, "clipped": 0.0}
 
 
 class Frozen(nn.Module):
@@ -74,8 +76,11 @@ def freeze(model, cubes=None):
 
 
 def scaled(image, scale):
-    """Brightness between two ends as 0..top, clipped, float32. ``scale``: low, high, top."""
+    """Brightness between two ends as 0..top, clipped, float32; with top 0 clipped alone. ``scale``: low,
+    high, top."""
     low, high, top = scale
+    if not top:
+        return np.clip(image.astype(np.float32), low, high)
     return (np.clip((image.astype(np.float32) - low) / max(high - low, 1e-9), 0, 1) * top).astype(np.float32)
 
 
@@ -86,8 +91,13 @@ def prepare(folder, source, cubes, scale):
     shape, of the volume itself. scale : low, high in grey values, and top.
 
     Returns the network, its architecture and the class that means cell, as `loaded` does. Raises UserError
-    for a network that wants another scale than these two numbers give.
+    for a network that wants another scale than these two numbers give, and for ONNX.
     """
+    if str(source).endswith(".onnx"):
+        raise UserError(
+            f"{source} is ONNX, which normalises each window by itself, so that cells would depend on the "
+            "chunk: give the weights it was exported from"
+        )
     predictor = weights.load(source)
     if predictor.scaling == "contrast":
         raise UserError(

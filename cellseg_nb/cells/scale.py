@@ -22,6 +22,7 @@ WIDE = 5.0  # times as wide as the blobs that answer most
 # a vessel, fibre or edge goes on: so many diameters in all, at this share of a blob's answer or more
 LONG = 2.0
 ALONG = 0.5
+DEEP = 1.5  # diameters: in a thinner volume a cell itself reaches from border to border
 STEPS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)], float) - 1
 STEPS /= np.linalg.norm(STEPS, axis=1)[:, None]
 AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degrees of each
@@ -127,9 +128,14 @@ def _peaks(below, here, above, size):
 
 def _length(answer, places, diameter, size):
     """For how many diameters a blob's answer goes on, at `ALONG` of what it is at the blob, to both sides
-    together: two walks from each place (n, 3) by half diameters, each step to the highest answer ahead."""
+    together: two walks from each place (n, 3) by half diameters, each step to the highest answer ahead.
+
+    No step goes along an axis on which the volume is no deeper than `DEEP` diameters.
+    """
     own, length = answer[tuple(places.T)], np.zeros(len(places))
     rows, steps = np.arange(len(places)), STEPS * diameter[:, None, None] / 2 / size
+    ends = np.array(answer.shape) * size <= DEEP * diameter[:, None]
+    inside = ~((STEPS != 0) & ends[:, None]).any(axis=2)
 
     def walk(ahead):
         """The first step, as a number of `STEPS`."""
@@ -137,7 +143,8 @@ def _length(answer, places, diameter, size):
         for _ in range(int(2 * LONG)):
             near = (at[:, None] + steps).reshape(-1, 3).T
             near = ndi.map_coordinates(answer, near, order=1, mode="nearest").reshape(ahead.shape)
-            way = np.where(ahead, near, -np.inf).argmax(1)
+            near = np.where(ahead & inside, near, -np.inf)
+            way = near.argmax(1)
             going &= near[rows, way] >= ALONG * own
             length[going] += 0.5
             first = way if first is None else first

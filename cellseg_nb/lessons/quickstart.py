@@ -243,7 +243,8 @@ def settings(choice, voxel_size=None, diameter=None, images=()):
     if choice["epochs"]:
         found.update(epochs=choice["epochs"], restarts=0)
     if diameter and choice["separate"] == "auto" and spots.small(background.widths(voxel_size, diameter)):
-        print("Cells are less than 2.5 voxels wide along an axis: they are looked for as bright spots.")
+        words = f"Cells are less than {spots.FEW:g} voxels wide along an axis"
+        print(f"{words}: they are looked for as bright spots.")
     if diameter:
         found["spot_sigma"] = diameter / min(voxel_size or (1.0,)) / 4
     chosen = {name: choice[name] for name in ("threshold", "min_size", "min_contrast", "separate")}

@@ -152,7 +152,8 @@ def trained(choice, job, cubes):
     if predictor.architecture != "wnet3d":
         low, high = choose.ends(cubes, 1, 99)
     how = job.how | {"fingerprint": predictor.fingerprint}
-    how |= {"weights": place, "scale": [low, high, predictor.top], "threshold": predictor.threshold}
+    top = network.TOPS.get(predictor.scaling, 1.0)
+    how |= {"weights": place, "scale": [low, high, top], "threshold": predictor.threshold}
     parts = network.prepare(job.work, place, cubes, how["scale"])
     return dataclasses.replace(job, how=how), parts
 

@@ -179,6 +179,7 @@ def parted(seeds, cores, levels):
     if not seeds.any():
         return seeds
     least = PART * np.median(np.bincount(seeds.ravel())[1:])
+    cores = np.where(seeds > 0, cores, 0)  # pieces that were too small for a number have no parts either
     for level in levels:
         parts = instances.connected(cores, level, least, connectivity=6)
         places = ndi.maximum_position(parts, parts, np.arange(1, parts.max() + 1))

@@ -12,6 +12,7 @@ pytest.importorskip("zarr")
 from cellseg_nb import methods  # noqa: E402
 from cellseg_nb.brains import blocks, choose, network, run, segment, sources  # noqa: E402
 from cellseg_nb.errors import UserError  # noqa: E402
+from cellseg_nb.lessons import whole_brain  # noqa: E402
 from cellseg_nb.networks.wnet3d import WNet3D  # noqa: E402
 
 SHAPE = (8, 8, 176)  # long in one direction: that is enough to see seams, and quick
@@ -100,6 +101,31 @@ def test_wnet3d_finds_the_same_cells_with_any_chunk(small_brain, tmp_path):
     assert len(first) > 60
     with pytest.raises(UserError, match="must be a multiple of 32"):
         network.probability(dataclasses.replace(job, chunk=(40, 40, 40)), job.grid()[0], None)
+
+
+@pytest.mark.parametrize(
+    "name, scaling, top",
+    [("wnet3d", "volume", 100), ("segresnet", "unit", 1), ("segresnet", "clipped", None)],
+)
+def test_weights_see_the_scale_that_they_have_learned_from(small_brain, tmp_path, name, scaling, top):
+    narrow = dict(channels=(4, 4, 8, 8)) if name == "wnet3d" else dict(init_filters=8)
+    saved = methods.get(name, **narrow, scaling=scaling, device="cpu").save(tmp_path)
+    source = sources.find(small_brain)
+    maps = run.look(source, 16.0)
+    cubes = [source.read(box) for box in choose.cubes(source, maps, 16)]
+    how = segment.recipe("network", 16.0, source.voxel_size) | {"device": "cpu"}
+    job = run.begin(source, tmp_path / "run", maps, how, 64)
+    job, parts = whole_brain.trained({"weights": str(saved), "method": name}, job, cubes)
+    low, high, _ = job.how["scale"]
+    seen = network.scaled(np.concatenate(cubes), job.how["scale"])
+    expected = (0, top) if top else (low, high)
+    assert (seen.min(), seen.max()) == pytest.approx(expected) and parts[1] == name
+    assert network.run(*parts, seen[:16]).shape == (16, *seen.shape[1:])
+
+
+def test_an_onnx_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="exported from"):
+        network.prepare(tmp_path, "net.onnx", [np.zeros((16, 16, 16))], (0, 1, 1))
 
 
 def test_a_network_that_has_learned_from_contrast_is_refused(tmp_path):

@@ -68,6 +68,13 @@ def test_long_cells_are_no_vessels(cells):
     assert width < cell_diameter(image) < 1.25 * width
 
 
+def test_a_stack_as_deep_as_a_cell():
+    """Five planes: cells reach from border to border, and are not vessels for that."""
+    size = (4.0, 1.0, 1.0)
+    image, labels = simulate.volume((14, 96, 96), 25, 2, (6, 8), size)
+    assert cell_diameter(image[5:10], size) == pytest.approx(truth(labels, size), rel=0.15)
+
+
 def test_nothing_to_measure():
     with pytest.raises(UserError, match="cell_diameter"):
         cell_diameter(np.zeros((32, 32, 32)))

@@ -297,6 +297,15 @@ def test_cores_joined_by_a_bridge_are_parted_and_dim_ones_stay():
     assert tuning.from_cores(cells, cores, 0.5, 0.5, 0.0, 5).max() == 3
 
 
+def test_specks_beside_small_cores_are_no_parts():
+    """Two specks too small for a number are not the two parts of the background."""
+    cores = np.zeros((16, 16, 16), np.float32)
+    cores[3:5, 3:6, 3:6] = cores[11:13, 11:14, 11:14] = 0.9
+    cores[3, 13, 12:14] = cores[13, 3, 3:5] = 0.97
+    found = tuning.from_cores(cores, cores, 0.5, 0.5, 0.0, 0)
+    assert np.bincount(found.ravel()).tolist() == [4096 - 36, 18, 18]
+
+
 def two_nuclei():
     """Two touching balls of radius 8 with a notch between them; each has two bright speckles. Image and
     labels."""
