@@ -84,6 +84,14 @@ def numbers(name, value, low=None, high=None, whole=False):
     return list(dict.fromkeys(found))
 
 
+def span(name, value, low):
+    """'10,60' as (10, 60), two whole numbers of ``low`` or more. Raises UserError."""
+    words = text(name, value).split(",")
+    if len(words) != 2 or not all(re.fullmatch(r"\s*-?\d+\s*", word) for word in words):
+        raise UserError(f"{name} must be two whole numbers with a comma between them, not {value!r}")
+    return tuple(number(name, int(word), low, whole=True) for word in words)
+
+
 def auto(function, *limits, **more):
     """A rule that lets "auto" (and nothing) be: both become None."""
     return lambda name, value: (

@@ -32,9 +32,7 @@ RUNS = {
     "03_supervised_training": {"epochs": 3},
     "04_inference": {
         "images": "/content/drive/MyDrive/cells/sample_image.tif",
-        "export_onnx": True,
-        "package_by": "Jane Doe",
-        "learned_from": "simulated volumes",
+        "hand_on": "Jane Doe; CC-BY-4.0; simulated volumes",
     },
     "05_cellpose_stardist": {},
     "08_statistics": {},

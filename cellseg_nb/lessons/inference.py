@@ -19,9 +19,8 @@ EMBEDSEG = ("platynereis_nuclei", "platynereis_ish", "mouse_skull_nuclei")  # sc
 UNSEEN = (*EMBEDSEG, "delivr_cfos")  # of the data sets, those that no released network has learned from
 ARCHITECTURES = ("auto", "wnet3d", "swinunetr", "segresnet")
 EARLIER = ("02_wnet3d_training", "00_quickstart")  # whose results may lie beside ours
-WHOLE = parameters.rule(parameters.number, 0, whole=True)
 PARAMETERS = (
-    parameters.common("voxel_size", "min_size", "max_size", "profile", "seed", "device", "cache", "out")
+    parameters.common("voxel_size", "profile", "seed", "device", "cache", "out")
     | convert.PARTS
     | {
         "weights": parameters.text,
@@ -31,16 +30,13 @@ PARAMETERS = (
         "method": parameters.rule(parameters.one_of, ("by_profile", *METHODS)),
         "postprocess": parameters.auto(parameters.one_of, released.CHAINS),
         "spot_sigma": parameters.rule(parameters.number, 0, 50),
-        "first_slice": WHOLE,
-        "last_slice": parameters.rule(parameters.number, -1, whole=True),
-        "closing": WHOLE,
+        "slices": parameters.rule(parameters.span, -1),
+        "sizes": parameters.rule(parameters.span, 0),
+        "closing": parameters.rule(parameters.number, 0, whole=True),
         "flips": parameters.truth,
         "other": parameters.text,
         "folder": parameters.text,
-        "export_onnx": parameters.truth,
-        "package_by": lambda name, value: parameters.listed(name, value) if str(value).strip() else [],
-        "licence": parameters.text,
-        "learned_from": parameters.text,
+        "hand_on": lambda name, value: _handed_on(name, value),
     }
 )
 
@@ -49,12 +45,29 @@ def resolved(choice):
     """The choices with the method that the profile has. Raises UserError for what would only be missed after
     a training: a ``folder``, ``other``, what a package needs."""
     unseen(choice)
-    if choice["package_by"]:
-        model_package.needed(choice["package_by"], choice["licence"])
+    if choice["hand_on"].get("authors"):
+        model_package.needed(choice["hand_on"]["authors"], choice["hand_on"]["licence"])
     if choice["folder"]:
         folders.listed(choice["folder"])
     named = choice["method"] != "by_profile"
     return choice | {"method": choice["method"] if named else BY_PROFILE[choice["profile"]]}
+
+
+def _handed_on(name, value):
+    """'Jane Doe, John Roe; CC-BY-4.0; twelve brains' as authors, licence and training_data, a dict for
+    `model_package.write`; 'onnx' without authors; '' as {}. Raises UserError."""
+    words = [word.strip() for word in parameters.text(name, value).split(";")]
+    if words == [""]:
+        return {}
+    if words[0].lower() == "onnx" and len(words) == 1:
+        return {"authors": []}
+    if len(words) > 3 or not all(words):
+        raise UserError(
+            f"{name} must be onnx, or your name, a licence, and what the network has learned from, with "
+            f"semicolons between them, as in Jane Doe; CC-BY-4.0; twelve mouse brains; not {value!r}"
+        )
+    licence, training_data = [*words[1:], *["CC-BY-4.0", ""][len(words) - 1 :]]
+    return {"authors": parameters.listed(name, words[0]), "licence": licence, "training_data": training_data}
 
 
 def unseen(choice):

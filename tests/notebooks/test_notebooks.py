@@ -93,9 +93,7 @@ def test_04_on_a_users_volume_and_weights(tmp_path):
         weights=method.save(tmp_path / "w").parent,
         method="watershed",
         closing=1,
-        package_by="Jane Doe",
-        learned_from="a simulated volume",
-        export_onnx=True,
+        hand_on="Jane Doe; CC-BY-4.0; a simulated volume",
     )
     assert (
         summary["volume"] == "mine" and summary["voxel_size_um"] == [2, 1, 1] and "f1_at_0.5" not in summary
