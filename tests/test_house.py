@@ -40,6 +40,12 @@ def dotted(path):
 MODULES = {dotted(path): path for path in sorted(PACKAGE.rglob("*.py")) if "bundle" not in path.parts}
 
 
+def test_no_two_test_files_have_one_name():
+    """pytest, which imports them by their bare name, refuses the second of two."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
+
+
 def imported(path):
     """Modules of the package that a module imports, at its head or within a function."""
     found = set()
