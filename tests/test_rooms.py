@@ -83,7 +83,8 @@ def test_binder():
     versions = dict(one.partition("=")[::2] for one in conda)
     assert versions["python"] in PYTHONS and versions["pytorch-cpu"] == pinned()["torch"]
     for word in pip["pip"]:
-        assert (ROOT / ".binder" / word.split()[1]).exists(), word
+        assert (ROOT / ".binder" / word.split()[1].partition("[")[0]).exists(), word
+    assert pip["pip"][-1] == "-e ..[brains]"  # JupyterLab is Binder's own
     start = ROOT / ".binder" / "start"
     assert start.stat().st_mode & 0o100 and start.read_text().rstrip().endswith('exec "$@"')
 

@@ -46,6 +46,7 @@ def connected(scheduler="", workers=0):
     import distributed
 
     if scheduler:
+        _check_address(scheduler)
         try:
             client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
@@ -70,6 +71,26 @@ def connected(scheduler="", workers=0):
         distributed.Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+def _check_address(scheduler):
+    """UserError for what is no address: a client that is given one ends 20 s later, with a traceback."""
+    from distributed import Security
+    from distributed.comm import get_address_host_port
+
+    why = ""
+    if scheduler.startswith("tls:") and not Security().get_connection_args("client").get("ssl_context"):
+        why = "tls needs certificates, which Dask's configuration names under distributed.comm.tls"
+    try:
+        if not scheduler.startswith("inproc:"):  # of a cluster within this process: no port
+            get_address_host_port(scheduler)
+    except ValueError as error:
+        why = reason(error)
+    if why:
+        raise UserError(
+            f"{scheduler!r} is no address of a scheduler ({why}): give what it says when it starts, "
+            "such as tcp://10.0.0.1:8786. Empty: this machine"
+        )
 
 
 def versions():

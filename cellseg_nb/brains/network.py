@@ -93,11 +93,7 @@ def prepare(folder, source, cubes, scale):
     Returns the network, its architecture and the class that means cell, as `loaded` does. Raises UserError
     for a network that wants another scale than these two numbers give, and for ONNX.
     """
-    if str(source).endswith(".onnx"):
-        raise UserError(
-            f"{source} is ONNX, which normalises each window by itself, so that cells would depend on the "
-            "chunk: give the weights it was exported from"
-        )
+    refuse_onnx(source)
     predictor = weights.load(source)
     if predictor.scaling == "contrast":
         raise UserError(
@@ -115,6 +111,15 @@ def prepare(folder, source, cubes, scale):
     with atomic(folder / FROZEN) as beside:
         torch.save({"foreground": chosen, "model": part.state_dict()}, beside)
     return part, predictor.architecture, chosen
+
+
+def refuse_onnx(source):
+    """UserError for weights that are an ONNX file."""
+    if str(source).endswith(".onnx"):
+        raise UserError(
+            f"{source} is ONNX, which normalises each window by itself, so that cells would depend on the "
+            "chunk: give the weights it was exported from"
+        )
 
 
 def _sides(shape, architecture):

@@ -81,7 +81,13 @@ def _told_apart(found, folder):
     for one, other in itertools.combinations((pair.image for pair in twice), 2):
         if one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False):
             raise UserError(f"{one} and {other} are the same file: move one of them to another folder")
-    if any(pair.labels is None for pair in twice):
+    without = [pair.image for pair in twice if pair.labels is None]
+    if without and len(without) < len(twice):
+        raise UserError(
+            f"{without[0]} has no labels, though others of its name have: put them beside it, as "
+            f"{folders.bare(without[0])}_labels.tif, or move it to another folder"
+        )
+    if without:
         same = [pair.image for pair in twice if pair.name == twice[0].name][:2]
         raise UserError(
             f"{folder} holds several volumes of the same name ({' and '.join(map(str, same))}): rename them, "
@@ -214,13 +220,26 @@ def _images_beside(labels):
 def _refuse_labels_alone(where, found, folder):
     """UserError where volumes come from a folder that is named as one of labels, beside other volumes."""
     of_labels = [p for p in where if p != folder and _labels_folder(p)]
-    inside = [pair.image for pair in found if pair.image.parent in of_labels]
-    if inside and len(inside) < len(found):
+    inside = [
+        (p, pair.image)
+        for pair in found
+        for p in of_labels
+        if p == pair.image.parent or pair.labels is None and p in pair.image.parents
+    ]
+    if not inside or len({image for _, image in inside}) == len(found):
+        return
+    place, image = inside[0]
+    if image.parent == place:
         raise UserError(
-            f"{inside[0].parent} is named as a folder of labels, and of which volumes is not clear: call it "
-            "labels, and the folder of its volumes images, both in one folder; or, if it holds volumes, give "
-            "it another name"
+            f"{place} is named as a folder of labels, and of which volumes is not clear: call it labels, and "
+            "the folder of its volumes images, both in one folder; or, if it holds volumes, give it another "
+            "name"
         )
+    raise UserError(
+        f"{image} lies in a folder of {place}, which is named as one of labels, and of which volume is not "
+        "clear: give each sample a folder, with its volume in images and its labels in labels; or, if it "
+        "holds volumes, give it another name"
+    )
 
 
 def _name(path, folder):

@@ -123,12 +123,17 @@ def _tidy(cell):
 
 
 def _decimal_mark(cells):
-    """ "," or ".", where the cells of a table show one and not the other; else ""."""
+    """ "," or ".", where the cells of a table show one and not the other; else "". Marks that group thousands
+    beyond doubt (1,234.5, 12.345.678) show that the other one is that of decimals."""
     marks = set()
     for cell in cells:
-        if DECIMAL.fullmatch(cell) and not ENGLISH.fullmatch(cell):
+        if ENGLISH.fullmatch(cell):
+            marks.update("." if "." in cell or cell.count(",") > 1 else ())
+        elif GERMAN.fullmatch(cell):
+            marks.update("," if cell.count(".") > 1 else ())
+        elif DECIMAL.fullmatch(cell):
             marks.add(",")
-        elif "." in cell and NUMBER.fullmatch(cell) and not GERMAN.fullmatch(cell):
+        elif "." in cell and NUMBER.fullmatch(cell):
             marks.add(".")
     return marks.pop() if len(marks) == 1 else ""
 

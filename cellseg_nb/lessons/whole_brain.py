@@ -146,6 +146,7 @@ def trained(choice, job, cubes):
         method = methods.get("wnet3d", **settings.of("wnet3d", "demo", "04"), seed=choice["seed"])
         method.fit(choose.on_one_scale(cubes, low, high), folder=place)
         method.save(place)
+    network.refuse_onnx(place)  # before it is opened: one of others does not say of what kind it is
     predictor = weights.load(place, None if choice["weights"] else "wnet3d")
     if predictor.architecture != choice["method"]:
         raise UserError(f"{place} holds a {predictor.architecture}, the method chosen is {choice['method']}")

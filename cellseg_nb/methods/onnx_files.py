@@ -132,6 +132,12 @@ class _Session(nn.Module):
             raise UserError(f"{path} is damaged or no ONNX file: download or export it again") from error
         self.architecture = self.about.get("architecture", "wnet3d")  # no word: the released one
         self.input = self.session.get_inputs()[0]
+        shape, fixed = self.input.shape, {side for side in self.input.shape[2:] if isinstance(side, int)}
+        if len(shape) != 5 or isinstance(shape[1], int) and shape[1] != 1 or len(fixed) > 1:
+            raise UserError(
+                f"{path} takes arrays of {shape}, and a volume comes as (1, 1, Z, Y, X), in cubes: give one "
+                "that notebook 04 has written, or the released one of WNet3D"
+            )
         width = self.about.get("width", 64)
         self.width = nn.Parameter(torch.zeros(width, 1, 1, 1, 1), requires_grad=False)
         sides = self.input.shape[2:]

@@ -48,7 +48,8 @@ class Saved(NamedTuple):
     damaged: tuple = ()
 
 
-WRONG = (OSError, KeyError, TypeError, ValueError, AttributeError)  # what a damaged file can lead to
+# what a damaged file can lead to
+WRONG = (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 def saved(folder, source):

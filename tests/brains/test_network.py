@@ -126,6 +126,10 @@ def test_weights_see_the_scale_that_they_have_learned_from(small_brain, tmp_path
 def test_an_onnx_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="exported from"):
         network.prepare(tmp_path, "net.onnx", [np.zeros((16, 16, 16))], (0, 1, 1))
+    (tmp_path / "foreign.onnx").touch()
+    with pytest.raises(UserError, match="exported from"):
+        choice = {"weights": str(tmp_path / "foreign.onnx"), "method": "segresnet"}
+        whole_brain.trained(choice, None, [np.ones((16, 16, 16))])
 
 
 def test_a_network_that_has_learned_from_contrast_is_refused(tmp_path):

@@ -164,6 +164,15 @@ def test_a_scheduler_that_is_not_there():
             pass
 
 
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://x:1", "http://127.0.0.1:8787", " ", "tls://127.0.0.1:2"]
+)
+def test_what_is_no_address_of_a_scheduler(address):
+    with pytest.raises(UserError, match="is no address of a scheduler .* such as tcp://"):
+        with engine.connected(address):
+            pass
+
+
 def test_workers_of_another_version(monkeypatch):
     with engine.connected(workers=1) as client:
         monkeypatch.setattr(engine, "PACKAGES", ("numpy",))

@@ -328,6 +328,26 @@ def test_folders_as_people_and_drives_leave_them(tmp_path, capsys, names, pairs,
     assert words in capsys.readouterr().out
 
 
+def test_samples_inside_images_and_labels_are_asked_about_and_the_remedy_works(tmp_path):
+    names = [f"{kind}/{sample}.tif" for kind in ("images", "labels") for sample in ("s1/a", "s2/b")]
+    laid(tmp_path, names)
+    with pytest.raises(UserError, match="lies in a folder of .*labels, .*give each sample a folder"):
+        pairing.pairs(tmp_path)
+    for name in names:
+        kind, sample, file = name.split("/")
+        (tmp_path / "set" / sample / kind).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).rename(tmp_path / "set" / sample / kind / file)
+    assert [pair.labels.name for pair in pairing.pairs(tmp_path / "set")] == ["a.tif", "b.tif"]
+
+
+def test_a_sample_without_its_labels_is_named_and_the_remedy_works(tmp_path):
+    laid(tmp_path, ["s1/image.tif", "s1/labels.tif", "s2/image.tif"])
+    with pytest.raises(UserError, match=r"s2.image\.tif has no labels, .* as image_labels\.tif"):
+        pairing.pairs(tmp_path)
+    laid(tmp_path, ["s2/image_labels.tif"])
+    assert [pair.name for pair in pairing.pairs(tmp_path)] == ["s1/image", "s2/image"]
+
+
 def test_folders_of_planes_are_a_volume_each(tmp_path, capsys):
     for place, z in itertools.product("ab", range(18)):
         (tmp_path / place).mkdir(exist_ok=True)

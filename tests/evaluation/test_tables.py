@@ -252,6 +252,8 @@ def test_a_table_three_times_is_the_table():
             "points in its numbers are read as decimal points, such as 8.100",
         ),
         ("g;v\na;8\u202f100,5\nb;1\u00a0000\n", [8100.5, 1000], "decimal points"),
+        ("g\tv\tx\na\t8,100\t1,234.5\n", [8100], "read as thousands"),  # used to be 8.1
+        ("g;v;x\na;1.500;12.345.678\n", [1500], "read as thousands"),  # used to be 1.5
         ("g|v\na|1\nb|2\n", [1, 2], ""),
         ('"g";"v"\n"a";"1"\n', [1], ""),
     ],

@@ -62,6 +62,18 @@ def test_the_networks_for_labels_too(name, tmp_path):
         onnx_files.export(again, path)
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 16, 16), (1, 2, 16, 16, 16), (1, 1, 32, 64, 64), ()])
+def test_an_onnx_file_of_no_volumes_is_refused(tmp_path, shape):
+    onnx, _ = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in "xy"]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "foreign", ends[:1], ends[1:])
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(made, tmp_path / "foreign.onnx")
+    with pytest.raises(UserError, match=r"foreign\.onnx takes arrays of .*give one that notebook 04"):
+        weights.load(tmp_path / "foreign.onnx")
+
+
 def test_missing_libraries_are_told(found, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnx", None)
     with pytest.raises(UserError, match=r"onnx is not installed.*cellseg-nb\[onnx\]"):

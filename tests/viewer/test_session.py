@@ -90,6 +90,8 @@ def test_what_the_queue_has_learned_comes_back(tmp_path, volume):
         lambda known: json.dumps(known | {"decided": [[1, [1, 2], [0.0] * 8, True]]}),
         lambda known: json.dumps(known | {"decided": [[1, [1, 2, 3], [7.0] * 8, True]]}),
         lambda known: json.dumps(known | {"decided": 5}),
+        lambda known: json.dumps(known | {"decided": [[1, [1, 2, float("inf")], [0.0] * 8, True]]}),
+        lambda known: "[" * 100_000,
     ],
 )
 def test_a_bad_or_foreign_queue_is_a_line_and_loses_nothing_else(tmp_path, volume, spoil):
@@ -109,7 +111,7 @@ def test_a_bad_or_foreign_queue_is_a_line_and_loses_nothing_else(tmp_path, volum
 
 def test_a_bad_table_of_times_is_a_line_and_loses_nothing_else(tmp_path, volume):
     one = decided(tmp_path, volume)
-    for bad in ("", "a,b\n1,2\n", '"half'):
+    for bad in ("", "a,b\n1,2\n", '"half', "kind,number,seconds,edits,state\ncell,inf,3,1,\n"):
         (tmp_path / "times.csv").write_text(bad)
         again = opened(tmp_path, volume, labels=None)
         assert "times.csv cannot be read" in again.damaged[0] and len(again.seen) == 2
