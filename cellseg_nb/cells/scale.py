@@ -23,6 +23,8 @@ WIDE = 5.0  # times as wide as the blobs that answer most
 LONG = 2.0
 ALONG = 0.5
 DEEP = 1.5  # diameters: in a thinner volume a cell itself reaches from border to border
+THIN = 2.0  # diameters: a volume no deeper has no inside, and cells cut by its borders count
+BEHIND = 1.0  # diameters that count at most behind such a border
 STEPS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)], float) - 1
 STEPS /= np.linalg.norm(STEPS, axis=1)[:, None]
 AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degrees of each
@@ -130,22 +132,26 @@ def _length(answer, places, diameter, size):
     """For how many diameters a blob's answer goes on, at `ALONG` of what it is at the blob, to both sides
     together: two walks from each place (n, 3) by half diameters, each step to the highest answer ahead.
 
-    No step goes along an axis on which the volume is no deeper than `DEEP` diameters.
+    No step goes along an axis on which the volume is no deeper than `DEEP` diameters. Behind a border the
+    answer is taken for that at the border; where cells cut by it count (`THIN`), a walk goes on there for
+    `BEHIND` diameters at most.
     """
-    own, length = answer[tuple(places.T)], np.zeros(len(places))
+    own, length, border = answer[tuple(places.T)], np.zeros(len(places)), np.array(answer.shape) - 0.5
     rows, steps = np.arange(len(places)), STEPS * diameter[:, None, None] / 2 / size
-    ends = np.array(answer.shape) * size <= DEEP * diameter[:, None]
-    inside = ~((STEPS != 0) & ends[:, None]).any(axis=2)
+    deep = (np.array(answer.shape) * size / diameter[:, None])[:, None]
+    inside, thin = ~((STEPS != 0) & (deep <= DEEP)).any(axis=2), deep <= THIN
 
     def walk(ahead):
         """The first step, as a number of `STEPS`."""
         at, first, going = places, None, np.ones(len(places), bool)
+        behind = np.zeros(len(places))
         for _ in range(int(2 * LONG)):
-            near = (at[:, None] + steps).reshape(-1, 3).T
-            near = ndi.map_coordinates(answer, near, order=1, mode="nearest").reshape(ahead.shape)
-            near = np.where(ahead & inside, near, -np.inf)
+            to = at[:, None] + steps
+            near = ndi.map_coordinates(answer, to.reshape(-1, 3).T, order=1, mode="nearest")
+            near = np.where(ahead & inside, near.reshape(ahead.shape), -np.inf)
             way = near.argmax(1)
-            going &= near[rows, way] >= ALONG * own
+            behind += 0.5 * (((to < -0.5) | (to > border)) & thin).any(axis=2)[rows, way]
+            going &= (near[rows, way] >= ALONG * own) & (behind <= BEHIND)
             length[going] += 0.5
             first = way if first is None else first
             at, ahead = at + steps[rows, way], AHEAD[way]
@@ -184,7 +190,7 @@ def _inside(found, shape, size):
     """Without blobs at the border, unless all are: a volume thinner than two blobs has no inside."""
     extent, at = np.array(shape) * size, (found[:, :3] + 0.5) * size
     width = found[:, 3:4]
-    outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > 2 * width)
+    outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > THIN * width)
     keep = ~outside.any(axis=1)
     return found[keep] if keep.any() else found
 
