@@ -10,10 +10,10 @@ Format = namedtuple("Format", "name endings images size library extra folder", d
 # The order is that of the page in data/README.md, which is made of this table.
 FORMATS = (
     Format(
-        "TIFF: plain, multi-page, BigTIFF, ImageJ, OME (also in several files), LSM",
-        (".tif", ".tiff", ".btf", ".tf8", ".tf2", ".lsm"),
+        "TIFF: plain, multi-page, BigTIFF, ImageJ, OME (also in several files), LSM, STK",
+        (".tif", ".tiff", ".btf", ".tf8", ".tf2", ".lsm", ".stk"),
         tiff.images,
-        "OME, ImageJ, LSM; else not known",
+        "OME, ImageJ, LSM, MetaMorph, Micro-Manager, FluoView, Volocity; else not known",
         "tifffile",
     ),
     Format(
@@ -48,7 +48,7 @@ FORMATS = (
 EXTRAS = {one.library: one.name for one in FORMATS if one.extra} | {"pyarrow": "tables as Parquet"}
 # Pictures and tables that lie among volumes; and volumes that others read.
 FOREIGN = tuple(
-    ".oir .oib .oif .vsi .dv .sld .sldy .mrc .mha .mhd .stk .npy .npz .dcm .zip .obf .msr .png .jpg .jpeg "
+    ".oir .oib .oif .vsi .dv .sld .sldy .mrc .mha .mhd .npy .npz .dcm .zip .obf .msr .png .jpg .jpeg "
     ".gif "
     ".bmp .avi .mp4".split()
 )

@@ -10,6 +10,10 @@ from cellseg_nb.io import axes as letters, formats, parts
 from cellseg_nb.io.files import reason
 
 SIGNED = (-32768, 1)  # how ImageJ keeps 16 bits with a sign: also the numbers of labels
+FALLS = (
+    ", which falls, so that what is bright in Fiji is dark here: if that is not meant, take it away in Fiji "
+    "(Analyze > Calibrate... > None), and save again"
+)
 BLOCKS = "notebook 09, which reads a volume block by block"
 
 
@@ -121,6 +125,7 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         said = ""
         if line:
             convert, said = _calibrated(line, convert)
+            said += FALLS if line[1] < 0 and not image.white else ""
         if image.white and not (line and line[1] < 0):  # a line that falls turns it round
             convert, negative = _turning(image.dtype, image.white, turn, convert)
         negative = "; ".join(filter(None, (negative, said)))
