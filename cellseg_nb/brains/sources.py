@@ -17,7 +17,7 @@ import numpy as np
 
 from cellseg_nb.brains import omezarr, refused
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, folder, ngff, planes, tiff, units, writers
+from cellseg_nb.io import axes, folder, formats, ngff, planes, tiff, units, volumes, writers
 from cellseg_nb.io.files import as_path, reason
 
 UNCALIBRATED = "ImageJ's calibration of its grey values is not applied: read with its numbers as they are"
@@ -59,7 +59,11 @@ class Source:
         UserError that names the place."""
         box = tuple(slice(*one.indices(side)[:2]) for one, side in zip(box, self._sides(level)))
         try:
-            return np.ascontiguousarray(READERS[self.kind](self, box, level))
+            found = np.ascontiguousarray(READERS[self.kind](self, box, level))
+            if found.dtype.kind == "f" and not np.isfinite(found).all():
+                start = [s.start for s in box]
+                raise UserError(volumes.not_finite(self.path, np.isfinite(found), start, "NaN or infinite"))
+            return found
         except UserError:
             raise
         except Exception as error:  # whatever a codec says
@@ -105,6 +109,7 @@ def find(path, voxel_size=None, channel=None):
         raise UserError(f"{path} does not exist: check the spelling")
     if path.is_file():
         refused.other_format(path)
+        formats.check_inside(path)
         return _tiff(path, given, channel)
     if any((path / name).is_file() for name in (".zgroup", ".zattrs", ".zarray", "zarr.json")):
         return _zarr(path, given, channel)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 import uuid
 from pathlib import Path
 from urllib.parse import unquote
@@ -132,7 +133,17 @@ def as_path(path):
             )
     if not str(path or "").strip():
         raise UserError("no path was given: name a file or a folder")
-    return Path(path).expanduser()
+    path = Path(path).expanduser()
+    return path if str(path).isascii() or os.path.exists(path) else _as_on_disk(path)
+
+
+def _as_on_disk(path):
+    """A path whose letters with accents are written as one character or as two, as the disk has them."""
+    found = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        forms = [part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))]
+        found = next((found / one for one in forms if os.path.exists(found / one)), found / part)
+    return found
 
 
 def reason(error):

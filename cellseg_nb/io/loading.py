@@ -68,6 +68,7 @@ def _guarded(path, call):
             path.stat()
         if path.is_file():
             _check_text(path)
+            formats.check_inside(path)
         return call()
     except UserError:
         raise

@@ -14,6 +14,7 @@ from cellseg_nb.io import ome, writers
 from cellseg_nb.io.parts import Image
 
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
+MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a TIFF begins
 PALETTE = 3  # its photometric interpretation
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
 
@@ -56,6 +57,13 @@ def images(path):
             for number, series in enumerate(found)
             if not small[number] or all(small)
         ]
+
+
+def marked(path):
+    """Whether a file begins as a TIFF does."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(4) in MARKS
+    return False
 
 
 def _opened(path):
