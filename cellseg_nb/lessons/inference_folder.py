@@ -44,7 +44,7 @@ def batch(choice, segment, place, source=""):
     Parameters
     ----------
     segment : callable
-        ``segment(image, voxel_size)`` gives labels (Z, Y, X) int32 of an image (Z, Y, X) float32.
+        ``segment(image, voxel_size)`` gives labels (Z, Y, X) int32 of an image (Z, Y, X).
     place : path of the folder
     source : str
         Which weights ``segment`` uses.
