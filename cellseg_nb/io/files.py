@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import json
 import os
 import re
 import unicodedata
 import uuid
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -107,6 +109,25 @@ def writable_folder(path):
             f"{path} cannot be written ({reason(error)}): choose another output folder"
         ) from error
     return path
+
+
+def copies(paths):
+    """Pairs of paths of files that hold the same bytes. Files of one size are looked into at five places, and
+    compared whole only where these are the same."""
+    sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+    counts, seen = Counter(sizes.values()), {}
+    for path in (path for path, size in sizes.items() if size and counts[size] > 1):
+        with contextlib.suppress(OSError):
+            other = seen.setdefault((sizes[path], *_sample(path, sizes[path])), path)
+            if other != path and filecmp.cmp(path, other, shallow=False):
+                yield path, other
+
+
+def _sample(path, size):
+    with open(path, "rb") as file:
+        for start in np.linspace(0, max(0, size - 8192), 5).astype(int).tolist():
+            file.seek(start)
+            yield file.read(8192)
 
 
 def digest(path):

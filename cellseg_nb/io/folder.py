@@ -3,14 +3,12 @@
 `cellseg_nb.io.volumes.find` is the door to this module.
 """
 
-import filecmp
 import re
 import unicodedata
-from pathlib import Path
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import formats, loading, ngff, ome, parts as parts_of, planes, tiff
-from cellseg_nb.io.files import as_path, reason
+from cellseg_nb.io.files import as_path, copies, reason
 
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
@@ -168,7 +166,8 @@ def find(path):
     others = {file.name: "labels (Cellpose)" for file in path.glob("[!.]*_seg.npy")}
     others |= {f.name: "not read" for f in foreign(path) if f.name not in others}
     others |= {file.name: kinds[file] for file in files if kinds[file] != VOLUME}
-    _say_copies(found)
+    for file, other in copies(found):
+        print(f"{file.name} is the same as {other.name}, byte for byte, and both are read")
     if others:
         _show(path, {file.name: VOLUME for file in found} | others)
     return found
@@ -185,17 +184,6 @@ def _show(path, table):
             print(f"  {name:{width}}  {kind}" + ("" if kind == VOLUME else ": left out"))
         elif before == SHOWN:
             print(f"  and {kinds.count(kind) - SHOWN} more of these")
-
-
-def _say_copies(files):
-    """A line on each file that another one is, byte for byte: both are read."""
-    sizes = {}
-    for file in filter(Path.is_file, files):
-        for other in sizes.setdefault(file.stat().st_size, []):
-            if file.stat().st_size and filecmp.cmp(file, other, shallow=False):
-                print(f"{file.name} is the same as {other.name}, byte for byte, and both are read")
-                break
-        sizes[file.stat().st_size].append(file)
 
 
 def flat_left_out(files):

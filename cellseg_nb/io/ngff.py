@@ -211,6 +211,7 @@ def _plain(path):
                 array.shape,
                 array.dtype,
                 _read(array),
+                word=units.unread(array.attrs) or units.unread(found.attrs),
                 step=_step(array, letters),
                 note=lacking(array),
             )

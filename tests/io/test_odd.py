@@ -274,3 +274,20 @@ def test_the_last_page_of_a_file_of_scanimage_is_read(tmp_path):
     line = line_of(lambda: sources.find(path), "is of ScanImage", "cellseg-nb convert")
     out = convert.convert(path, tmp_path / "OUT.zarr")
     assert "OUT.zarr" in line and sources.find(out).shape == SHAPE
+
+
+def test_sizes_without_a_unit_are_said(tmp_path, capsys):
+    options = {"imagej": True, "resolution": (4, 2), "metadata": {"axes": "ZYX", "spacing": 2.0}}
+    assert volumes.read(save(tmp_path / "a.tif", **options))[1] is None
+    assert "its voxel size, 2 x 0.5 x 0.25 (z, y, x), has no unit: give voxel_size" in capsys.readouterr().out
+    assert volumes.read(save(tmp_path / "b.tif", imagej=True))[1] is None
+    assert capsys.readouterr().out == ""
+    with h5py.File(tmp_path / "a.h5", "w") as file:  # as CREMI's
+        file.create_dataset("raw", data=VOLUME).attrs["resolution"] = (40.0, 4.0, 4.0)
+    array = zarr.create_array(str(tmp_path / "a.zarr"), data=VOLUME, chunks=(8, 8, 8), zarr_format=2)
+    array.attrs["resolution"] = [40, 4, 4]
+    for name in ("a.h5", "a.zarr"):
+        assert volumes.read(tmp_path / name)[1] is None
+        assert "its attribute 'resolution' (" in capsys.readouterr().out
+        assert volumes.read(tmp_path / name, voxel_size=SIZE)[1] == SIZE
+        assert "resolution" not in capsys.readouterr().out
