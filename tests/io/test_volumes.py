@@ -266,9 +266,10 @@ def test_check_takes_bool_and_any_layout():
 
 
 def test_read_refuses_what_is_no_tiff(tmp_path, capfd):
-    for name, content in (("photo.tif", b"\x89PNG\r\n\x1a\n" + bytes(200)), ("text.tif", b"hello\nworld")):
+    photo = ("photo.tif", b"\x89PNG\r\n\x1a\n" + bytes(200), "is a PNG picture")
+    for name, content, words in (photo, ("text.tif", b"hello\nworld", "not a TIFF")):
         (tmp_path / name).write_bytes(content)
-        refused(lambda: volumes.read(tmp_path / name), "not a TIFF", path=tmp_path / name)
+        refused(lambda: volumes.read(tmp_path / name), words, path=tmp_path / name)
     (tmp_path / "two.tif").write_bytes(b"II")
     refused(lambda: volumes.read(tmp_path / "two.tif"), "damaged", path=tmp_path / "two.tif")
     (tmp_path / "empty.tif").touch()
