@@ -178,14 +178,14 @@ def _refuse_labels_alone(where, found, folder):
     if not inside or len({image for _, image in inside}) == len(found):
         return
     place, image = inside[0]
-    if image.parent == place:
+    if image.parent == place and not image.is_dir():
         raise UserError(
             f"{place} is named as a folder of labels, and of which volumes is not clear: call it labels, and "
             "the folder of its volumes images, both in one folder; or, if it holds volumes, give it another "
             "name"
         )
     raise UserError(
-        f"{image} lies in a folder of {place}, which is named as one of labels, and of which volume is not "
+        f"{image} lies within {place}, which is named as one of labels, and of which volume is not "
         "clear: give each sample a folder, with its volume in images and its labels in labels; or, if it "
         "holds volumes, give it another name"
     )
@@ -260,7 +260,7 @@ def _side_by_side(place, folder):
 
 def _unread(place, images):
     """Lines on labels beside volumes, or within OME-Zarr, that are not read there."""
-    for file in filter(folders.is_label, folders.foreign(place)):
+    for file in sorted(filter(folders.is_label, folders.foreign(place)), key=folders.natural):
         yield f"{file}: labels of a format that is not read, left out: {formats.as_tiff(file)}"
     for image in images:
         inner = image / "labels"
