@@ -6,7 +6,7 @@
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes as letters, formats, parts
+from cellseg_nb.io import axes as letters, formats, parts, units
 from cellseg_nb.io.files import reason
 
 SIGNED = (-32768, 1)  # how ImageJ keeps 16 bits with a sign: also the numbers of labels
@@ -38,7 +38,8 @@ def load(
     """
     with_words = _guarded(path, lambda: _read(path, channel, timepoint, series, level, axes, turn, convert))
     array, image, unnamed, negative = with_words
-    for word in filter(None, (unnamed, "" if quiet else image.word, image.note, negative)):
+    sized = "" if quiet else image.word or units.doubt(image.size)
+    for word in filter(None, (unnamed, sized, image.note, negative)):
         print(f"{path.name}: {word}")
     return array, image.size
 

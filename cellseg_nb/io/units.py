@@ -52,7 +52,7 @@ MICROMETRES = {
     "in": 25400.0,
 }
 NO_LENGTH = {"", "pixel", "px", "voxel", "none", "null"}  # no unit at all, which is nothing to complain of
-LIKELY = (1e-3, 1e3)  # µm: voxels of light microscopy; used only where a file contradicts itself
+LIKELY = (1e-3, 1e3)  # µm: voxels of microscopy; else a file that contradicts itself is wrong, or doubted
 GIVE = "give voxel_size in µm"
 NAMED = re.compile(r"(voxel|pixel|element).*size|resolution|spacing|^scale$", re.IGNORECASE)
 CLOSE = 1e-3  # relative: files store fractions, so equal voxel sizes differ in the last digits
@@ -200,6 +200,14 @@ def size(units, z, y, x):
         if not 0 < sides[-1] < np.inf:
             return None, f"its voxels along {axis} are {str(side)[:40]!r} long, which is no length: {GIVE}"
     return voxel_size_of(sides), ""
+
+
+def doubt(size):
+    """A line on a voxel size in µm that no microscope makes, such as µm written as mm; else empty."""
+    if size is None or all(LIKELY[0] <= side <= LIKELY[1] for side in size):
+        return ""
+    shown = " x ".join(f"{side:g}" for side in size)
+    return f"its voxels are {shown} µm (z, y, x), it says, as of no microscope: if its unit is wrong, {GIVE}"
 
 
 def unread(attributes):

@@ -276,6 +276,18 @@ def test_the_last_page_of_a_file_of_scanimage_is_read(tmp_path):
     assert "OUT.zarr" in line and sources.find(out).shape == SHAPE
 
 
+def test_a_size_of_no_microscope_is_doubted(tmp_path, capsys):
+    image = nibabel.Nifti1Image(VOLUME.T, None)
+    image.header.set_zooms(SIZE[::-1])
+    for unit, size, doubted in (("mm", (2000, 500, 250), True), ("micron", SIZE, False)):
+        image.header.set_xyzt_units(unit)
+        nibabel.save(image, tmp_path / "a.nii")
+        assert volumes.read(tmp_path / "a.nii")[1] == pytest.approx(size)
+        assert ("its voxels are 2000 x 500 x 250 µm" in capsys.readouterr().out) is doubted
+        volumes.read(tmp_path / "a.nii", voxel_size=SIZE)
+        assert capsys.readouterr().out == ""
+
+
 def test_sizes_without_a_unit_are_said(tmp_path, capsys):
     options = {"imagej": True, "resolution": (4, 2), "metadata": {"axes": "ZYX", "spacing": 2.0}}
     assert volumes.read(save(tmp_path / "a.tif", **options))[1] is None
