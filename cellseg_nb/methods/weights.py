@@ -41,13 +41,6 @@ def file(name_or_path, cache=None):
     return locate(name_or_path, None, None, cache, None)[0] if name_or_path in RELEASED else name_or_path
 
 
-def load_released(name_or_path, architecture=None, device="cpu", **where):
-    """The network alone, in eval mode: see `load`. For WNet3D ``model.encoder(x)`` gives class probabilities
-    (N, K, Z, Y, X), ``model(x)`` these and the reconstruction; x is a (N, 1, Z, Y, X) float32 tensor scaled
-    to 0..100."""
-    return load(name_or_path, architecture, device, **where).model
-
-
 def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, token=None, postprocess=None):
     """Find trained weights and build their network. Returns a `Predictor`.
 

@@ -10,8 +10,6 @@ from cellseg_nb.viewer.session import CLOSED
 from cellseg_nb.viewer.source import grey, opened
 from cellseg_nb.viewer.tools import EDITING, Tools
 
-ACROSS = ((1, 2), (0, 2), (1, 0))  # rows and columns of the picture across z, y and x
-
 
 def colours(count=255, seed=1):
     """A bright colour for each label modulo ``count``, (count + 1, 3) uint8, always the same; 0 is black."""
