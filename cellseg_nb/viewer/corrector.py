@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import background
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.viewer import edits, review
 
@@ -137,7 +138,7 @@ def _outline(canvas, truth, cell, number):
     The first stroke is a brush as wide as the cell, once, in its middle; the next ones go where most is
     missing, or too much. An outline that is mostly wrong is deleted and drawn anew.
     """
-    did, size = [], np.asarray(canvas.size or (1.0, 1.0, 1.0))
+    did, size = [], background.spacing(canvas.size)
     while len(did) < STROKES:
         box = _both(canvas, truth, cell, number)
         mine, own = truth[box] == cell, canvas.labels[box] == number
