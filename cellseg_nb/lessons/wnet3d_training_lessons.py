@@ -2,7 +2,6 @@
 three classes. Each is kept on the disk, so that running the notebook again is instant."""
 
 import hashlib
-import json
 from collections import namedtuple
 from pathlib import Path
 
@@ -30,18 +29,18 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
     """
     settings = {**_settings(choice, "02 lessons"), "seed": choice["seed"], **changes}
     place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
-    about = json.loads(json.dumps({**settings, "data": _digest(image)}))
-    note = _note(place / "lesson.json")
-    if note.get("settings") == about and "history" in note and (place / WEIGHTS).exists():
+    file, about = place / "lesson.json", {**settings, "data": _digest(image)}
+    note = grid.kept(file, about)
+    if note and "history" in note and (place / WEIGHTS).exists():
         method, history = WNet3DMethod.load(place, choice["device"]), note["history"]
     else:
-        if note.get("settings") != about:
+        if note is None:
             (place / loop.CHECKPOINT).unlink(missing_ok=True)
-            files.write_json(place / "lesson.json", {"settings": about})
+            grid.keep(file, about)
         method = WNet3DMethod(**settings, device=choice["device"])
         history = method.fit([image], folder=place, progress=progress)
         method.save(place)
-        files.write_json(place / "lesson.json", {"settings": about, "history": history})
+        grid.keep(file, about, history=history)
         (place / loop.CHECKPOINT).unlink(missing_ok=True)
     classes = method.classes(image, progress=False)
     history[-1]["shares"] = classes.mean((1, 2, 3)).tolist()
@@ -57,13 +56,6 @@ def _settings(choice, trainings):
 
 def _digest(image):
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
-
-
-def _note(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def compare(lessons):
