@@ -140,6 +140,12 @@ def hold_out(every, name="auto"):
     return [*every[:place], *every[place + 1 :]], every[place]
 
 
+def all_held_out(names, word):
+    """The volumes that are held out in turn, for `splitting.folds`: None for "auto"; "all": each of them."""
+    words = {"": None, "auto": None, "all": names}
+    return words[word] if word in words else parameters.listed("held_out", word)
+
+
 def say(volume, role=""):
     """One line on a `datasets.Volume`: its name, sides, cells or voxel size, and what it is for."""
     words = [f"{volume.name}: {' x '.join(map(str, volume.image.shape))} voxels (Z, Y, X)"]

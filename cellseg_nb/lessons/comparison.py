@@ -16,7 +16,7 @@ import pandas
 
 from cellseg_nb import __version__, methods, parameters
 from cellseg_nb.cells import instances
-from cellseg_nb.data import bundled, datasets, simulate, splitting
+from cellseg_nb.data import bundled, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import grid, metrics, statistics, tables
 from cellseg_nb.io import files, volumes
@@ -75,9 +75,7 @@ def load(choice):
 def simulated():
     """Three volumes of the size of the bundled sample, harder than it: dimmer cells, uneven light, more that
     touch. A list of `datasets.Volume`."""
-    hard = dict(dim=0.2, uneven=0.4, touching=0.4)
-    made = [simulate.volume((64, 72, 72), 90, seed, **hard) for seed in range(3)]
-    return [datasets.Volume(f"simulated {n}", *pair, (5.0, 5.0, 5.0)) for n, pair in enumerate(made, 1)]
+    return common.simulated(artefact=False, dim=0.2, uneven=0.4, touching=0.4)
 
 
 def folds(names, held_out="auto", profile="demo"):
@@ -85,9 +83,7 @@ def folds(names, held_out="auto", profile="demo"):
     where they are there, else each in turn. "all": each in turn."""
     if held_out in ("auto", "") and profile == "demo":
         return [names[-1]]
-    words = {"auto": None, "": None, "all": names}
-    words = words[held_out] if held_out in words else parameters.listed("held_out", held_out)
-    return list(splitting.folds(names, words).held_out)
+    return list(splitting.folds(names, common.all_held_out(names, held_out)).held_out)
 
 
 # ------------------------------------------------------------ one run

@@ -2,12 +2,11 @@
 training, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
 
 import re
-import time
 from pathlib import Path
 
 import numpy as np
 
-from cellseg_nb import parameters, runtime
+from cellseg_nb import parameters
 from cellseg_nb.cells import inference, instances
 from cellseg_nb.cells.inference import brightest
 from cellseg_nb.data import datasets, pairing, simulate
@@ -17,6 +16,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.learning import loop, monitor
+from cellseg_nb.lessons import common
 from cellseg_nb.methods import settings as table_of_settings, weights
 from cellseg_nb.networks import ncuts
 
@@ -198,29 +198,19 @@ def final(trained, found):
 def save(choice, found, trained, history, tables, started):
     """Write weights, curves, tables, summary and parameters into the output folder, each beside and
     renamed."""
-    import pandas
-
-    out = Path(choice["out"])
+    out, last = Path(choice["out"]), tables["final"].iloc[0]
     trained.save(out)
-    for name, table in {**tables, "history": pandas.DataFrame(history)}.items():
-        files.write_table(out / f"{name}.csv", table.reset_index() if table.index.name else table)
-    files.write_json(
-        out / "config.json",
-        {**choice, "training": trained.training, "network": trained.network, "loss": trained.loss},
-    )
-    last = tables["final"].iloc[0]
     words = f", Dice {last['Dice']:.2f}" if np.isfinite(last.get("Dice", np.nan)) else ""
-    files.write_json(
-        out / "summary.json",
-        {
-            "headline": f"{found[0].name}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts "
-            f"{np.mean([row['n_cuts'] for row in history[-3:]]):.3f} after {len(history)} epochs",
-            "volumes": [volume.name for volume in found],
-            "final": tables["final"].reset_index().to_dict("records"),
-            "advice": monitor.advice(history, last["foreground (%)"] / 100),
-            "seconds": {"total": time.time() - started, "training": sum(row["seconds"] for row in history)},
-            "seed": choice["seed"],
-            "versions": runtime.versions(),
-            "device": str(runtime.device(choice["device"])),
-        },
+    cuts = np.mean([row["n_cuts"] for row in history[-3:]])
+    return common.save(
+        out,
+        {**choice, "training": trained.training, "network": trained.network, "loss": trained.loss},
+        tables,
+        headline=f"{found[0].name}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts {cuts:.3f} "
+        f"after {len(history)} epochs",
+        history=history,
+        started=started,
+        volumes=[volume.name for volume in found],
+        final=tables["final"],
+        advice=monitor.advice(history, last["foreground (%)"] / 100),
     )
