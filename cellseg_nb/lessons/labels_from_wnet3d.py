@@ -158,14 +158,17 @@ def _of_all(table, tests, found, clean):
     return pandas.concat(parts, names=["volume"]).reset_index(level="volume").reset_index(drop=True)
 
 
+def _parts(trusted):
+    """The slices that are looked at by themselves: those before ``trusted``, where there is such, and all."""
+    away = {} if trusted is None else {AWAY: slice(trusted)}
+    return away | {"all slices": slice(None)}
+
+
 def f1_curves(truth, found, trusted=None):
     """F1 at nine IoU thresholds: a table method, slices (away from the artefact, or all), threshold, f1."""
-    parts = (
-        {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
-    )
     rows = []
     for name, labels in found.items():
-        for words, part in parts.items():
+        for words, part in _parts(trusted).items():
             at = metrics.match(truth[part], labels[part])
             rows += [[name, words, threshold, f1] for threshold, f1 in zip(at.thresh, at.f1)]
     return pandas.DataFrame(rows, columns=["method", "slices", "threshold", "f1"])
@@ -190,21 +193,12 @@ def cell_by_cell(truth, first, second, threshold=0.5):
 
 def paired(truth, found, trusted=None):
     """`cell_by_cell` for every two methods, in the slices before ``trusted`` and in all: a table."""
-    parts = (
-        {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
-    )
-    return pandas.DataFrame(
-        [
-            {
-                "slices": words,
-                "first": a,
-                "second": b,
-                **cell_by_cell(truth[part], found[a][part], found[b][part]),
-            }
-            for words, part in parts.items()
-            for a, b in itertools.combinations(found, 2)
-        ]
-    )
+    rows = []
+    for words, part in _parts(trusted).items():
+        for a, b in itertools.combinations(found, 2):
+            test = cell_by_cell(truth[part], found[a][part], found[b][part])
+            rows.append({"slices": words, "first": a, "second": b, **test})
+    return pandas.DataFrame(rows)
 
 
 def headline(scores):

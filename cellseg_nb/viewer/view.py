@@ -63,7 +63,7 @@ class View(Tools):
             answer, buffers = {"error": str(error)}, []
         except Exception as error:  # whatever happens: a line in the widget, and the labels stay
             answer, buffers = {"error": f"{do} failed: {type(error).__name__}: {error}"}, []
-        return answer | self._status() | {"id": message.get("id")}, buffers
+        return answer | self._state() | {"id": message.get("id")}, buffers
 
     def _done(self, do, message):
         if self.session is None:
@@ -81,7 +81,7 @@ class View(Tools):
                 self.session.decide(self.cell, "fixed")
         return answer, buffers
 
-    def _status(self):
+    def _state(self):
         status = {"at": self.at, "cell": self.cell, "box": self.box, "trouble": self.trouble}
         if self.session is not None:
             canvas, item = self.session.canvas, None
@@ -159,7 +159,7 @@ class View(Tools):
         }
         return {"setup": setup, "say": self._greeting(), **answer}, [*buffers, colours().tobytes()]
 
-    def _still(self, message):
+    def _status(self, message):
         return {}, []  # only the status that goes with every answer: trouble with saving, say
 
     def _sides(self, message):
@@ -200,7 +200,7 @@ class View(Tools):
         points, numbers = surface.points(labels, self.source.size)
         return {"surface": len(points)}, [points.tobytes(), fold(numbers).tobytes()]
 
-    def _set_box(self, message):
+    def _box(self, message):
         self.box = [
             (max(0, min(int(a), int(b))), min(side, max(int(a), int(b), min(int(a), int(b)) + 1)))
             for (a, b), side in zip(message["box"], self.source.shape)
@@ -216,11 +216,5 @@ def fold(labels):
     return np.where(labels > 0, (labels - 1) % 65535 + 1, 0).astype(np.uint16)
 
 
-HANDLERS = {
-    name: getattr(View, f"_{method}")
-    for name, method in {
-        **{name: name for name in EDITING},
-        **dict(hello="hello", go="go", contrast="contrast", projection="projection", surface="surface"),
-        **dict(pick="pick", box="set_box", sides="sides", status="still"),
-    }.items()
-}
+LOOKING = "hello go contrast projection surface pick box sides status"
+HANDLERS = {name: getattr(View, f"_{name}") for name in (*EDITING, *LOOKING.split())}
