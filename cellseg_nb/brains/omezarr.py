@@ -116,7 +116,7 @@ def factors(shape, voxel_size=None):
     return found
 
 
-def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK, fill=0):
+def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK):
     """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same.
 
     ``chunk``: side of a stored chunk, or three.
@@ -138,7 +138,7 @@ def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chu
             if group[str(number)].shape != sides or group[str(number)].dtype != dtype:
                 raise UserError(f"{path} holds another image: give another output folder")
             continue
-        more = {"fill_value": fill, "compressors": compressor(version)}
+        more = {"fill_value": 0, "compressors": compressor(version)}
         ngff_writing.array(
             group, str(number), sides, dtype, np.broadcast_to(chunk, 3).tolist(), version, **more
         )

@@ -16,15 +16,15 @@ STORED = 2 * 8 * BINS  # bytes of a tile's two histograms
 ABOVE = 8.0  # the scale ends this many times as far up as the coarse level's brightest thousandth
 
 
-def tiles(shape, tissue, factor, halo, most=MOST):
-    """At most ``most`` blocks of `TILE` voxels with tissue, evenly spread in reading order.
+def tiles(shape, tissue, factor, halo):
+    """At most `MOST` blocks of `TILE` voxels with tissue, evenly spread in reading order.
 
     The halo is taken from the tile itself, so that no voxel beyond it is read; where the blurs look too far
     for that, around it.
     """
     every = [tile for tile in blocks.grid(shape, TILE) if overview.nearest(tissue, factor, tile.core).any()]
-    if len(every) > most:
-        every = [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+    if len(every) > MOST:
+        every = [every[i] for i in np.linspace(0, len(every) - 1, MOST).astype(int)]
     return [
         blocks.around(_within(tile.core, shape, halo), shape, halo, tile.index, tile.number) for tile in every
     ]

@@ -173,10 +173,10 @@ def tuning(choice, name, held_out):
     return pandas.concat(parts, ignore_index=True) if parts else None
 
 
-def pooled(table, matching="slicewise"):
+def pooled(table):
     """The published test of Fig. 1b: Kruskal-Wallis and Conover-Iman over the F1 of all IoU thresholds and
     folds together, each method as tuned. Repeats are averaged first. See `statistics.compare`."""
-    part = table[(table.variant == "tuned") & (table.matching == matching)]
+    part = table[(table.variant == "tuned") & (table.matching == "slicewise")]
     return statistics.compare(part, "f1", "method", resamples=200, unit="fold, threshold")
 
 
@@ -222,12 +222,12 @@ def run(choice, every, held_out, given=None):
     return table
 
 
-def found(choice, fold, seed=None, variant="tuned"):
-    """{method: labels} of the volume held out, (Z, Y, X) int32 each, as far as they were kept."""
-    seed, kept = choice["seeds"][0] if seed is None else seed, {}
+def found(choice, fold):
+    """{method: labels, as tuned, with the first seed} of the volume held out, (Z, Y, X) int32 each, as far as they were kept."""
+    kept = {}
     for name in choice["methods"]:
         with contextlib.suppress(UserError):
-            file = labels_file(choice["out"], dict(method=name, fold=fold, seed=seed), variant)
+            file = labels_file(choice["out"], dict(method=name, fold=fold, seed=choice["seeds"][0]))
             kept[name] = volumes.read_labels(file, own=True)[0]
     return kept
 
@@ -235,10 +235,10 @@ def found(choice, fold, seed=None, variant="tuned"):
 # ------------------------------------------------------------ what came out
 
 
-def runs(table, threshold=0.5, matching="3d"):
-    """One row a run and variant: what is worth a look, at one IoU threshold; with the column ``caution``
+def runs(table):
+    """One row a run and variant: what is worth a look, in 3D at an IoU of 0.5; with the column ``caution``
     where a method has one."""
-    part = table[np.isclose(table.threshold, threshold) & (table.matching == matching)]
+    part = table[np.isclose(table.threshold, 0.5) & (table.matching == "3d")]
     columns = "method fold seed variant dice f1 precision recall n_true cells chosen"
     part = part[columns.split()].reset_index(drop=True)
     known = cautions(part.method.unique())

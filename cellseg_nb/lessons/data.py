@@ -111,9 +111,9 @@ def _cells(labels, size):
     )
 
 
-def _histogram(image, labels, bins=120):
+def _histogram(image, labels):
     # Without the 0.01 % brightest voxels: a single one of them can squeeze all others into the first bin.
-    edges = np.linspace(float(image.min()), float(np.percentile(image, 99.99)), bins + 1)
+    edges = np.linspace(float(image.min()), float(np.percentile(image, 99.99)), 121)
     whole = np.histogram(image, edges)[0]
     inside = np.histogram(image[labels > 0], edges)[0] if labels is not None else np.zeros_like(whole)
     return edges, whole - inside, inside

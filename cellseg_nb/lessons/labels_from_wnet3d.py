@@ -174,7 +174,7 @@ def f1_curves(truth, found, trusted=None):
     return pandas.DataFrame(rows, columns=["method", "slices", "threshold", "f1"])
 
 
-def cell_by_cell(truth, first, second, threshold=0.5):
+def cell_by_cell(truth, first, second):
     """McNemar's exact test: of the true cells that only one of two segmentations finds, is it mostly the same
     one?
 
@@ -183,8 +183,8 @@ def cell_by_cell(truth, first, second, threshold=0.5):
     """
     from statsmodels.stats.contingency_tables import mcnemar
 
-    a = set(metrics.quality(truth, first, threshold).matched_true.tolist())
-    b = set(metrics.quality(truth, second, threshold).matched_true.tolist())
+    a = set(metrics.quality(truth, first).matched_true.tolist())
+    b = set(metrics.quality(truth, second).matched_true.tolist())
     both, only_a, only_b = len(a & b), len(a - b), len(b - a)
     neither = instances.count(truth) - len(a | b)
     p = mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue

@@ -92,15 +92,15 @@ def _beneath(canvas, truth, number):
         return np.zeros(0, int), np.zeros(0)
     inside = truth[box][canvas.labels[box] == number]
     cells, counts = np.unique(inside[inside > 0], return_counts=True)
-    whole = np.array([np.count_nonzero(truth[_around(truth, cell, box)] == cell) for cell in cells], float)
+    whole = np.array([np.count_nonzero(truth[_around(box)] == cell) for cell in cells], float)
     keep = (counts >= whole / 3) | (counts >= len(inside) / 2)
     order = np.argsort(-counts[keep], kind="stable")
     return cells[keep][order], counts[keep][order]
 
 
-def _around(truth, cell, box, reach=24):
+def _around(box):
     """A box wide enough to hold the true cells that begin in ``box``."""
-    return tuple(slice(max(0, part.start - reach), part.stop + reach) for part in box)
+    return tuple(slice(max(0, part.start - 24), part.stop + 24) for part in box)
 
 
 def _deepest(canvas, truth, number, cell):

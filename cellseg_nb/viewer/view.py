@@ -11,11 +11,11 @@ from cellseg_nb.viewer.source import grey, opened
 from cellseg_nb.viewer.tools import EDITING, Tools
 
 
-def colours(count=255, seed=1):
-    """A bright colour for each label modulo ``count``, (count + 1, 3) uint8, always the same; 0 is black."""
+def colours():
+    """A bright colour for each label modulo 255, (256, 3) uint8, always the same; 0 is black."""
     from matplotlib import colormaps
 
-    hues = np.random.default_rng(seed).permutation(count) / count
+    hues = np.random.default_rng(1).permutation(255) / 255
     bright = 0.25 + 0.75 * colormaps["hsv"](hues)[:, :3]
     return np.vstack([np.zeros((1, 3)), np.rint(255 * bright)]).astype(np.uint8)
 
