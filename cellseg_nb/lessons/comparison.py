@@ -223,7 +223,8 @@ def run(choice, every, held_out, given=None):
 
 
 def found(choice, fold):
-    """{method: labels, as tuned, with the first seed} of the volume held out, (Z, Y, X) int32 each, as far as they were kept."""
+    """{method: labels} of the volume held out, as tuned and with the first seed, (Z, Y, X) int32 each, as far
+    as they were kept."""
     kept = {}
     for name in choice["methods"]:
         with contextlib.suppress(UserError):
