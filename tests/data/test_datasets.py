@@ -18,26 +18,16 @@ import pandas as pd
 import pytest
 import tifffile
 from hypothesis import given, settings, strategies as st
+from refusing import refused
 from servers import Server
 
 from cellseg_nb import parameters, runs
 from cellseg_nb.data import datasets, download, pairing, splitting
-from cellseg_nb.errors import UserError
 from cellseg_nb.lessons import common, data
 from cellseg_nb.plots import data as data_figures
 
 matplotlib.use("Agg")
 ZENODO = "/records/11095111/files/DATASET_WITH_GT.zip"
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line, line
-    return line
 
 
 def tiff_bytes(array):

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from servers import COMMIT, Server
 
 from cellseg_nb.data import hub, simulate
 from cellseg_nb.data.bundled import path as bundled
-from cellseg_nb.errors import UserError
 from cellseg_nb.methods import sharing, weights
 from cellseg_nb.methods.segresnet import SegResNetMethod
 from cellseg_nb.methods.unet import UNetMethod
@@ -29,16 +29,6 @@ from cellseg_nb.networks import monai_nets
 from cellseg_nb.networks.wnet3d import WNet3D
 
 REPO = "C-Achard/cellseg3d"
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line, line
-    return line
 
 
 def same(a, b):
