@@ -59,17 +59,7 @@ def survey(collection, voxel_size=None):
             if size:
                 row["cells_per_mm3"] = len(found) / (image.size * np.prod(size) * 1e-9)
         rows.append(row)
-    order = [
-        "volume",
-        *"zyx",
-        "voxel_z",
-        "voxel_y",
-        "voxel_x",
-        "cells",
-        "published",
-        "foreground",
-        "cells_per_mm3",
-    ]
+    order = "volume z y x voxel_z voxel_y voxel_x cells published foreground cells_per_mm3".split()
     none = pandas.DataFrame(columns=["volume", "label", "volume_voxels", "diameter"])
     table = pandas.DataFrame(rows).reindex(columns=order)
     for column in ("cells", "published"):

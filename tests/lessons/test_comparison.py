@@ -20,30 +20,10 @@ from cellseg_nb.methods import settings as known_settings
 from cellseg_nb.methods.otsu import OtsuMethod
 from cellseg_nb.plots import comparison as figures, comparison_volumes
 
-COLUMNS = [
-    "method",
-    "fold",
-    "seed",
-    "variant",
-    "matching",
-    "threshold",
-    "f1",
-    "precision",
-    "recall",
-    "panoptic_quality",
-    "tp",
-    "fp",
-    "fn",
-    "n_true",
-    "n_pred",
-    "dice",
-    "cells",
-    "chosen",
-    "fit_seconds",
-    "tune_seconds",
-    "segment_seconds",
-    "seconds",
-]
+COLUMNS = (
+    "method fold seed variant matching threshold f1 precision recall panoptic_quality tp fp fn n_true n_pred "
+    "dice cells chosen fit_seconds tune_seconds segment_seconds seconds"
+).split()
 
 
 class Spy:

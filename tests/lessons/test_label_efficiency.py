@@ -161,24 +161,11 @@ def test_wnet3d_is_given_no_labels(folder, tmp_path, spy, monkeypatch):
 def test_the_table_says_what_the_files_say(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, artefact_from="v1:18")
     table = label_efficiency.run(choice, *data)
-    assert list(table.columns) == [
-        "method",
-        "fold",
-        "volume",
-        "training_percent",
-        "seed",
-        "cubes",
-        "cells",
-        "dice",
-        "dice_without_artefact",
-        "f1",
-        "precision",
-        "recall",
-        "n_true",
-        "n_pred",
-        "probability_threshold",
-        "seconds",
-    ]
+    columns = (
+        "method fold volume training_percent seed cubes cells dice dice_without_artefact f1 precision recall "
+        "n_true n_pred probability_threshold seconds"
+    )
+    assert list(table.columns) == columns.split()
     for row in table.to_dict("records"):
         found, size = volumes.read_labels(label_efficiency.labels_file(choice, row))
         truth = named(data)[row["volume"]].labels
@@ -319,15 +306,7 @@ def test_volumes_without_labels_are_refused(tmp_path):
 
 def test_published_values_under_our_names():
     table = published.label_efficiency()
-    trained = [
-        "cellpose",
-        "cellpose_default",
-        "segresnet",
-        "stardist",
-        "stardist_default",
-        "swinunetr",
-        "wnet3d",
-    ]
+    trained = "cellpose cellpose_default segresnet stardist stardist_default swinunetr wnet3d".split()
     counts = table.groupby("method").size().to_dict()
     assert counts == dict.fromkeys(trained, 12) | {"wnet3d_pretrained": 3}
     assert (table[table.method == "wnet3d_pretrained"].training_percent == 0).all()
