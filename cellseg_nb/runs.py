@@ -59,17 +59,9 @@ def copy(folder, change=None):
 def describe(path):
     """Title and parameter names of a notebook."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    title = next(
-        (
-            line.lstrip("# ").strip()
-            for cell in cells
-            if cell["cell_type"] == "markdown"
-            for line in cell["source"]
-            if line.startswith("# ")
-        ),
-        path.stem,
-    )
-    return title, list(parameters(path))
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"]]
+    titles = [line.lstrip("# ").strip() for line in lines if line.startswith("# ")]
+    return (titles or [path.stem])[0], list(parameters(path))
 
 
 def parameters(path):

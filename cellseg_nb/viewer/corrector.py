@@ -171,12 +171,6 @@ def _outline(canvas, truth, cell, number):
 
 def _both(canvas, truth, cell, number):
     """A box that holds the true cell and the label, two voxels wider."""
-    boxes = [box for box in (truth_box(truth, cell), canvas.box(number)) if box]
-    return tuple(
-        slice(max(0, min(b[a].start for b in boxes) - 2), max(b[a].stop for b in boxes) + 2) for a in range(3)
-    )
-
-
-def truth_box(truth, cell):
-    """Slices around a true cell."""
-    return ndi.find_objects((truth == cell).astype(np.uint8))[0]
+    own = ndi.find_objects((truth == cell).astype(np.uint8))[0]
+    spans = zip(own, canvas.box(number) or own)
+    return tuple(slice(max(0, min(a.start, b.start) - 2), max(a.stop, b.stop) + 2) for a, b in spans)

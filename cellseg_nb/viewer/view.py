@@ -32,13 +32,8 @@ class View(Tools):
         self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None, trouble=""
     ):
         self.source, self.session, self.trouble = opened(volume, voxel_size), session, trouble
-        self.labels = None if labels is None or session else opened(labels, labels=True)
-        self.probability = None if probability is None else opened(probability)
-        for name, other in (("labels", self.labels), ("probability", self.probability)):
-            if other is not None and other.shape != self.source.shape:
-                raise UserError(
-                    f"the {name} has shape {other.shape}, the volume {self.source.shape}: they must agree"
-                )
+        self.labels = None if session else self.source.beside(labels)
+        self.probability = self.source.beside(probability, "probability")
         self.at, self.say = [side // 2 for side in self.source.shape], ""
         self.percentiles, self.limits = (1.0, 99.7), limits
         self.cell, self.items, self.item, self.learned = 0, [], -1, 0  # learned: from so many decisions
