@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from cellseg_nb.errors import UserError
-
-HUB_NAME = r"[\w.-]+/[\w.-]+(:[\w./-]+)?"  # as in `cellseg_nb.methods.weights`, which takes seconds to import
+from cellseg_nb.parameters import HUB_NAME
 
 
 def notebooks():

@@ -1,7 +1,6 @@
 """The steps of notebook 02 that are longer than a cell: choices, volumes, what is watched during the real
 training, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +28,6 @@ def _weight(name, value):
     return parameters.number(name, value, 0, 1000)
 
 
-def _repository(name, value):
-    """Checked before the training rather than after it."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(value)):
-        raise UserError(f"{name} must be owner/name, such as jane/cells-of-my-lab, not {value!r}")
-    return value
-
-
 PARAMETERS = parameters.common(
     "dataset", "voxel_size", "epochs", "profile", "seed", "device", "cache", "out", "start_over"
 ) | {
@@ -44,7 +36,7 @@ PARAMETERS = parameters.common(
     "learning_rate": parameters.rule(parameters.number, 0, 1),
     "rec_weight": parameters.auto(_weight),
     "start": parameters.text,
-    "repo": _repository,
+    "repo": parameters.repository,  # checked before the training rather than after it
 }
 
 
