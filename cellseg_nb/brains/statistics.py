@@ -32,12 +32,12 @@ def tiles(shape, tissue, factor, halo):
 
 def _within(box, shape, halo):
     """A box without a halo on the sides where it does not end with the volume."""
-    return tuple(
-        s
-        if 4 * h > TILE or s.stop - s.start <= 2 * h
-        else slice(s.start + h * (s.start > 0), s.stop - h * (s.stop < side))
-        for s, h, side in zip(box, halo, shape)
-    )
+    cut = []
+    for s, h, side in zip(box, halo, shape):
+        if 4 * h <= TILE and s.stop - s.start > 2 * h:
+            s = slice(s.start + h * (s.start > 0), s.stop - h * (s.stop < side))
+        cut.append(s)
+    return tuple(cut)
 
 
 def scale(source, number):
