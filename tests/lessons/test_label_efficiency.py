@@ -241,16 +241,6 @@ def test_one_small_cube_is_enough_for_networks(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_cellpose_and_stardist_take_part(folder, tmp_path, monkeypatch):
-    pytest.importorskip("cellpose")
-    pytest.importorskip("stardist")
-    small = dict(epochs=1, steps=2, patch=16, rays=8, filters=8, features=8)
-    monkeypatch.setitem(settings.DEMO_OF, "06", {"cellpose": dict(epochs=1, slices=4), "stardist": small})
-    choice, data = prepared(folder, tmp_path, methods="cellpose,stardist", percentages="20", held_out="v2")
-    table = label_efficiency.run(choice, *data)
-    assert list(table.method) == ["cellpose", "stardist"] and table.dice.between(0, 1).all()
-
-
 def test_a_cube_too_small_for_a_network_is_named(folder, tmp_path, capsys):
     choice, data = prepared(folder, tmp_path, methods="otsu,swinunetr", percentages="60")
     table = label_efficiency.run(choice, *data)
