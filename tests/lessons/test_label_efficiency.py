@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from executing import defined
 
-from cellseg_nb import methods, parameters
+from cellseg_nb import methods, parameters, runs
 from cellseg_nb.data import published, simulate, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
@@ -18,21 +18,8 @@ from cellseg_nb.methods import otsu, settings
 from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.plots import efficiency
 
-GIVEN = dict(
-    dataset="auto",
-    methods="otsu",
-    held_out="v1,v2",
-    percentages="10,60",
-    seeds="auto",
-    cube=16,
-    voxel_size="auto",
-    artefact_from="auto",
-    profile="demo",
-    processes=1,
-    device="auto",
-    cache="",
-    start_over=False,
-)
+SMALL = dict(methods="otsu", held_out="v1,v2", percentages="10,60", cube=16, processes=1)
+GIVEN = runs.parameters(runs.find("06_label_efficiency")) | SMALL
 
 
 class Spy(otsu.OtsuMethod):
