@@ -1,5 +1,5 @@
-"""StarDist as this process sees it: its network works in another one (`stardist_network`), and what becomes of
-the network's maps needs no TensorFlow."""
+"""StarDist as this process sees it: its network works in another one (`stardist_network`), and what becomes
+of the network's maps needs no TensorFlow."""
 
 import json
 
