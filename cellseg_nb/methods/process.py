@@ -96,7 +96,7 @@ class Process:
     def _send(self, *message):
         try:
             _write(self._running.stdin, message)
-        except OSError:
+        except (OSError, ValueError):  # its end is closed, or ours
             raise self._died() from None
 
     def _reply(self):
