@@ -12,15 +12,7 @@ from cellseg_nb.evaluation import grid
 from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.lessons.inference import read
 
-NO_MATTER = (
-    "images",
-    "other",
-    "folder",
-    "out",
-    "cache",
-    "device",
-    "hand_on",
-)  # of the choices, to what is found
+NO_MATTER = "images other folder out cache device hand_on".split()  # of the choices, to what is found
 
 
 def folder(choice):

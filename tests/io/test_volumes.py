@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import tifffile
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from refusing import refused
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
@@ -23,19 +24,6 @@ SHAPE = (18, 20, 22)
 
 def ramp(shape=SHAPE, dtype=np.uint16):
     return (np.arange(np.prod(shape)) % 251).reshape(shape).astype(dtype)
-
-
-def refused(call, *words, path=None):
-    """The call raises UserError with one line that holds the words and the file's name."""
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    # A message about a file names it, and says what is wrong: what to do.
-    assert path is None or (str(path) in line and ": " in line), line
-    for word in words:
-        assert word in line, line
-    return line
 
 
 @pytest.fixture
