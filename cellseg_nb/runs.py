@@ -237,11 +237,12 @@ def _report(notebook, out):
     import nbformat
 
     from cellseg_nb.io.files import atomic
+    from cellseg_nb.plots import formulas
 
     exporter = nbconvert.HTMLExporter(
         exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
     )
-    exporter.embed_images = True
+    exporter.mathjax_url = exporter.require_js_url = ""  # a report asks no network for anything
     templates = Path(nbconvert.__file__).parents[1] / "share" / "jupyter" / "nbconvert" / "templates"
     if templates.is_dir():  # where pip install --target puts them, and nbconvert does not look
         exporter.extra_template_basedirs = [str(templates)]
@@ -249,6 +250,8 @@ def _report(notebook, out):
     for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        elif cell.cell_type == "markdown":
+            cell.source = formulas.drawn(re.sub(r"\[!\[Open In Colab\].*\n?", "", cell.source))
     said = _headline(out)
     if said:
         content.cells.insert(0, nbformat.v4.new_markdown_cell(f"**{said}**"))
