@@ -1,4 +1,4 @@
-"""Formulas of a text as pictures, so that a report shows them without a network (MathJax would be fetched)."""
+"""Formulas of a text as pictures: a report shows them without a network, from which MathJax would come."""
 
 import base64
 import io
