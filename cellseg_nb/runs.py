@@ -247,6 +247,7 @@ def _report(notebook, out):
     if templates.is_dir():  # where pip install --target puts them, and nbconvert does not look
         exporter.extra_template_basedirs = [str(templates)]
     content = nbformat.read(notebook, as_version=4)
+    content.metadata.pop("widgets", None)  # would be fetched; still pictures stand there
     for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]

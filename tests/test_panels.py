@@ -1,4 +1,5 @@
-"""No text claims a panel of the paper that no cell draws: the table of docs/reproduce.md, the tagged cells, and the claims.
+"""No text claims a panel of the paper that no cell draws: the table of docs/reproduce.md, the tagged
+cells, and the claims.
 
 A code cell that draws a panel has the tag ``panel-1b`` (and so on).
 """
@@ -64,7 +65,9 @@ def test_each_panel_of_the_table_is_drawn_where_it_says():
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", ROOT / "docs" / "reproduce.md", ROOT / "data" / "README.md", *NOTEBOOKS.values()], ids=str
+    "path",
+    [*map(ROOT.joinpath, ("README.md", "docs/reproduce.md", "data/README.md")), *NOTEBOOKS.values()],
+    ids=str,
 )
 def test_no_panel_is_claimed_that_no_cell_draws(path):
     text = path.read_text(encoding="utf-8")
