@@ -148,6 +148,9 @@ def curves(history, terms=("n_cuts", "reconstruction"), figure=None):
             epochs = [row["epoch"] for row in history]
             ax.plot(epochs, [row[term] for row in history], color=colour, marker="o", markersize=3)
             ax.set(xlabel="epoch", ylabel=term.replace("_", " "), yscale="log")
+            low, high = ax.get_ylim()
+            ax.yaxis.set_major_formatter("{x:g}")  # 240 and 0.01, no powers of ten
+            ax.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else "")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.grid(alpha=0.3)
     return figure
