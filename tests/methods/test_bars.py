@@ -34,12 +34,14 @@ SHORT = {
     "stardist": dict(epochs=1, steps=2, patch=16, grid=2, filters=8, rays=32),
 }
 SCRIPT = """
+import sys
 from cellseg_nb import methods, simulate
 image, labels = simulate.volume(({depth}, 32, 32), 10, seed=1)
 method = methods.get({name!r}, **{settings!r})
 method.fit([image], [labels])
 assert method.predict(image).shape == image.shape
 method.tune([image], [labels])
+assert "tensorflow" not in sys.modules
 print("done", {name!r}, flush=True)
 """
 
