@@ -49,5 +49,6 @@ $(VENV)/.rivals: constraints.txt pyproject.toml
 	@python3 tools/install.py rivals
 	@touch $(VENV)/.ready $@
 
+# The environments alone: results are yours.
 clean:
-	rm -rf $(VENV) .venv-colab results
+	rm -rf $(VENV) .venv-colab

@@ -4,7 +4,9 @@
 
 Each in a process of its own: one call to warm up, then the least processor seconds of N calls, and the
 megabytes that a call takes on top of its input. Twice the side is eight times the voxels: what grows with
-them costs the same for each voxel at every side. Rows go into ``growth.json``, ``growth.md``, ``growth.png``.
+them costs the same for each voxel at every side. Rows go into ``growth.json``, ``growth.md``, ``growth.png``;
+rows of an earlier run that lie there stay, unless they are measured again: ``--only step --sides 128`` adds
+one.
 
 The training step is one of the laptop's widths on one cube of that side; `STEP` is the largest that a
 machine of 16 GB holds.
@@ -98,6 +100,11 @@ def one(name, side, times):
     return {"side": side, "seconds": min(seconds), **taken}
 
 
+def before(path):
+    """{work: rows} of an earlier run, or nothing."""
+    return json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else {}
+
+
 def markdown(found):
     """For each work and side: cost, and cost for each voxel over that at side 128."""
     lines = ["| work | side | seconds | MB | seconds a voxel | MB a voxel |", "|---|---|---|---|---|---|"]
@@ -152,13 +159,16 @@ def main():
     if chosen.one:
         print(json.dumps(one(chosen.one[0], int(chosen.one[1]), int(chosen.one[2]))))
         return
-    out, found = files.writable_folder(chosen.out), {}
+    out = files.writable_folder(chosen.out)
+    found = before(out / "growth.json")
     for name in chosen.only:
         for side in (side for side in chosen.sides if name != "step" or side <= STEP):
             command = [sys.executable, __file__, "--one", name, str(side), str(chosen.times)]
             ran = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-            found.setdefault(name, []).append(json.loads(ran.stdout.splitlines()[-1]))
-            print(name, found[name][-1], flush=True)
+            row = json.loads(ran.stdout.splitlines()[-1])
+            others = [each for each in found.get(name, []) if each["side"] != side]
+            found[name] = sorted([*others, row], key=lambda each: each["side"])
+            print(name, row, flush=True)
     files.write_json(out / "growth.json", {"machine": speed.machine(), "rows": found})
     with files.atomic(out / "growth.md") as beside:
         beside.write_text(markdown(found), encoding="utf-8")

@@ -229,6 +229,7 @@ def _report(notebook, out):
     from jupyter_core.paths import jupyter_path
 
     from cellseg_nb.io.files import atomic
+    from cellseg_nb.plots import formulas
 
     own = _templates(nbconvert)
     exporter = nbconvert.HTMLExporter(
@@ -238,11 +239,14 @@ def _report(notebook, out):
         extra_template_basedirs=own,  # where names of templates are looked for, and what they extend
         template_data_paths=[*jupyter_path("nbconvert", "templates"), *own],
     )
-    exporter.embed_images = True
+    exporter.mathjax_url = exporter.require_js_url = ""  # a report asks no network for anything
     content = nbformat.read(notebook, as_version=4)
+    content.metadata.pop("widgets", None)  # would be fetched; still pictures stand there
     for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
         if "outputs" in cell:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        elif cell.cell_type == "markdown":
+            cell.source = formulas.drawn(re.sub(r"\[!\[Open In Colab\].*\n?", "", cell.source))
     said = _headline(out)
     if said:
         content.cells.insert(0, nbformat.v4.new_markdown_cell(f"**{said}**"))

@@ -1,4 +1,5 @@
-"""No text claims a panel of the paper that no cell draws: README's table, the tagged cells, and the claims.
+"""No text claims a panel of the paper that no cell draws: the table of docs/reproduce.md, the tagged
+cells, and the claims.
 
 A code cell that draws a panel has the tag ``panel-1b`` (and so on).
 """
@@ -12,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = {path.stem[:2]: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PANELS = (ROOT / "docs" / "reproduce.md").read_text(encoding="utf-8")
 CLAIM = re.compile(r"(?:Suppl\. )?Figs?\. ((?:S?\d)[a-h](?:(?:-|, ?|,? and )(?:S?\d)?[a-h](?![a-z]))*)")
 
 
@@ -42,7 +44,7 @@ DRAWN = drawn()
 
 
 def listed():
-    table = README.split("## The paper, panel by panel")[1].split("\n## ")[0]
+    table = PANELS.split("## The paper, panel by panel")[1].split("\n## ")[0]
     rows = [row.split("|")[1:3] for row in table.splitlines() if re.match(r"\| S?\d[a-h]", row)]
     return {panel: number.strip() for names, number in rows for panel in panels(names.strip())}
 
@@ -58,12 +60,14 @@ def test_each_panel_of_the_table_is_drawn_where_it_says():
     table = listed()
     assert len(table) >= 17
     for panel, number in table.items():
-        assert number in DRAWN.get(panel, ()), f"README says that notebook {number} draws {panel}"
+        assert number in DRAWN.get(panel, ()), f"docs/reproduce.md says that notebook {number} draws {panel}"
     assert set(DRAWN) == set(table)  # and what is drawn is listed
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", ROOT / "data" / "README.md", *NOTEBOOKS.values()], ids=str
+    "path",
+    [*map(ROOT.joinpath, ("README.md", "docs/reproduce.md", "data/README.md")), *NOTEBOOKS.values()],
+    ids=str,
 )
 def test_no_panel_is_claimed_that_no_cell_draws(path):
     text = path.read_text(encoding="utf-8")

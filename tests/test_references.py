@@ -190,13 +190,13 @@ def test_imports_of_notebooks_exist(path):
                     assert resolves(dotted), f"{name(path)} imports {dotted}"
 
 
-def test_modules_in_the_readme_exist():
-    tables = re.findall(r"\| (?:module|room)s? .*\n\|[-| ]+\n((?:\|.*\n)+)", markdown(ROOT / "README.md"))
+def test_rooms_of_the_package_exist():
+    tables = re.findall(r"\| room .*\n\|[-| ]+\n((?:\|.*\n)+)", markdown(ROOT / "CONTRIBUTING.md"))
     rows = [row for table in tables for row in table.splitlines()]
     assert rows
     for token in [token for row in rows for token in CODE.findall(row.split("|")[1])]:
         dotted = "cellseg_nb." + token.strip("/").replace("/", ".")
-        assert resolves(dotted), f"README.md names the module {token}"
+        assert resolves(dotted), f"CONTRIBUTING.md names the module {token}"
 
 
 @in_texts

@@ -50,6 +50,8 @@ def test_growth(tmp_path):
     assert rows[1]["side"] == 64 and rows[1]["seconds"] > 0
     table = growth.markdown({"table": [rows[0], {"side": 128, "seconds": 64 * rows[0]["seconds"]}]})
     assert table.splitlines()[2].split(" | ")[4] == "1.00"  # as many times the seconds as voxels
+    (tmp_path / "growth.json").write_text('{"rows": {"table": []}}', encoding="utf-8")
+    assert growth.before(tmp_path / "growth.json") == {"table": []} and growth.before(tmp_path / "none") == {}
     growth.picture({"table": rows}, tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 5000
 

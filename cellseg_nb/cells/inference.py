@@ -1,22 +1,29 @@
-"""From a volume to probabilities: one padded pass of small volumes, overlapping windows (MONAI) of others.
+"""From a volume to probabilities: one padded pass, of large volumes layer by layer (`slabs`), which gives the
+same; or, where a network's layers are not known, in overlapping windows (MONAI), which does not.
 
-Which one is decided by size alone, never by what memory happens to be free: the same volume gives the same
-result on every machine and every day.
+Which one is decided by network and size alone, never by what memory happens to be free: the same volume gives
+the same result on every machine and every day.
 """
 
 import numpy as np
 import torch
 
 from cellseg_nb import runtime
+from cellseg_nb.cells import slabs
 from cellseg_nb.errors import UserError
 
 ONE_PASS = 2 * 2**30  # bytes that one pass may take
 
 
-def way(shape, bytes_per_voxel=1024, memory=None):
-    """How `predict` goes about a volume of this shape: "one pass" or "windows"."""
-    memory = ONE_PASS if memory is None else memory
-    return "one pass" if np.prod(shape, dtype=float) * bytes_per_voxel <= memory else "windows"
+def way(shape, bytes_per_voxel=1024, memory=None, network=None):
+    """How `predict` goes about a volume of this shape: "one pass", "slabs" or "windows"."""
+    if _fits(shape, bytes_per_voxel, memory):
+        return "one pass"
+    return "slabs" if memory != 0 and slabs.plan(network) else "windows"
+
+
+def _fits(shape, bytes_per_voxel, memory):
+    return np.prod(shape, dtype=float) * bytes_per_voxel <= (ONE_PASS if memory is None else memory)
 
 
 def predict(
@@ -42,15 +49,16 @@ def predict(
         Already on the scale the network was trained on.
     memory : int or None
         Bytes one pass may take; None: `ONE_PASS`; 0: always windows. A volume that needs more, at
-        ``bytes_per_voxel``, is computed in windows with Gaussian-weighted overlap
-        (`monai.inferers.sliding_window_inference`); see `way`.
+        ``bytes_per_voxel``, is computed in slabs, which gives what one pass would (`cellseg_nb.cells.slabs`);
+        by a network whose layers are not known there (SwinUNETR, ONNX, one that scales what it is given) in
+        windows with Gaussian-weighted overlap (`monai.inferers.sliding_window_inference`).
     window : int or (z, y, x)
         Side of a window in voxels, rounded up to ``multiple``.
     flips : bool
         Average over the 8 mirror images of the volume (8 times the work).
 
-    Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional, and where
-    the memory of a GPU is too small.
+    Returns (C, Z, Y, X) float32 array. Raises UserError for a volume that is not three-dimensional, where
+    the memory of a GPU is too small, and where slabs need more space for temporary files than there is.
     """
     volume = np.ascontiguousarray(volume, dtype=np.float32)
     if volume.ndim != 3 or 0 in volume.shape:
@@ -59,10 +67,17 @@ def predict(
     mirrors = [axes for axes in _subsets((2, 3, 4))] if flips else [()]
     total = None
     with torch.inference_mode(), runtime.deterministic(), runtime.enough_memory():
+        once = _fits(volume.shape, bytes_per_voxel, memory)
+        layers = None if once or memory == 0 else slabs.plan(network)
         for axes in mirrors:
             x = torch.from_numpy(volume)[None, None].flip(axes)
-            if way(volume.shape, bytes_per_voxel, memory) == "one pass":
+            if once:
                 y = _whole(network, x, multiple, device)
+            elif layers:
+                step = lambda x: slabs.run(  # noqa: E731
+                    layers, x, memory or ONE_PASS, bytes_per_voxel, device, progress
+                )
+                y = _whole(step, x, multiple, "cpu")
             else:
                 y = _windows(network, x, window, overlap, multiple, device, progress)
             y = y.flip(axes)

@@ -28,7 +28,8 @@ def look(path):
         size = (
             "unknown" if one.size is None else " x ".join(f"{side:g}" for side in one.size) + " µm (Z, Y, X)"
         )
-        line = f"series {number} {one.name!r}: {' x '.join(map(str, one.shape))} ({', '.join(one.axes)}), "
+        name = f" {one.name!r}" if one.name else ""
+        line = f"series {number}{name}: {' x '.join(map(str, one.shape))} ({', '.join(one.axes)}), "
         line += f"{one.dtype}, voxel size {size}"
         names = [name for name in one.channels if name]
         line += f", channels {', '.join(names)}" if names else ""

@@ -37,6 +37,19 @@ def _limits(volume):
     return float(low), float(high if high > low else low + 1)
 
 
+def rims(cut):
+    """A slice of labels of which only the rims of the cells are left: part of a voxel wide where voxels are
+    drawn large, so that a rim hides little of a small cell. The array is then larger than the slice."""
+    from skimage.segmentation import find_boundaries
+
+    finer = max(1, 500 // max(cut.shape))
+    cut = np.asarray(cut).repeat(finer, 0).repeat(finer, 1)
+    inside = cut.copy()
+    for _ in range(min(3, finer)):
+        inside[find_boundaries(inside, mode="inner")] = 0
+    return np.where(inside == 0, cut, 0)
+
+
 def _planes(volume, position):
     if hasattr(volume, "plane"):
         return [volume.plane(axis, index) for axis, index in enumerate(position)]
@@ -51,8 +64,6 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
     Both may be a `cellseg_nb.viewer.source.Source`, of which only these slices are read. ``position`` is
     (z, y, x) in voxels, the middle by default; ``voxel_size`` in µm; ``limits`` (dark, bright) of the grey.
     """
-    from skimage.segmentation import find_boundaries
-
     position = [
         int(np.clip(p, 0, s - 1)) for p, s in zip(position or [s // 2 for s in volume.shape], volume.shape)
     ]
@@ -63,14 +74,13 @@ def orthogonal(volume, labels=None, position=None, voxel_size=None, title=None, 
     names = (("x", "y"), ("x", "z"), ("y", "z"))
     steps = ((2, 1), (2, 0), (1, 0))
     extents = [(0, volume.shape[a] * size[a], volume.shape[b] * size[b], 0) for a, b in steps]
+    tall = max(extent[2] / extent[1] for extent in extents)  # a flat volume needs no tall figure
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(13, 4.6))
+        figure, axes = plt.subplots(1, 3, figsize=(13, min(4.6, 1.2 + 3.6 * tall)))
         for i, (ax, plane) in enumerate(zip(axes, _planes(volume, position))):
             ax.imshow(plane, cmap="gray", vmin=low, vmax=high, extent=extents[i])
             if labels is not None:
-                cut = cuts[i]
-                edges = np.where(find_boundaries(cut, mode="inner"), cut, 0)
-                ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extents[i])
+                ax.imshow(rims(cuts[i]), cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extents[i])
             across = "zyx"[i]
             ax.set(
                 xlabel=f"{names[i][0]} ({unit})",
@@ -138,6 +148,9 @@ def curves(history, terms=("n_cuts", "reconstruction"), figure=None):
             epochs = [row["epoch"] for row in history]
             ax.plot(epochs, [row[term] for row in history], color=colour, marker="o", markersize=3)
             ax.set(xlabel="epoch", ylabel=term.replace("_", " "), yscale="log")
+            low, high = ax.get_ylim()
+            ax.yaxis.set_major_formatter("{x:g}")  # 240 and 0.01, no powers of ten
+            ax.yaxis.set_minor_formatter("{x:g}" if high < 10 * low else "")
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
             ax.grid(alpha=0.3)
     return figure

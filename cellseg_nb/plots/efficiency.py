@@ -181,6 +181,8 @@ def volumes(table):
                 )
                 ax.plot(place, row["dice"], "o", color=basic.BLUE, markersize=6)
             ax.set(title=f"{volume} held out", xlim=(-0.6, len(names) - 0.4), ylim=(-0.02, 1.02))
+            if len(percents) > 1:
+                ax.set_xlabel(f"each from left: {', '.join(f'{one:g}' for one in percents)} % of the cubes")
             ax.set_xticks(range(len(names)), names, rotation=25, ha="right", rotation_mode="anchor")
             ax.grid(axis="y", alpha=0.3)
         axes[0, 0].set_ylabel("Dice")

@@ -27,9 +27,7 @@ def _extent(shape, size):
 
 
 def _outlines(ax, plane, extent, colour):
-    from skimage.segmentation import find_boundaries
-
-    edges = np.ma.masked_equal(find_boundaries(plane, mode="inner").astype(float), 0)
+    edges = np.ma.masked_equal((basic.rims(plane) > 0).astype(float), 0)
     ax.imshow(edges, cmap=plt.matplotlib.colors.ListedColormap([colour]), extent=extent)
 
 

@@ -5,7 +5,7 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cellseg_nb.plots.basic import BLUE, GREEN, ORANGE, STYLE, random_colours
+from cellseg_nb.plots.basic import BLUE, GREEN, ORANGE, STYLE, random_colours, rims
 
 
 def _cut(image, labels, place, reach):
@@ -18,11 +18,8 @@ def _cut(image, labels, place, reach):
 
 
 def _outlined(ax, grey, labels, extent, colours, limits):
-    from skimage.segmentation import find_boundaries
-
     ax.imshow(grey, cmap="gray", vmin=limits[0], vmax=limits[1], extent=extent)
-    edges = np.where(find_boundaries(labels, mode="inner"), labels, 0)
-    ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extent)
+    ax.imshow(rims(labels), cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extent)
     ax.locator_params(nbins=4, integer=True)
     ax.set_xlabel("x (voxels)")
 

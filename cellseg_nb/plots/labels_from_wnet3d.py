@@ -22,8 +22,6 @@ def side_view(image, panels, trusted=None, voxel_size=None, position=None):
 
     ``position`` is the slice along y, the middle by default.
     """
-    from skimage.segmentation import find_boundaries
-
     y = image.shape[1] // 2 if position is None else int(position)
     size, unit = voxel_size or (1.0, 1.0, 1.0), "µm" if voxel_size else "voxels"
     extent = (0, image.shape[2] * size[2], image.shape[0] * size[0], 0)
@@ -36,8 +34,8 @@ def side_view(image, panels, trusted=None, voxel_size=None, position=None):
             ax.imshow(image[:, y], cmap="gray", vmin=low, vmax=high, extent=extent)
             if labels is not None:
                 colours = basic.random_colours(labels)
-                edges = np.where(find_boundaries(labels[:, y], mode="inner"), labels[:, y], 0)
-                ax.imshow(edges, cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extent)
+                shown = dict(cmap=colours, vmin=0, vmax=max(1, colours.N - 1), extent=extent)
+                ax.imshow(basic.rims(labels[:, y]), **shown)
                 words = f"{words}: {len(np.unique(labels)) - 1} objects"
             if trusted is not None:
                 ax.axhline(trusted * size[0], color=basic.ORANGE, linewidth=2.5, linestyle="--")

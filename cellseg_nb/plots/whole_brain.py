@@ -61,8 +61,8 @@ def cubes(images, boxes):
     return figure
 
 
-def threshold(values, counts, cut, words="brightness above the ground (grey values)"):
-    """A streamed histogram with the threshold that follows from it."""
+def threshold(values, counts, cut, name="threshold"):
+    """A streamed histogram with the threshold that follows from it, and what that is called."""
     there = np.flatnonzero(counts)
     last = there[np.searchsorted(np.cumsum(counts[there]), 0.9995 * counts.sum())]
     last = max(last, np.searchsorted(values, 1.3 * cut))
@@ -72,9 +72,10 @@ def threshold(values, counts, cut, words="brightness above the ground (grey valu
         starts = np.arange(there[0], last, together)
         held = np.add.reduceat(counts, starts)[:-1]
         ax.stairs(np.maximum(held, 0.5), values[starts], fill=True, color=basic.SKY)
-        ax.axvline(cut, color=basic.ORANGE, linewidth=2.5, linestyle="--")
-        ax.text(cut, held.max(), f" threshold {cut:.3g}", color=basic.ORANGE, va="top")
-        ax.set(yscale="log", xlabel=words, ylabel="voxels", title=f"{counts.sum():,} voxels of tissue")
+        ax.axvline(cut, color=basic.ORANGE, linewidth=2.5, linestyle="--", label=f"{name} {cut:.3g}")
+        ax.legend(frameon=False, loc="upper right")
+        title = f"{counts.sum():,} voxels of tissue"
+        ax.set(yscale="log", xlabel="brightness above the ground (grey values)", ylabel="voxels", title=title)
     return figure
 
 

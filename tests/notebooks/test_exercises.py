@@ -47,7 +47,7 @@ def solved(path):
     for cell in content["cells"]:
         cells.append(cell)
         if cell["cell_type"] == "markdown":
-            cells += [code(len(cells), text) for text in solutions(source(cell))]
+            cells += [code(n, text) for n, text in enumerate(solutions(source(cell)), len(cells))]
     last = max((n for n, cell in enumerate(cells) if cell["id"].startswith("solution")), default=-1)
     return {**content, "cells": cells[: last + 1]} if last >= 0 else None
 

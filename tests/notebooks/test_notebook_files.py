@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cellseg_nb import runs
+from cellseg_nb.plots import formulas
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -86,3 +87,11 @@ def test_pictures_are_inside_the_text(notebook):
         assert "attachments" not in cell
         for address in re.findall(r"!\[[^]]*\]\(([^)]+)\)", "".join(cell["source"])):
             assert address.startswith(("data:image/png;base64,", "https://colab.research.google.com/assets/"))
+
+
+def test_formulas_can_be_drawn_in_a_report(notebook):
+    for cell in notebook[1]["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and "$" in text:
+            shown = re.sub(formulas.CODE, "", formulas.drawn(text))
+            assert "$" not in shown, f"matplotlib cannot draw a formula of: {text[:60]}"
