@@ -24,6 +24,7 @@ from cellseg_nb.cells import background, instances, spots
 BROAD = 0.35  # share of the volume
 LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the background and its noise
 RIM, WIDE = 0.15, 0.10  # brightness of the outermost voxels of a cell, as a share of its own height
+STEEP = 0.9, 0.3  # lit and rim from which outlines are beyond doubt: crowded or large cells may fill so much
 RISEN, FLAT = 0.8, 0.5  # share of the cells that rise above their surroundings
 COVERED, MISSED = 0.8, 0.5  # share of the clear spots that lie in a cell
 ALONE, GLUED = 0.7, 0.4  # share of the clear spots in cells that are the only one of their cell
@@ -98,7 +99,7 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
     ):
         if name in numbers and numbers[name] < good:
             (failed if numbers[name] < bad else doubtful).append(f"only {100 * numbers[name]:.0f} % {text}")
-    if numbers["share"] > BROAD:
+    if numbers["share"] > BROAD and not _steep(numbers):
         failed.insert(
             0,
             f"{100 * numbers['share']:.0f} % of the volume is called cell: broad regions; flatten the "
@@ -134,6 +135,10 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
         else "the cells are bright where they are outlined",
         numbers,
     )
+
+
+def _steep(numbers):
+    return numbers.get("lit", 0) >= STEEP[0] and numbers.get("rim", 0) >= STEEP[1]
 
 
 def _none(numbers):
