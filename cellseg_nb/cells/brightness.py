@@ -4,7 +4,7 @@ known."""
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells.background import cut_off, maxima, spread
+from cellseg_nb.cells.background import maxima, of_the_data, spread
 from cellseg_nb.errors import UserError
 
 
@@ -63,7 +63,7 @@ def _padding(volume):
     if lowest.mean() < 0.005 or lowest.all():
         return np.zeros(volume.shape, bool)
     cubes = ndi.binary_opening(np.pad(lowest, 1, mode="edge"), np.ones((3, 3, 3)))[1:-1, 1:-1, 1:-1]
-    return np.zeros(volume.shape, bool) if cubes.any() and cut_off(volume, cubes) else cubes
+    return np.zeros(volume.shape, bool) if cubes.any() and of_the_data(volume, cubes) else cubes
 
 
 def background(volume, size, diameter):

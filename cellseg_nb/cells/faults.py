@@ -101,7 +101,7 @@ def find_padding(volume, valid, diameter):
             region = regions == number
             if cubes[region].mean() < SOLID:
                 continue
-            if value == volume.min() and background.cut_off(volume, region):
+            if background.of_the_data(volume, region):
                 continue
             if not _bright_edge(volume, region, value):
                 found |= region
