@@ -235,16 +235,19 @@ def _report(notebook, out):
     """The executed notebook as one HTML page: text and pictures, without the code."""
     import nbconvert
     import nbformat
+    from jupyter_core.paths import jupyter_path
 
     from cellseg_nb.io.files import atomic
 
+    own = _templates(nbconvert)
     exporter = nbconvert.HTMLExporter(
-        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        extra_template_basedirs=own,  # where names of templates are looked for, and what they extend
+        template_data_paths=[*jupyter_path("nbconvert", "templates"), *own],
     )
     exporter.embed_images = True
-    templates = Path(nbconvert.__file__).parents[1] / "share" / "jupyter" / "nbconvert" / "templates"
-    if templates.is_dir():  # where pip install --target puts them, and nbconvert does not look
-        exporter.extra_template_basedirs = [str(templates)]
     content = nbformat.read(notebook, as_version=4)
     for cell in content.cells:  # progress bars and warnings are for the terminal, not for the report
         if "outputs" in cell:
@@ -255,6 +258,17 @@ def _report(notebook, out):
     page, _ = exporter.from_notebook_node(content, {"metadata": {"name": notebook.stem}})
     with atomic(out / "report.html") as beside:
         beside.write_text(page, encoding="utf-8")
+
+
+def _templates(nbconvert):
+    """Folders of nbconvert's own templates, also where it does not look: pip install --target puts them so,
+    and in layered environments (uv run --with) they belong to the environment below."""
+    import importlib.metadata
+
+    own = importlib.metadata.files("nbconvert") or []
+    places = [Path(file.locate()).parents[1] for file in own if file.parts[-2:] == ("lab", "conf.json")]
+    places.append(Path(nbconvert.__file__).parents[1] / "share" / "jupyter" / "nbconvert" / "templates")
+    return [str(place.resolve()) for place in places if place.is_dir()]
 
 
 def _headline(out):

@@ -4,7 +4,10 @@ nothing."""
 import os
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,3 +296,26 @@ def trained(out):
         torch.load(out / "wnet3d.pt", weights_only=True)["model"],
         torch.load(out / "training" / "checkpoint.pt", weights_only=True)["history"],
     )
+
+
+def test_report_in_an_environment_on_top_of_another(tmp_path):
+    """As `uv run --with` makes them: nbconvert's templates belong to the environment below."""
+    venv.create(tmp_path / "above", with_pip=False)
+    packages = next((tmp_path / "above").rglob("site-packages"))
+    below = [str(Path(__file__).parents[1]), sysconfig.get_paths()["purelib"]]
+    (packages / "below.pth").write_text("\n".join(below), encoding="utf-8")
+    code = (
+        "import nbformat, pathlib\nfrom cellseg_nb import runs\n"
+        "nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell('a word')])"
+        ", 'n.ipynb')\n"
+        "runs._report(pathlib.Path('n.ipynb'), pathlib.Path('.'))"
+    )
+    python = next((tmp_path / "above").rglob(Path(sys.executable).name))
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "JUPYTER_NO_CONFIG": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+    subprocess.run([str(python), "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
+    assert "a word" in (tmp_path / "report.html").read_text(encoding="utf-8")
