@@ -42,7 +42,15 @@ def _parser():
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(command=None, debug=False)
     commands = parser.add_subparsers(title="commands")
+    _for_notebooks(commands)
+    _for_files(commands)
+    _for_rooms(commands)
+    for command in commands.choices.values():
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
 
+
+def _for_notebooks(commands):
     listing = commands.add_parser("list", help="show the notebooks and their parameters")
     listing.set_defaults(command=_list)
 
@@ -63,6 +71,8 @@ def _parser():
     copy.add_argument("--students", action="store_true", help="leave the solutions of the exercises out")
     copy.set_defaults(command=_copy)
 
+
+def _for_files(commands):
     look = commands.add_parser(
         "look", help="say what a file holds: images, axes, voxel size, channels, levels"
     )
@@ -81,6 +91,9 @@ def _parser():
     _takes_parameters(convert, words)
     convert.set_defaults(command=_convert)
 
+
+def _for_rooms(commands):
+    """For a class, and for the whole paper."""
     doctor = commands.add_parser(
         "doctor", help="say what is installed, what is missing, and which device is used"
     )
@@ -114,9 +127,6 @@ def _parser():
     reproduce.add_argument("--scheduler", default="", metavar="ADDRESS", help=words)
     reproduce.add_argument("--dry-run", action="store_true", help="say hours, memory and disk; run nothing")
     reproduce.set_defaults(command=_reproduce)
-    for command in (listing, run, copy, look, convert, doctor, serve, reproduce):
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return parser
 
 
 def _takes_parameters(command, words):

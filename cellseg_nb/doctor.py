@@ -11,31 +11,10 @@ from cellseg_nb import __version__, methods
 from cellseg_nb.io import formats
 
 CORE = (
-    "torch",
-    "monai",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-image",
-    "connected-components-3d",
-    "tifffile",
-    "imagecodecs",
-    "zarr",
-    "h5py",
-    "nibabel",
-    "pynrrd",
-    "matplotlib",
-    "pooch",
-    "huggingface_hub",
-    "safetensors",
-    "scikit-posthocs",
-    "statsmodels",
-    "ipywidgets",
-    "anywidget",
-    "ipykernel",
-    "papermill",
-    "nbconvert",
-)
+    "torch monai numpy scipy pandas scikit-image connected-components-3d tifffile imagecodecs zarr h5py "
+    "nibabel pynrrd matplotlib pooch huggingface_hub safetensors scikit-posthocs statsmodels ipywidgets "
+    "anywidget ipykernel papermill nbconvert"
+).split()
 RIVALS = ("cellpose", "stardist")
 OLDEST, NEWEST = (3, 11), (3, 13)  # Pythons the project is tested with
 

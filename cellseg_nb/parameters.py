@@ -9,6 +9,7 @@ from pathlib import Path
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
 
+HUB_NAME = r"[\w.-]+/[\w.-]+(:[\w./-]+)?"  # a repository on the Hub, or a file in it
 INPUTS = ("images", "labels", "dataset", "folder", "other", "table")  # parameters that are paths of inputs
 
 
@@ -123,6 +124,13 @@ def number(name, value, low=None, high=None, whole=False):
 def one_of(name, value, allowed):
     if value not in allowed:
         raise UserError(f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+    return value
+
+
+def repository(name, value):
+    """A name on the Hub, owner/name. Raises UserError."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(value)):
+        raise UserError(f"{name} must be owner/name, such as jane/cells-of-my-lab, not {value!r}")
     return value
 
 

@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 
 from cellseg_nb.errors import UserError
-
-HUB_NAME = r"[\w.-]+/[\w.-]+(:[\w./-]+)?"  # as in `cellseg_nb.methods.weights`, which takes seconds to import
+from cellseg_nb.parameters import HUB_NAME
 
 
 def notebooks():
@@ -59,17 +58,9 @@ def copy(folder, change=None):
 def describe(path):
     """Title and parameter names of a notebook."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    title = next(
-        (
-            line.lstrip("# ").strip()
-            for cell in cells
-            if cell["cell_type"] == "markdown"
-            for line in cell["source"]
-            if line.startswith("# ")
-        ),
-        path.stem,
-    )
-    return title, list(parameters(path))
+    lines = [line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"]]
+    titles = [line.lstrip("# ").strip() for line in lines if line.startswith("# ")]
+    return (titles or [path.stem])[0], list(parameters(path))
 
 
 def parameters(path):

@@ -190,16 +190,7 @@ def versions():
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for name in (
-        "cellseg-nb",
-        "torch",
-        "monai",
-        "numpy",
-        "scipy",
-        "scikit-image",
-        "connected-components-3d",
-        "pandas",
-    ):
+    for name in "cellseg-nb torch monai numpy scipy scikit-image connected-components-3d pandas".split():
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -6,26 +6,12 @@ from pathlib import Path
 import pytest
 
 # The longest first: from five minutes to half a minute.
-LONG = [
-    "test_reproduce.py",
-    "test_notebooks_06_07.py",
-    "test_notebook_02.py",
-    "test_browser.py",
-    "test_notebook_10.py",
-    "test_notebook_05.py",
-    "test_quickstart.py",
-    "test_exercises.py",
-    "test_notebooks.py",
-    "test_bars.py",
-    "test_notebook_09.py",
-    "test_wheel.py",
-    "test_rivals.py",
-    "test_resume.py",
-    "test_bundle.py",
-    "test_cli.py",
-    "test_install.py",
-    "test_label_efficiency.py",
-]
+LONG = (
+    "test_reproduce.py test_notebooks_06_07.py test_notebook_02.py test_browser.py test_notebook_10.py "
+    "test_notebook_05.py test_quickstart.py test_exercises.py test_notebooks.py test_bars.py "
+    "test_notebook_09.py test_wheel.py test_rivals.py test_resume.py test_bundle.py test_cli.py "
+    "test_install.py test_label_efficiency.py"
+).split()
 
 
 def pytest_collection_modifyitems(items):

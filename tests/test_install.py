@@ -88,15 +88,12 @@ def test_the_newest_python_is_taken(monkeypatch, tmp_path):
     assert install.find_python() == "python3.13"
 
 
+OFFLINE = dict(PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="")
+OFFLINE |= dict(PIP_NO_CACHE_DIR="1")
+
+
 def test_no_network(clone):
-    said = line(
-        clone,
-        PIP_INDEX_URL="http://127.0.0.1:9/simple",
-        PIP_CONFIG_FILE=os.devnull,
-        PIP_FIND_LINKS="",
-        PIP_NO_CACHE_DIR="1",
-        PYTHON=sys.executable,
-    )
+    said = line(clone, PYTHON=sys.executable, **OFFLINE)
     assert "cannot reach its package index" in said
 
 
@@ -113,13 +110,7 @@ def test_no_space(clone, monkeypatch):
 def test_a_half_built_venv_is_made_anew(clone):
     """Killed while it was built: a folder without pip."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", clone / ".venv"], check=True)
-    said = line(
-        clone,
-        PIP_INDEX_URL="http://127.0.0.1:9/simple",
-        PIP_CONFIG_FILE=os.devnull,
-        PIP_FIND_LINKS="",
-        PIP_NO_CACHE_DIR="1",
-    )
+    said = line(clone, **OFFLINE)
     assert "cannot reach" in said  # that far only with a pip of its own
     assert subprocess.run([clone / ".venv" / "bin" / "python", "-m", "pip", "--version"]).returncode == 0
 

@@ -22,18 +22,7 @@ NOTEBOOKS = {path.stem: path for path in sorted((ROOT / "notebooks").glob("*.ipy
 OURS = re.compile(r"github(?:\.com)?/cellseg-nb/cellseg-nb/(?:blob|tree|raw)/main/([^\s)#?\"']+)")
 FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
-FOLDERS = (
-    "cellseg_nb",
-    "notebooks",
-    "data",
-    "tests",
-    "benchmarks",
-    "tools",
-    "colab",
-    "docs",
-    "rooms",
-    ".github",
-)
+FOLDERS = "cellseg_nb notebooks data tests benchmarks tools colab docs rooms .github".split()
 
 
 def ours(pattern):
@@ -185,19 +174,7 @@ def test_short_names_in_code_exist(path):
     """``metrics.match`` in a text is something in a module called metrics."""
     for code in CODE.findall(FENCE.sub("", markdown(path))):
         found = re.match(r"([a-z_]\w*)\.([A-Za-z_]\w*)(?=$|[(.\s])", code)
-        if found and found[2] not in (
-            "pt",
-            "json",
-            "csv",
-            "tif",
-            "png",
-            "py",
-            "md",
-            "toml",
-            "ome",
-            "xml",
-            "parquet",
-        ):
+        if found and found[2] not in "pt json csv tif png py md toml ome xml parquet".split():
             modules = by_last_name().get(found[1], [])
             there = [resolves(f"{module}.{found[2]}") for module in modules]
             assert any(there) or not modules, f"{name(path)} names {code}"

@@ -25,15 +25,7 @@ def clone(tmp_path_factory):
         ROOT,
         place,
         ignore=shutil.ignore_patterns(
-            ".venv*",
-            ".git",
-            "results",
-            "__pycache__",
-            "*.egg-info",
-            ".pytest_cache",
-            ".ruff_cache",
-            "dist",
-            "build",
+            *".venv* .git results __pycache__ *.egg-info .pytest_cache .ruff_cache dist build".split()
         ),
     )
     (place / "notebooks" / "results").mkdir()
@@ -116,21 +108,7 @@ def in_debians_layout(wheel, tmp):
     ):
         if packages.is_dir():
             return debians, packages
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-index",
-            "--target",
-            packages,
-            wheel,
-        ],
-        check=True,
-    )
+    subprocess.run([sys.executable, *pip[1:-1], "--target", packages, wheel], check=True)
     return sys.executable, packages
 
 
@@ -153,7 +131,9 @@ def test_list_and_doctor(place):
     assert doctor.returncode == 0 and str(place.packages) in doctor.stdout, doctor.stdout + doctor.stderr
 
 
+@pytest.mark.parametrize("place", [in_debians_layout], ids=["debian"], indirect=True)
 def test_quickstart_from_another_folder(place):
+    """In a venv: test_bundle.py."""
     run = place.run("-m", "cellseg_nb", "run", "00_quickstart", "-p", "epochs", "2", "-o", "mine")
     assert run.returncode == 0, run.stderr
     assert {"labels.tif", "cells.csv", "report.html"} <= {

@@ -77,14 +77,14 @@ def complete(source, tissue, factor):
         )
         name = array.metadata.encode_chunk_key(key)
         if not (base / name).is_file():
-            if overview.nearest(tissue, factor, block.core).any() and _bright(source, block, tissue, factor):
+            if overview.nearest(tissue, factor, block.core).any() and _bright(source, block):
                 raise UserError(
                     f"{source.path}: the chunk at (z, y, x) = {block.corner} is missing, though a coarse "
                     f"level shows tissue there ({level.key}/{name}): copy the store again"
                 )
 
 
-def _bright(source, block, tissue, factor):
+def _bright(source, block):
     """Whether the coarsest level has any light in a block."""
     number = len(source.levels) - 1
     factor = source.levels[number].factor

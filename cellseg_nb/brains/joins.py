@@ -11,7 +11,7 @@ import numpy as np
 FAR = np.iinfo(np.int64).max
 
 
-def label_block(mask, block, connectivity=26):
+def label_block(mask, block):
     """Number the connected pieces of a block.
 
     mask : (Z, Y, X) bool of the block's outer box (a halo of one voxel).
@@ -24,7 +24,7 @@ def label_block(mask, block, connectivity=26):
 
     thin = min(mask.shape) < 4  # cc3d 4.1 counts too few labels in advance there
     mask = np.pad(mask, 1) if thin else np.ascontiguousarray(mask)
-    labels = cc3d.connected_components(mask, connectivity=connectivity)
+    labels = cc3d.connected_components(mask, connectivity=26)
     labels = labels[1:-1, 1:-1, 1:-1] if thin else labels  # of 16 bits, where these are enough
     faces = {}
     for axis in range(3):

@@ -23,7 +23,6 @@ from cellseg_nb.methods.predictor import MULTIPLES
 from cellseg_nb.networks import losses
 
 WINDOW = 64  # voxels a window is for
-OVERLAP = 16  # voxels it sees beyond, unless more is asked for
 REACH = 56  # how far WNet3D's encoder sees: 51 voxels, and its pooling wants a multiple of 8
 FROZEN = "network.pt"
 # the top of `scaled`, by what a network has learned from; for all others 1

@@ -3,8 +3,7 @@
 import numpy as np
 
 from cellseg_nb.brains import engine, joins
-
-MOST = 2**32 - 1
+from cellseg_nb.cells import background
 
 
 def gathered(folder, every):
@@ -71,7 +70,7 @@ def table(kept, voxel_size=None):
     equivalent_diameter_um; mean_intensity. Without a voxel size, µm are voxels."""
     import pandas
 
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    size = background.spacing(voxel_size)
     voxels = kept["voxels"]
     volume = voxels * size.prod()
     columns = {"label": np.arange(1, len(voxels) + 1, dtype=np.int64)}

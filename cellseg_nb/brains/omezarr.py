@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cellseg_nb.cells import background
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import ngff, ngff_writing
 from cellseg_nb.io.files import as_path, reason, writable_folder
@@ -104,7 +105,7 @@ def factors(shape, voxel_size=None):
     A level has half the voxels of the one before along those axes where they are finest (within a factor of
     1.5), until no side is longer than `SMALLEST`.
     """
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    size = background.spacing(voxel_size)
     found = [(1, 1, 1)]
     while max(-(-s // f) for s, f in zip(shape, found[-1])) > SMALLEST:
         now = size * found[-1]
@@ -115,7 +116,7 @@ def factors(shape, voxel_size=None):
     return found
 
 
-def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK, fill=0):
+def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chunk=CHUNK):
     """A new, empty OME-Zarr with all its levels, or the one that is there when it is the same.
 
     ``chunk``: side of a stored chunk, or three.
@@ -130,14 +131,14 @@ def create(path, shape, dtype, voxel_size=None, version="0.4", name="image", chu
     path = writable_folder(path)
     group = zarr.open_group(str(path), mode="a", zarr_format=ngff_writing.zarr_format(version))
     steps = factors(shape, voxel_size)
-    size = np.ones(3) if voxel_size is None else np.asarray(voxel_size, float)
+    size = background.spacing(voxel_size)
     for number, factor in enumerate(steps):
         sides = tuple(-(-s // f) for s, f in zip(shape, factor))
         if str(number) in group:
             if group[str(number)].shape != sides or group[str(number)].dtype != dtype:
                 raise UserError(f"{path} holds another image: give another output folder")
             continue
-        more = {"fill_value": fill, "compressors": compressor(version)}
+        more = {"fill_value": 0, "compressors": compressor(version)}
         ngff_writing.array(
             group, str(number), sides, dtype, np.broadcast_to(chunk, 3).tolist(), version, **more
         )

@@ -51,13 +51,13 @@ def density(cells, shape, voxel_size=None, width=BIN):
     return (counts / (volume * 1e-9)).astype(np.float32)
 
 
-def write_density(folder, values, width=BIN):
-    """``density.tif`` and ``density.ome.zarr``, cells per mm³."""
+def write_density(folder, values):
+    """``density.tif`` and ``density.ome.zarr``, cells per mm³ in boxes of `BIN`."""
     from cellseg_nb.brains import pyramid
 
-    volumes.write(Path(folder) / "density.tif", values, (width,) * 3)
+    volumes.write(Path(folder) / "density.tif", values, (BIN,) * 3)
     place = Path(folder) / "density.ome.zarr"
-    levels = omezarr.create(place, values.shape, values.dtype, (width,) * 3, name="cells per mm3")
+    levels = omezarr.create(place, values.shape, values.dtype, (BIN,) * 3, name="cells per mm3")
     omezarr.writing(place, "0")[:] = values
     for number in range(1, len(levels)):
         for block in pyramid.jobs(levels, number):

@@ -7,6 +7,7 @@ however the volume is cut.
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import background
 from cellseg_nb.errors import UserError
 
 LARGEST = 4e7  # voxels of a coarse level that is read whole
@@ -21,7 +22,7 @@ def coarse(source, most=LARGEST, least=1.0):
     if not source.levels:
         raise UserError(f"{source.path} has no coarse levels: convert it to OME-Zarr first (convert.run)")
     for number, level in enumerate(source.levels):
-        size = np.ones(3) if source.voxel_size is None else np.array(source.voxel_size)
+        size = background.spacing(source.voxel_size)
         wide = (size * level.factor).min() >= least
         if np.prod(level.shape, dtype=float) <= most and wide:
             return number
@@ -52,7 +53,7 @@ def tissue(source, value=None, diameter=0.0):
             f"{source.path}: no voxel is brighter than {limit:g}, so there is no tissue: give a lower limit "
             f"(the coarse level goes up to {level.max():g})"
         )
-    size = np.ones(3) if source.voxel_size is None else np.array(source.voxel_size)
+    size = background.spacing(source.voxel_size)
     steps = np.ceil(diameter / 2 / (size * source.levels[number].factor)).astype(int) + 1
     return ndi.maximum_filter(mask, 2 * steps + 1, mode="nearest"), number, limit
 
@@ -76,7 +77,7 @@ def ground(source, diameter):
     wide as a cell, made smooth. Returns ((Z, Y, X) float32 on the level's grid, number of the level)."""
     number = coarse(source, least=diameter)
     level = whole(source, number)
-    size = np.ones(3) if source.voxel_size is None else np.array(source.voxel_size)
+    size = background.spacing(source.voxel_size)
     step = size * source.levels[number].factor
     reach = [max(1, round(1.5 * diameter / s)) for s in step]
     low = ndi.percentile_filter(level, 20, [2 * r + 1 for r in reach], mode="nearest")

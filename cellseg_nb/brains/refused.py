@@ -24,6 +24,11 @@ def parts_and_several(path, file):
             f"{path} is a part of an OME-TIFF that another file describes: make one of them all, as in: "
             f"cellseg-nb convert {path} OUT.zarr, and give that"
         )
+    if file.is_scanimage:
+        raise UserError(
+            f"{path} is of ScanImage, which is not read block by block: make an OME-Zarr of it, as in: "
+            f"cellseg-nb convert {path} OUT.zarr, and give that"
+        )
     if ome.renamed(file) and not ome.away(file):
         raise UserError(
             f"{path} had another name, its header says, and a file of that name is beside it: move it to "

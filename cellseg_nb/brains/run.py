@@ -199,7 +199,7 @@ def number(job, min_size=0, max_size=0):
     return numbering.table(kept, job.source.voxel_size)
 
 
-def write_labels(client, job, version="0.4", chunk=omezarr.CHUNK):
+def write_labels(client, job, version="0.4"):
     """``labels.ome.zarr``, uint32 with all its levels. Returns its path."""
     place = Path(job.folder) / stages.LABELS
     content = (job.work / "numbers.npy").read_bytes()
@@ -207,7 +207,7 @@ def write_labels(client, job, version="0.4", chunk=omezarr.CHUNK):
     if not (job.work / f"labels-{stamp}-0").exists():  # numbered anew: an earlier numbering is of no use
         shutil.rmtree(place, ignore_errors=True)
     # every stored chunk belongs to one block, so that no two workers write it
-    stored = tuple(chunk if c % chunk == 0 else c for c in job.chunk)
+    stored = tuple(omezarr.CHUNK if c % omezarr.CHUNK == 0 else c for c in job.chunk)
     levels = omezarr.create(
         place, job.source.shape, np.dtype("uint32"), job.source.voxel_size, version, "cells", stored
     )

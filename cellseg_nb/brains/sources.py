@@ -17,7 +17,7 @@ import numpy as np
 
 from cellseg_nb.brains import omezarr, refused
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes, folder, ngff, tiff, units
+from cellseg_nb.io import axes, folder, formats, ngff, planes, tiff, units, volumes, writers
 from cellseg_nb.io.files import as_path, reason
 
 UNCALIBRATED = "ImageJ's calibration of its grey values is not applied: read with its numbers as they are"
@@ -59,7 +59,11 @@ class Source:
         UserError that names the place."""
         box = tuple(slice(*one.indices(side)[:2]) for one, side in zip(box, self._sides(level)))
         try:
-            return np.ascontiguousarray(READERS[self.kind](self, box, level))
+            found = np.ascontiguousarray(READERS[self.kind](self, box, level))
+            if found.dtype.kind == "f" and not np.isfinite(found).all():
+                start = [s.start for s in box]
+                raise UserError(volumes.not_finite(self.path, np.isfinite(found), start, "NaN or infinite"))
+            return found
         except UserError:
             raise
         except Exception as error:  # whatever a codec says
@@ -105,6 +109,7 @@ def find(path, voxel_size=None, channel=None):
         raise UserError(f"{path} does not exist: check the spelling")
     if path.is_file():
         refused.other_format(path)
+        formats.check_inside(path)
         return _tiff(path, given, channel)
     if any((path / name).is_file() for name in (".zgroup", ".zattrs", ".zarray", "zarr.json")):
         return _zarr(path, given, channel)
@@ -154,7 +159,7 @@ def _tiff(path, voxel_size, channel):
 
         with tifffile.TiffFile(path) as file:
             refused.parts_and_several(path, file)
-            stored, unsized = (voxel_size, "") if voxel_size else units.stored(file)
+            stored, unsized = (voxel_size, "") if voxel_size else writers.stored(file)
             white = WHITE if file.pages[0].photometric == 0 else ""
             odd = tiff.note(file, file.series[0])
             line, curve = tiff.calibration(file)
@@ -169,7 +174,7 @@ def _tiff(path, voxel_size, channel):
                     f"{path} is truncated: it declares more data than it holds; copy or download it again"
                 )
             try:
-                index, order, word = axes.zyx(path, series.shape, file.series[0].axes, channel)
+                index, order, word = axes.zyx(path, series.shape, writers.letters(file.series[0]), channel)
             except axes.Several as error:
                 raise error if error.choice == "-p channel 0" else error.alone("here") from error
     curve = UNCALIBRATED if line else curve
@@ -201,10 +206,10 @@ def _planes(path, voxel_size):
                 f"{first[0][1]} {first[1]}: all planes of a volume must be of one size and type: "
                 "export that plane again, or keep one volume in the folder"
             )
-    if first[3]:
-        print(f"{path.name}: {WHITE}")
+    size, unsized = (voxel_size, "") if voxel_size else planes.sized(files)
+    for word in filter(None, (*first[2:], unsized)):
+        print(f"{path.name}: {word}")
     shape = (len(files), *first[0])
-    size = voxel_size or first[2]
     return Source(str(path), "planes", shape, first[1], size, (), tuple(file.name for file in files))
 
 
@@ -226,7 +231,7 @@ def _numbers(files):
 
 
 def _plane(file):
-    """Shape (Y, X), type and voxel size of a plane, from its head."""
+    """Shape (Y, X) and type of a plane, from its head, and words on its grey values."""
     import tifffile
 
     try:
@@ -239,7 +244,9 @@ def _plane(file):
                 )
             if max(a + b for a, b in zip(page.dataoffsets, page.databytecounts)) > file.stat().st_size:
                 raise UserError(f"{file} is truncated: copy it again")
-            return tuple(page.shape), page.dtype, units.stored(tif)[0], page.photometric == 0
+            line, curve = tiff.calibration(tif)
+            words = (WHITE if page.photometric == 0 else "", UNCALIBRATED if line else curve)
+            return tuple(page.shape), page.dtype, *words
     except (OSError, tifffile.TiffFileError) as error:
         raise UserError(f"{file} cannot be read ({reason(error)}): copy it again") from error
 

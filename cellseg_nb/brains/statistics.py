@@ -16,15 +16,15 @@ STORED = 2 * 8 * BINS  # bytes of a tile's two histograms
 ABOVE = 8.0  # the scale ends this many times as far up as the coarse level's brightest thousandth
 
 
-def tiles(shape, tissue, factor, halo, most=MOST):
-    """At most ``most`` blocks of `TILE` voxels with tissue, evenly spread in reading order.
+def tiles(shape, tissue, factor, halo):
+    """At most `MOST` blocks of `TILE` voxels with tissue, evenly spread in reading order.
 
     The halo is taken from the tile itself, so that no voxel beyond it is read; where the blurs look too far
     for that, around it.
     """
     every = [tile for tile in blocks.grid(shape, TILE) if overview.nearest(tissue, factor, tile.core).any()]
-    if len(every) > most:
-        every = [every[i] for i in np.linspace(0, len(every) - 1, most).astype(int)]
+    if len(every) > MOST:
+        every = [every[i] for i in np.linspace(0, len(every) - 1, MOST).astype(int)]
     return [
         blocks.around(_within(tile.core, shape, halo), shape, halo, tile.index, tile.number) for tile in every
     ]
@@ -32,12 +32,12 @@ def tiles(shape, tissue, factor, halo, most=MOST):
 
 def _within(box, shape, halo):
     """A box without a halo on the sides where it does not end with the volume."""
-    return tuple(
-        s
-        if 4 * h > TILE or s.stop - s.start <= 2 * h
-        else slice(s.start + h * (s.start > 0), s.stop - h * (s.stop < side))
-        for s, h, side in zip(box, halo, shape)
-    )
+    cut = []
+    for s, h, side in zip(box, halo, shape):
+        if 4 * h <= TILE and s.stop - s.start > 2 * h:
+            s = slice(s.start + h * (s.start > 0), s.stop - h * (s.stop < side))
+        cut.append(s)
+    return tuple(cut)
 
 
 def scale(source, number):

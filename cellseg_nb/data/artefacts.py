@@ -1,6 +1,7 @@
 """Where volumes have artefacts: bright sheets or vessels that are no cells."""
 
 from cellseg_nb import parameters
+from cellseg_nb.data import splitting
 from cellseg_nb.errors import UserError
 
 AWAY, INSIDE = "away from the artefact", "inside the artefact"
@@ -19,9 +20,7 @@ def clean_slices(text, images, known=None):
     found = {}
     for part in parameters.listed("artefact_from", text) if text != "none" else []:
         word, _, first = part.rpartition(":")
-        names = (
-            [word] if word in images else [name for name in images if word and word.lower() in name.lower()]
-        )
+        names = splitting.matching(images, word) if word else []
         if len(names) != 1 or not first.strip().isdigit() or not 0 < int(first) < len(images[names[0]]):
             raise UserError(
                 f"artefact_from must name volumes and their first bad slice, such as visual:50, or be "

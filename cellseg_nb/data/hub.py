@@ -6,14 +6,13 @@ is handed to every call, since huggingface_hub reads its own variable only once,
 """
 
 import errno
-import hashlib
 import os
 import re
 import time
 from pathlib import Path
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io.files import reason
+from cellseg_nb.io.files import digest, reason
 
 # The client tries again when a connection fails or breaks, and goes on where it broke off. But not when the
 # server answers a download with an error (500, 429), and of the bytes it checks the number only: so we do.
@@ -119,10 +118,7 @@ def _intact(path):
     """The Hub names large files by their SHA-256, and the cache its blobs likewise; other names cannot be
     checked."""
     name = path.resolve().name
-    if not re.fullmatch("[0-9a-f]{64}", name):
-        return True
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == name
+    return not re.fullmatch("[0-9a-f]{64}", name) or digest(path) == name
 
 
 def _explain(error, repo, name, url):

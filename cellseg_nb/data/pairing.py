@@ -6,20 +6,14 @@ import itertools
 import re
 from collections import namedtuple
 
+from cellseg_nb.data import places
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volumes
-from cellseg_nb.io.files import as_path, reason
+from cellseg_nb.io.files import as_path
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
-IMAGES = {"images", "image", "imgs", "img", "raw", "volumes"}
-LABELS = {"labels", "label", "masks", "mask", "gt", "ground_truth", "groundtruth", "annotations"}
-LABELS |= {"seg", "segs", "segmentation", "segmentations", "truth", "lbl", "lbls"}
-TRACKED = re.compile(r"(\d\d+)_(GT|ST)")  # of the Cell Tracking Challenge: gold or silver truth
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
-# What network drives and systems keep: previews, and what was deleted.
-BINS = {"@eadir", "#recycle", "$recycle.bin", "__macosx", "system volume information", "lost+found"}
 PARTS = {"train", "test", "val", "validation"}
-PART = r"(?:tr|ts|val|train|test)"  # as nnU-Net names its folders: imagesTr, labelsTr
 FIRST_CHANNEL = re.compile(r"_0000$")  # of nnU-Net
 # How names are compared, the strictest first.
 WAYS = (folders.bare, folders.stem, folders.key, lambda file: FIRST_CHANNEL.sub("", folders.key(file)))
@@ -39,19 +33,19 @@ def pairs(folder, in_order=False):
     folder = as_path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder: give the folder that holds the volumes")
-    where = _folders(folder)
+    where = places.inside(folder)
     found = []
     labelled = {}  # folders of volumes, and that of their labels
-    for place in sorted(where, key=lambda one: one.name.lower() not in LABELS):
-        if place.name == "SEG" and TRACKED.fullmatch(place.parent.name):
+    for place in sorted(where, key=lambda one: one.name.lower() not in places.LABELS):
+        if place.name == "SEG" and places.TRACKED.fullmatch(place.parent.name):
             images = place.parent.with_name(place.parent.name[:-3])
             if any(pair.image.parent == images for pair in found):  # 01_GT comes before 01_ST
                 print(f"{place}: the other truth is taken, left out")
                 continue
             found += _tracked(place, folder)
-        elif _labels_folder(place) and place != folder:
-            images = _images_beside(place)
-            if place.name.lower() not in LABELS and labelled.get(images, "").lower() in LABELS:
+        elif places.of_labels(place) and place != folder:
+            images = places.of_images(place)
+            if place.name.lower() not in places.LABELS and labelled.get(images, "").lower() in places.LABELS:
                 print(f"{place}: {labelled[images]} holds the labels of its volumes, left out")
                 continue
             labelled[images] = place.name
@@ -95,26 +89,11 @@ def _told_apart(found, folder):
         )
     apart = []
     for pair in found:
-        parts = [p for p in pair.image.relative_to(folder).parts[:-1] if p.lower() not in IMAGES]
+        parts = [p for p in pair.image.relative_to(folder).parts[:-1] if p.lower() not in places.IMAGES]
         apart.append(pair._replace(name="/".join([*parts, pair.name.rpartition("/")[2]])))
     if len({pair.name for pair in apart}) < len(apart):
         raise UserError(f"{folder} holds several volumes of the same name: rename them")
     return apart
-
-
-def _folders(top):
-    """A folder and those in it at any depth, without hidden ones and OME-Zarr."""
-    found = [top]
-    try:
-        inner = sorted(p for p in top.iterdir() if p.is_dir())
-    except OSError as error:
-        raise UserError(
-            f"{top} cannot be read ({reason(error)}): check its permissions, or move it away"
-        ) from error
-    for place in inner:
-        if place.name[0] != "." and place.name.lower() not in BINS and not ngff.is_zarr(place):
-            found += _folders(place)
-    return found
 
 
 def _tracked(labels, folder):
@@ -123,8 +102,8 @@ def _tracked(labels, folder):
     Of most time points there are no labels; files such as man_seg_000_005.tif hold those of one slice. Both
     are left out, with a word.
     """
-    images = labels.parent.with_name(TRACKED.fullmatch(labels.parent.name)[1])
-    if not images.is_dir() or not _holds_volumes(images) or not _holds_volumes(labels):
+    images = labels.parent.with_name(places.TRACKED.fullmatch(labels.parent.name)[1])
+    if not images.is_dir() or not places.holds_volumes(images) or not places.holds_volumes(labels):
         return []
     files = {folders.key(f): f for f in folders.listed(labels) if not ONE_SLICE.search(f.stem)}
     every = {folders.key(f): f for f in folders.listed(images)}
@@ -187,39 +166,9 @@ def label_files(place):
     return [file for file in files if file not in other and not ONE_SLICE.search(folders.bare(file))]
 
 
-def _holds_volumes(place):
-    return any(formats.listed(f) for f in place.iterdir())
-
-
-def _labels_folder(place):
-    """Whether a folder is named as one of labels (labels, masks), or is so and holds some (labelsTr,
-    nuclei_masks)."""
-    name = place.name.lower()
-    if name in LABELS:
-        return True
-    if folders.NONE.search(name):
-        return False
-    named = re.fullmatch("labels?" + PART, name) or folders.LABEL_ENDING.search(name)
-    return bool(named) and not TRACKED.fullmatch(place.name) and _holds_volumes(place)
-
-
-def _images_beside(labels):
-    beside = [p for p in sorted(labels.parent.iterdir()) if p.is_dir() and not _labels_folder(p)]
-    name = re.fullmatch(f"labels?({PART})", labels.name.lower())
-    if name:
-        wanted = {f"images{name[1]}", f"image{name[1]}"}
-    else:
-        wanted = IMAGES
-    found = [p for p in beside if p.name.lower() in wanted]
-    # nuclei_masks beside nuclei_images, or beside nuclei
-    key = folders.LABEL_ENDING.sub("", labels.name.lower())
-    found = found or [p for p in beside if key and folders.IMAGE_ENDING.sub("", p.name.lower()) == key]
-    return found[0] if found else labels.parent
-
-
 def _refuse_labels_alone(where, found, folder):
     """UserError where volumes come from a folder that is named as one of labels, beside other volumes."""
-    of_labels = [p for p in where if p != folder and _labels_folder(p)]
+    of_labels = [p for p in where if p != folder and places.of_labels(p)]
     inside = [
         (p, pair.image)
         for pair in found
@@ -229,14 +178,14 @@ def _refuse_labels_alone(where, found, folder):
     if not inside or len({image for _, image in inside}) == len(found):
         return
     place, image = inside[0]
-    if image.parent == place:
+    if image.parent == place and not image.is_dir():
         raise UserError(
             f"{place} is named as a folder of labels, and of which volumes is not clear: call it labels, and "
             "the folder of its volumes images, both in one folder; or, if it holds volumes, give it another "
             "name"
         )
     raise UserError(
-        f"{image} lies in a folder of {place}, which is named as one of labels, and of which volume is not "
+        f"{image} lies within {place}, which is named as one of labels, and of which volume is not "
         "clear: give each sample a folder, with its volume in images and its labels in labels; or, if it "
         "holds volumes, give it another name"
     )
@@ -251,9 +200,13 @@ def _name(path, folder):
 
 
 def _two_folders(images, labels, folder, in_order):
-    if not _holds_volumes(images):
+    if not places.holds_volumes(images):
         return []
-    image_files, files = volumes.find(images), label_files(labels) if _holds_volumes(labels) else []
+    image_files, files = volumes.find(images), label_files(labels) if places.holds_volumes(labels) else []
+    other = sorted(folders.foreign(labels)) if not files else ()
+    if other:
+        what = f"labels of a format that is not read, such as {other[0].name}"
+        raise UserError(f"{labels} holds {what}: {formats.as_tiff(other[0])}")
     try:
         found = matched(image_files, files)
     except UserError:
@@ -268,7 +221,7 @@ def _side_by_side(place, folder):
         for file in sorted({*folders.listed(place)} - {*planes.files(place)[0]}):
             print(f"{file}: among the planes of a stack, left out")
         return [Pair(place.name, place, None)]
-    if not _holds_volumes(place):
+    if not places.holds_volumes(place):
         return []
     kinds = folders.sort(folders.listed(place))
     images = [file for file, kind in kinds.items() if kind == folders.VOLUME]
@@ -280,6 +233,8 @@ def _side_by_side(place, folder):
     for file, kind in kinds.items():
         if file not in (*images, *labels):
             print(f"{file}: {kind}, left out")
+    for word in _unread(place, images) if not labels else ():
+        print(word)
     if not images:  # such as the output folder of an earlier run
         if labels:
             print(f"{place}: no volume beside {folders.names(labels)}, left out")
@@ -301,6 +256,20 @@ def _side_by_side(place, folder):
         )
     found = matched(images, labels) if labels else [None] * len(images)
     return [Pair(_name(image, folder), image, file) for image, file in zip(images, found)]
+
+
+def _unread(place, images):
+    """Lines on labels beside volumes, or within OME-Zarr, that are not read there."""
+    for file in sorted(filter(folders.is_label, folders.foreign(place)), key=folders.natural):
+        yield f"{file}: labels of a format that is not read, left out: {formats.as_tiff(file)}"
+    for image in images:
+        inner = image / "labels"
+        for labels in sorted(filter(ngff.is_zarr, inner.iterdir() if inner.is_dir() else ())):
+            beside = image.parent / f"{folders.bare(image)}_labels.tif"
+            yield (
+                f"{labels}: not used; if these are its labels, write them beside it, as in: "
+                f"cellseg-nb convert {labels} {beside}"
+            )
 
 
 def _check(pair):

@@ -54,22 +54,29 @@ def folds(names, held_out=None):
             f"folds need two volumes or more, one to test on and one to learn from, not {len(names)}"
         )
     if held_out is None:
-        held_out = HELD_OUT if all(len(_matching(names, word)) == 1 for word in HELD_OUT) else names
+        held_out = HELD_OUT if all(len(matching(names, word)) == 1 for word in HELD_OUT) else names
     rows = []
     for number, word in enumerate(held_out, 1):
-        found = _matching(names, word)
-        if len(found) != 1:
-            raise UserError(
-                f"held_out names {word!r}, which is {'no' if not found else 'more than one'} "
-                f"volume: choose among "
-                f"{', '.join(names)}"
-            )
-        rows.append([number, found[0], ", ".join(n for n in names if n != found[0])])
+        name = the_one(names, word)
+        rows.append([number, name, ", ".join(n for n in names if n != name)])
     return pandas.DataFrame(rows, columns=["fold", "held_out", "training"])
 
 
-def _matching(names, word):
-    return [word] if word in names else [n for n in names if str(word).lower() in n.lower()]
+def matching(names, word):
+    """The names that are this word; where none is, those that hold it, in capitals or not."""
+    same = [name for name in names if name == word]
+    return same or [name for name in names if str(word).lower() in name.lower()]
+
+
+def the_one(names, word):
+    """The one name of a volume that a word in ``held_out`` means. Raises UserError for none and several."""
+    found = matching(names, word)
+    if len(found) != 1:
+        raise UserError(
+            f"held_out names {word!r}, which is {'more than one' if found else 'no'} volume: choose among "
+            f"{', '.join(names)}"
+        )
+    return found[0]
 
 
 def draw(count, percentage, seed):

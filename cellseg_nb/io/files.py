@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import json
 import os
 import re
+import unicodedata
 import uuid
+from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -108,6 +111,25 @@ def writable_folder(path):
     return path
 
 
+def copies(paths):
+    """Pairs of paths of files that hold the same bytes. Files of one size are looked into at five places, and
+    compared whole only where these are the same."""
+    sizes = {path: path.stat().st_size for path in paths if path.is_file()}
+    counts, seen = Counter(sizes.values()), {}
+    for path in (path for path, size in sizes.items() if size and counts[size] > 1):
+        with contextlib.suppress(OSError):
+            other = seen.setdefault((sizes[path], *_sample(path, sizes[path])), path)
+            if other != path and filecmp.cmp(path, other, shallow=False):
+                yield path, other
+
+
+def _sample(path, size):
+    with open(path, "rb") as file:
+        for start in np.linspace(0, max(0, size - 8192), 5).astype(int).tolist():
+            file.seek(start)
+            yield file.read(8192)
+
+
 def digest(path):
     """SHA-256 of a file, or of all files in a folder (an OME-Zarr, a stack of planes) with their names."""
     path = Path(path)
@@ -132,7 +154,17 @@ def as_path(path):
             )
     if not str(path or "").strip():
         raise UserError("no path was given: name a file or a folder")
-    return Path(path).expanduser()
+    path = Path(path).expanduser()
+    return path if str(path).isascii() or os.path.exists(path) else _as_on_disk(path)
+
+
+def _as_on_disk(path):
+    """A path whose letters with accents are written as one character or as two, as the disk has them."""
+    found = Path(path.anchor)
+    for part in path.parts[bool(path.anchor) :]:
+        forms = [part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))]
+        found = next((found / one for one in forms if os.path.exists(found / one)), found / part)
+    return found
 
 
 def reason(error):

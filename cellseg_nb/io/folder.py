@@ -8,7 +8,7 @@ import unicodedata
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import formats, loading, ngff, ome, parts as parts_of, planes, tiff
-from cellseg_nb.io.files import as_path, reason
+from cellseg_nb.io.files import as_path, copies, reason
 
 BETWEEN = r"(?:^|[ _.-]+)"
 IMAGE_ENDING = re.compile(r"[ _.-]*(images?|img|raw|volume)$", re.IGNORECASE)
@@ -16,13 +16,14 @@ IMAGE_START = re.compile(r"^(images?|img|im|raw|volume|vol)[ _.-]+(?=.)", re.IGN
 LABEL_WORDS = (
     r"(cp[ _.-]?(masks?|output)"
     r"|(labell?(ed)?|labels|lbls?|masks?|msk|segm)([ _.-]?(image|img|map|volume|stack)s?)?"
-    r"|gt|(ground[ _.-]?)?truth|annotat(ions?|ed)|instances?|binary|(simple[ _.-]?)?seg(mentation|mented)?"
+    r"|catchment[ _.-]?basins|gt|(ground[ _.-]?)?truth|instances?|binary"
+    r"|annotat(ions?|ed)|(simple[ _.-]?)?seg(mentation|mented)?"
     r"|stardist|object[ _.-]?(predictions?|identities))"
 )
 # c5_objects is labels beside c5, and alone a volume of objects.
 PERHAPS = r"(cellpose|watershed|classes|threshold(ed)?|objects|(labels?|masks?|seg(mentation)?|gt)\d{1,2})"
 VERSION = (
-    r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie)"
+    r"([ _.-]+(\d+|[23]d|v\d+|edited|corrected|corr|curated|cleaned|clean|fixed|final|new|copy|kopie|old)"
     r"|[ _.-]*(\([^()]*\)|\[[^\[\]]*\])"  # (1), [1], (somebody's conflicted copy 2024-03-01)
     r"|-(desktop|laptop)-\w+)*"  # conflicts of OneDrive
 )
@@ -45,6 +46,8 @@ TRACKED = re.compile(r"^(?:man_(?:seg|track)|mask)_?(\d+)(_\d+)?$|^t(\d+)$")
 # Of the file that is named without it, if there is one.
 OUTPUT = re.compile(BETWEEN + r"(results?|outputs?)$", re.IGNORECASE)
 SMALL = re.compile(BETWEEN + r"(thumb(nail)?s?|preview|overview|macro|pyramid)$", re.IGNORECASE)
+PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp")
+SHOWN = 12  # files of a kind that are left out
 VOLUME = "volume"
 
 
@@ -95,6 +98,7 @@ def listed(path):
             return [path]
         if not path.exists():
             raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
+        formats.check_n5(path)
         files = [f for f in path.iterdir() if formats.listed(f)]
     except OSError as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
@@ -113,11 +117,21 @@ def _deeper(path):
     ]
     if found:
         return f", such as {sorted(found, key=natural)[0]}"
-    other = [p for p in path.iterdir() if p.name.lower().endswith(formats.FOREIGN) and p.name[0] != "."]
+    other = foreign(path)
     if not other:
         return ""
-    first = sorted(other, key=natural)[0].name
-    return f"; {first} and its like open in Fiji (File > Import > Image Sequence...) and save as TIFF"
+    first = sorted(other, key=natural)[0]
+    if first.name.lower().endswith(PICTURES):
+        return (
+            f"; {first.name} and its like open in Fiji (File > Import > Image Sequence...) and save as TIFF"
+        )
+    return f"; {first.name} is of a format that is not read: {formats.as_tiff(first)}"
+
+
+def foreign(path):
+    """What lies in a folder and is of a known format that is not read, or a TIFF without an ending."""
+    found = [p for p in path.iterdir() if p.name[0] != "." and p.is_file() and formats.of(p) is None]
+    return [p for p in found if p.name.lower().endswith(formats.FOREIGN) or not p.suffix and tiff.marked(p)]
 
 
 def natural(path):
@@ -150,18 +164,26 @@ def find(path):
     found, small = flat_left_out(found)
     kinds |= small
     others = {file.name: "labels (Cellpose)" for file in path.glob("[!.]*_seg.npy")}
-    others |= {
-        f.name: "not read" for f in path.iterdir()
-        if f.name.lower().endswith(formats.FOREIGN) and f.name[0] != "." and f.name not in others
-    }  # fmt: skip
+    others |= {f.name: "not read" for f in foreign(path) if f.name not in others}
     others |= {file.name: kinds[file] for file in files if kinds[file] != VOLUME}
+    for file, other in copies(found):
+        print(f"{file.name} is the same as {other.name}, byte for byte, and both are read")
     if others:
-        table = {file.name: VOLUME for file in found} | others
-        width = max(map(len, table))
-        print(f"{path}: {len(found)} of {len(table)} files read as volumes (rename what is named wrongly)")
-        for name, kind in table.items():
-            print(f"  {name:{width}}  {kind}" + ("" if kind == VOLUME else ": left out"))
+        _show(path, {file.name: VOLUME for file in found} | others)
     return found
+
+
+def _show(path, table):
+    """Print what the files of a folder are, {name: kind}, the volumes first."""
+    kinds, width = [*table.values()], max(map(len, table))
+    read = kinds.count(VOLUME)
+    print(f"{path}: {read} of {len(table)} files read as volumes (rename what is named wrongly)")
+    for number, (name, kind) in enumerate(table.items()):
+        before = kinds[:number].count(kind)
+        if kind == VOLUME or before < SHOWN:
+            print(f"  {name:{width}}  {kind}" + ("" if kind == VOLUME else ": left out"))
+        elif before == SHOWN:
+            print(f"  and {kinds.count(kind) - SHOWN} more of these")
 
 
 def flat_left_out(files):

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections import namedtuple
+from pathlib import Path
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import hdf5, medical, microscopes, ngff, planes, tiff
@@ -10,10 +11,10 @@ Format = namedtuple("Format", "name endings images size library extra folder", d
 # The order is that of the page in data/README.md, which is made of this table.
 FORMATS = (
     Format(
-        "TIFF: plain, multi-page, BigTIFF, ImageJ, OME (also in several files), LSM",
-        (".tif", ".tiff", ".btf", ".tf8", ".tf2", ".lsm"),
+        "TIFF: plain, multi-page, BigTIFF, ImageJ, OME (also in several files), LSM, STK",
+        (".tif", ".tiff", ".btf", ".tf8", ".tf2", ".lsm", ".stk"),
         tiff.images,
-        "OME, ImageJ, LSM; else not known",
+        "OME, ImageJ, LSM, MetaMorph, Micro-Manager, FluoView, Volocity; else not known",
         "tifffile",
     ),
     Format(
@@ -47,10 +48,30 @@ FORMATS = (
 # Libraries that only some files need, and for what.
 EXTRAS = {one.library: one.name for one in FORMATS if one.extra} | {"pyarrow": "tables as Parquet"}
 # Pictures and tables that lie among volumes; and volumes that others read.
-FOREIGN = tuple(
-    ".oir .oib .oif .vsi .dv .sld .sldy .mrc .mha .mhd .stk .npy .npz .dcm .zip .obf .msr .png .jpg .jpeg "
-    ".gif "
-    ".bmp .avi .mp4".split()
+PACKED = (".zip", ".gz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".tgz")
+FOREIGN = (
+    *".oir .oib .oif .vsi .zvi .lei .nd .ics .dv .sld .sldy .sis .obf .msr .dm3 .dm4 .mrc .am".split(),
+    *".mha .mhd .dcm .npy .npz .mat".split(),
+    *PACKED,
+    *".png .jpg .jpeg .gif .bmp .avi .mp4".split(),
+)
+BARE = (".raw", ".img")  # voxels without a head, or those of a head beside them
+NO_FIJI = (".sis", ".sldy")
+# What the first bytes of a file say that it is, and the endings that it should have.
+INSIDE = (
+    (0, tiff.MARKS, "TIFF", FORMATS[0].endings),
+    (0, (b"\x89HDF\r\n\x1a\n",), "HDF5", (".h5", ".hdf5", ".hdf", ".ims")),
+    (344, (b"n+1\0",), "NIfTI", (".nii",)),
+    (4, (b"n+2\0",), "NIfTI", (".nii",)),
+    (0, (b"NRRD000",), "NRRD", (".nrrd", ".nhdr")),
+    (0, (b"ZISRAWFILE",), "Zeiss CZI", (".czi",)),
+    (0, (b"\xda\xce\xbe\x0a",), "Nikon ND2", (".nd2",)),
+    (0, (b"\x93NUMPY",), "an array of numpy", (".npy",)),
+    (0, (b"PK\x03\x04",), "packed (zip)", (".zip",)),
+    (0, (b"\x1f\x8b",), "packed (gzip)", (".gz",)),
+    (0, (b"\x89PNG",), "a PNG picture", (".png",)),
+    (0, (b"\xff\xd8\xff",), "a JPEG picture", (".jpg", ".jpeg")),
+    (128, (b"DICM",), "DICOM", (".dcm",)),
 )
 
 
@@ -85,7 +106,7 @@ def words():
     return ", ".join(one.endings[0] for one in FORMATS)
 
 
-def _as_tiff(path):
+def as_tiff(path):
     """How a file of a foreign format becomes a TIFF."""
     name, loaded = path.name.lower(), f"numpy.load('{path.name}')"
     if name.endswith("_seg.npy"):  # of Cellpose
@@ -99,7 +120,52 @@ def _as_tiff(path):
         )
     if name.endswith(".zip"):
         return "unzip it, and give what is in it"
+    if name.endswith(PACKED):
+        return "unpack it, and give what is in it"
+    if name.endswith(".mat"):
+        with open(path, "rb") as file:
+            whole = file.read(520)
+        if whole[512:516] == b"\x89HDF":  # MATLAB 7.3; it keeps the axes (Y, X, Z) in turned order
+            return (
+                f"it is HDF5, with y and x exchanged: name it {path.stem}.h5, and write it as TIFF, as in: "
+                f"cellseg-nb convert {path.with_suffix('.h5')} OUT.tif -p axes ZXY"
+            )
+        loaded = f"scipy.io.loadmat('{path.name}')['NAME'].transpose(2, 0, 1)"
+        return (
+            "write it as TIFF, as in (in its folder; NAME is that of the array): "
+            f"python -c \"import scipy.io, tifffile; tifffile.imwrite('OUT.tif', {loaded})\""
+        )
+    if name.endswith(BARE):
+        return "open it in Fiji (File > Import > Raw..., which asks for its sizes) and save it as TIFF"
+    if name.endswith(NO_FIJI):
+        return "save it as TIFF with the program that wrote it"
     return "open it in Fiji and save it as TIFF"
+
+
+def check_inside(path):
+    """UserError for a file whose first bytes say that it is something else than its name does."""
+    with open(path, "rb") as file:
+        head = file.read(352)
+    name, named = path.name.lower(), of(path)
+    if head.startswith(b"\0\5\x16\7") and name.startswith("._"):
+        raise UserError(f"{path} is a note of macOS on {path.name[2:]}, and holds no image: give that file")
+    for start, marks, what, endings in INSIDE:
+        if not head[start:].startswith(marks) or name.endswith(endings):
+            continue
+        if named is None and (what == "TIFF" or name.endswith(FOREIGN)):  # .svs, .vsi and others
+            continue
+        if what == "packed (gzip)" and named and named.images is medical.nifti:  # its reader says what to do
+            continue
+        stem = path.name.removesuffix(ending(path)) if named else path.stem
+        right = (path.name if what.startswith("packed") else stem) + endings[0]
+        then = "" if of(Path(right)) else f", and {as_tiff(path.with_name(right))}"
+        raise UserError(f"{path} is {what}, not what its name says: name it {right}{then}")
+
+
+def check_n5(path):
+    """UserError for a folder of N5."""
+    if path.name.lower().endswith(".n5") or (path / "attributes.json").is_file():
+        raise UserError(f"{path} is N5, which is not read here: open it in Fiji and save it as TIFF")
 
 
 def reader(path):
@@ -113,8 +179,7 @@ def reader(path):
             return ngff.images
         if planes.only(path):
             return planes.images
-        if path.name.lower().endswith(".n5") or (path / "attributes.json").is_file():
-            raise UserError(f"{path} is N5, which is not read here: open it in Fiji and save it as TIFF")
+        check_n5(path)
         raise UserError(f"{path} is a folder: give one file in it ({words()})")
     name = path.name.lower()
     if name.endswith((".zarr.zip", ".ozx")):
@@ -123,8 +188,8 @@ def reader(path):
         raise UserError(
             f"{path} is the half of a pair that holds the voxels: give {path.with_suffix('.hdr')}"
         )
-    if kind is None and name.endswith(FOREIGN):
-        raise UserError(f"{path} is of a format that is not read here ({words()} are): {_as_tiff(path)}")
+    if kind is None and name.endswith((*FOREIGN, *BARE)):
+        raise UserError(f"{path} is of a format that is not read here ({words()} are): {as_tiff(path)}")
     kind = kind or FORMATS[0]
     if kind.folder:
         raise UserError(f"{path} is a file, but OME-Zarr is a folder: copy the whole folder, or unzip it")

@@ -183,7 +183,7 @@ def _size(dataset, axes):
         sides = [float(given[letter].get("resolution") or 0) for letter in "ZYX"]
         if all(side > 0 for side in sides) and any(side != 1 for side in sides):
             return None, "its voxel size has no unit: give voxel_size in µm"
-    return None, ""
+    return None, units.unread(attributes)
 
 
 # ---------------------------------------------------------------- Imaris

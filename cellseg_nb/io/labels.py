@@ -99,12 +99,17 @@ def _checked(labels, path):
         background = 0 if values[0] == 0 else int(values[np.argmax(counts)])
         foreground = int(values[values != background][0])
         parted, pieces = measure.label(labels == foreground, connectivity=1, return_num=True)
+        much = counts[values == foreground][0] / labels.size
+        more = f"; {foreground} is {much:.0%} of the volume: if the other is the cells, turn it round (Fiji: "
+        more = f"{more}Edit > Invert)" if much > 0.5 else ""
         if pieces == 1 and background == 0:
-            return labels  # one cell
+            if more:
+                _say(path, f"holds 0 and {foreground} only, and these are one cell{more}")
+            return labels
         _say(
             path,
             f"holds {values[0]} and {values[1]} only, a mask: parted into {pieces} cells, the pieces of "
-            f"{foreground} that are connected face to face; cells that touch count as one",
+            f"{foreground} that are connected face to face; cells that touch count as one{more}",
         )
         return parted.astype(np.int32)
     if not len(numbers):

@@ -6,10 +6,14 @@
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import axes as letters, formats, parts
+from cellseg_nb.io import axes as letters, formats, parts, units
 from cellseg_nb.io.files import reason
 
 SIGNED = (-32768, 1)  # how ImageJ keeps 16 bits with a sign: also the numbers of labels
+FALLS = (
+    ", which falls, so that what is bright in Fiji is dark here: if that is not meant, take it away in Fiji "
+    "(Analyze > Calibrate... > None), and save again"
+)
 BLOCKS = "notebook 09, which reads a volume block by block"
 
 
@@ -34,7 +38,8 @@ def load(
     """
     with_words = _guarded(path, lambda: _read(path, channel, timepoint, series, level, axes, turn, convert))
     array, image, unnamed, negative = with_words
-    for word in filter(None, (unnamed, "" if quiet else image.word, image.note, negative)):
+    sized = "" if quiet else image.word or units.doubt(image.size)
+    for word in filter(None, (unnamed, sized, image.note, negative)):
         print(f"{path.name}: {word}")
     return array, image.size
 
@@ -64,6 +69,7 @@ def _guarded(path, call):
             path.stat()
         if path.is_file():
             _check_text(path)
+            formats.check_inside(path)
         return call()
     except UserError:
         raise
@@ -121,6 +127,7 @@ def _read(path, channel, timepoint, series, level, axes, turn, convert):
         said = ""
         if line:
             convert, said = _calibrated(line, convert)
+            said += FALLS if line[1] < 0 and not image.white else ""
         if image.white and not (line and line[1] < 0):  # a line that falls turns it round
             convert, negative = _turning(image.dtype, image.white, turn, convert)
         negative = "; ".join(filter(None, (negative, said)))

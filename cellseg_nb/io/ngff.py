@@ -52,7 +52,7 @@ def multiscales(path):
         return []
     about = attributes(group)
     if "plate" in about or "well" in about:
-        raise UserError(f"{path} is a plate: give one field of it, a folder in it such as A/1/0")
+        raise UserError(f"{path} is a {_field(about)}")
     if "multiscales" in about:
         return [(str(one.get("name") or i), group, one) for i, one in enumerate(about["multiscales"])]
     found = []
@@ -61,6 +61,15 @@ def multiscales(path):
             inner = attributes(group[name]).get("multiscales") or ()
             found += [(str(name), group[name], one) for one in inner]
     return found
+
+
+def _field(about):
+    """What is said of a plate or a well: where its first field is."""
+    if "plate" in about:
+        well = next((str(one.get("path")) for one in about["plate"].get("wells") or ()), "A/1")
+        return f"plate: give one field of it, a folder in it such as {well}/0"
+    first = next((str(one.get("path")) for one in about["well"].get("images") or ()), "0")
+    return f"well of a plate: give one field of it, a folder in it such as {first}"
 
 
 def levels(group, about):
@@ -202,6 +211,7 @@ def _plain(path):
                 array.shape,
                 array.dtype,
                 _read(array),
+                word=units.unread(array.attrs) or units.unread(found.attrs),
                 step=_step(array, letters),
                 note=lacking(array),
             )

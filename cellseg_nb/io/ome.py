@@ -30,6 +30,10 @@ def whole(path):
     if path.name.lower().endswith(COMPANION):
         return _by_companion(path, path)
     tif = tifffile.TiffFile(path)
+    if tif.is_scanimage and not tif.is_bigtiff and tif.filehandle.size < 2**31:
+        # tifffile reckons where the pages of such files lie, and may miss the last one
+        tif.close()
+        return tifffile.TiffFile(path, is_scanimage=False)
     name = elsewhere(tif)
     if name is None:
         alone = renamed(tif)

@@ -6,7 +6,7 @@ import re
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import tiff
+from cellseg_nb.io import tiff, units, writers
 from cellseg_nb.io.parts import Image
 
 FEWEST = 3  # planes that make a stack
@@ -71,15 +71,14 @@ def images(place):
     with tiff.images(found[0]) as first:
         one = first[0]
         shape, letters = one.shape, one.axes
-        size, white, palette, dtype, line = one.size, one.white, one.palette, one.dtype, one.line
+        white, palette, dtype, line = one.white, one.palette, one.dtype, one.line
+    size, word = sized(found)
     numbers = [_numbers(file)[which] for file in found]
     steps = set(np.diff(numbers).tolist())
-    said, word = [f"{len(found)} planes, read as one volume in the order of their numbers"], ""
+    said = [f"{len(found)} planes, read as one volume in the order of their numbers"]
     if len(steps) > 1:
         gap = next(a for a, b in zip(numbers, numbers[1:]) if b - a > min(steps))
         said.append(f"numbers are missing after {gap}: the volume is read as if no plane were")
-    if size is None:
-        word = "how far apart its planes are is not known: give voxel_size in µm"
 
     def read(index):
         picked = np.arange(len(found))[index[0]]
@@ -96,7 +95,7 @@ def images(place):
             (len(found), *shape),
             dtype,
             read,
-            None,
+            size,
             word,
             white=white,
             palette=palette,
@@ -104,6 +103,21 @@ def images(place):
             note="; ".join(said),
         )
     ]
+
+
+def sized(found):
+    """Voxel size of the stack of these planes, or None, and a word: what the first states, or a file beside
+    it."""
+    import tifffile
+
+    with tiff.quiet_tifffile(), tifffile.TiffFile(found[0]) as tif:
+        size, word = writers.whole(tif)
+    if size is None:
+        size, told = writers.beside(found[0].parent, len(found))
+        word = told or word
+    if size is None and not word:
+        word = f"how far apart its planes are is not known: {units.GIVE}"
+    return size, word
 
 
 def _plane(path, shape, dtype, place):

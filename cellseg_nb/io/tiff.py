@@ -5,14 +5,16 @@
 
 import contextlib
 import logging
+import operator
 
 import numpy as np
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import ome, units
+from cellseg_nb.io import ome, writers
 from cellseg_nb.io.parts import Image
 
 # The most a codec (TIFF's number for it) can shrink data: a file that declares more was cut or made up.
+MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # how a TIFF begins
 PALETTE = 3  # its photometric interpretation
 MOST_SHRINKING = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64}
 
@@ -57,6 +59,13 @@ def images(path):
         ]
 
 
+def marked(path):
+    """Whether a file begins as a TIFF does."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(4) in MARKS
+    return False
+
+
 def _opened(path):
     import tifffile
 
@@ -83,12 +92,17 @@ def joined(found):
 
     if len(found) < 2 or any(series.kind != "generic" for series in found):
         return found
-    pages = [page.aspage() for series in found for page in series.pages if page]
-    if len({(page.shape, page.dtype, page.axes, page.photometric, page.is_reduced) for page in pages}) > 1:
-        return found
-    pages.sort(key=lambda page: page.index)
-    shape, axes = (len(pages), *pages[0].shape), "I" + pages[0].axes
-    return [tifffile.TiffPageSeries(pages, shape, pages[0].dtype, axes, kind="generic")]
+    kinds = {}
+    for series in found:
+        page = next(one for one in series.pages if one).aspage()
+        kind = (page.shape, page.dtype, page.axes, page.photometric, page.is_reduced)
+        kinds.setdefault(kind, []).append(series)
+    made, by_place = [], operator.attrgetter("index")
+    for (shape, dtype, axes, *_), same in kinds.items():
+        pages = sorted((one.aspage() for series in same for one in series.pages if one), key=by_place)
+        whole = tifffile.TiffPageSeries(pages, (len(pages), *shape), dtype, "I" + axes, kind="generic")
+        made.append(whole if len(same) > 1 else same[0])
+    return made
 
 
 def fault(path, complaints):
@@ -104,7 +118,7 @@ def fault(path, complaints):
 
 
 def _image(path, tif, number, series):
-    size, word = units.stored(tif, number)
+    size, word = writers.stored(tif, number)
     made = [_level(path, one, _coarser(size, series, one), word, series.name) for one in series.levels]
     line, curve = calibration(tif)
     said = "; ".join(filter(None, (note(tif, series), curve)))
@@ -165,7 +179,7 @@ def _level(path, series, size, word, name):
     # Tiles and strips of a page hang together, planes do not: a few at a time.
     return Image(
         name,
-        series.axes,
+        writers.letters(series),
         series.shape,
         series.dtype,
         _read(path, series),

@@ -52,8 +52,9 @@ MICROMETRES = {
     "in": 25400.0,
 }
 NO_LENGTH = {"", "pixel", "px", "voxel", "none", "null"}  # no unit at all, which is nothing to complain of
-LIKELY = (1e-3, 1e3)  # µm: voxels of light microscopy; used only where a file contradicts itself
+LIKELY = (1e-3, 1e3)  # µm: voxels of microscopy; else a file that contradicts itself is wrong, or doubted
 GIVE = "give voxel_size in µm"
+NAMED = re.compile(r"(voxel|pixel|element).*size|resolution|spacing|^scale$", re.IGNORECASE)
 CLOSE = 1e-3  # relative: files store fractions, so equal voxel sizes differ in the last digits
 INCH, CENTIMETRE = 2, 3  # TIFF's ResolutionUnit
 
@@ -160,6 +161,8 @@ def _imagej(words, y, x, resolution_unit):
         y, x, unit = y * 1e4, x * 1e4, "um"
     units = {"z": words.get("zunit", unit), "y": words.get("yunit", unit), "x": unit}
     found, word = size(units, z, y, x)
+    if found is None and not word and not np.allclose((z, y, x), 1, rtol=CLOSE):
+        word = f"its voxel size, {z:.4g} x {y:.4g} x {x:.4g} (z, y, x), has no unit: {GIVE}"
     if found is None or resolution_unit != CENTIMETRE or _plain(unit) not in ("um", "micron", "micrometer"):
         return found, word
     # Files that say both µm and centimetre: of the two readings the one that a microscope can make.
@@ -197,6 +200,25 @@ def size(units, z, y, x):
         if not 0 < sides[-1] < np.inf:
             return None, f"its voxels along {axis} are {str(side)[:40]!r} long, which is no length: {GIVE}"
     return voxel_size_of(sides), ""
+
+
+def doubt(size):
+    """A line on a voxel size in µm that no microscope makes, such as µm written as mm; else empty."""
+    if size is None or all(LIKELY[0] <= side <= LIKELY[1] for side in size):
+        return ""
+    shown = " x ".join(f"{side:g}" for side in size)
+    return f"its voxels are {shown} µm (z, y, x), it says, as of no microscope: if its unit is wrong, {GIVE}"
+
+
+def unread(attributes):
+    """A line on attributes, a mapping, that are named as sizes are; empty where there are none."""
+    for name in filter(NAMED.search, map(str, attributes)):
+        try:
+            shown = " ".join(str(attributes[name]).split())[:40]
+        except (KeyError, OSError, TypeError, ValueError):
+            shown = "damaged"
+        return f"its attribute {name[:40]!r} ({shown}) is not read: {GIVE}"
+    return ""
 
 
 def voxel_size_of(value, what="voxel_size"):

@@ -130,23 +130,25 @@ def _as_float(block, name, z):
     if block.dtype.kind == "f" and block.dtype.itemsize > 4:
         lost = np.isfinite(block) & ~np.isfinite(converted)
         if lost.any():
-            raise UserError(_not_finite(name, ~lost, z, "too large for float32"))
+            raise UserError(not_finite(name, ~lost, z, "too large for float32"))
     return converted
 
 
 def _check_finite(volume, z, name, what):
     if not np.isfinite(volume[z]).all():
         finite = np.isfinite(volume[z:])
-        raise UserError(_not_finite(name, finite, z, what))
+        raise UserError(not_finite(name, finite, z, what))
 
 
-def _not_finite(name, finite, z, what):
-    first = [int(i) for i in np.unravel_index(np.argmin(finite), finite.shape)]
-    first[0] += z
+def not_finite(name, finite, z, what):
+    """What is said of voxels that are no numbers; ``finite`` is False at them, its planes begin at ``z``, or
+    its voxels at ``z``, a place."""
+    first = np.unravel_index(np.argmin(finite), finite.shape)
+    first = [int(i) for i in np.add(first, z if np.ndim(z) else (z, 0, 0))]
     return (
         f"{name} holds {finite.size - np.count_nonzero(finite)} voxels that are {what}, "
-        f"the first at (z, y, x) = {tuple(first)}: replace them (in Fiji: Process > Math > NaN "
-        "Background, or 0)"
+        f"the first at (z, y, x) = {tuple(first)}: replace them (Fiji: Process > Noise > Remove NaNs..., "
+        "of infinite ones Process > Math > Max...)"
     )
 
 

@@ -5,14 +5,13 @@ Python's own server does the work. It knows one thing more, the Hugging Face Hub
 """
 
 import functools
-import hashlib
 import re
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cellseg_nb.errors import UserError
-from cellseg_nb.io.files import as_path, reason
+from cellseg_nb.io.files import as_path, digest, reason
 
 HUB = re.compile(r"/([\w.-]+/[\w.-]+)/resolve/[\w.-]+/(.+)")
 COMMIT = "0" * 40  # a bundle has one version of each file
@@ -74,5 +73,4 @@ class _Handler(SimpleHTTPRequestHandler):
 
 @functools.cache
 def _sha256(path, _changed):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest(path)

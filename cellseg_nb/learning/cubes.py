@@ -11,9 +11,10 @@ from cellseg_nb.learning import loader
 
 
 def random_box(rng, shape, size):
-    """Slices of one random cube of ``size`` voxels a side, in a volume of this shape."""
-    corner = [int(rng.integers(0, side - size + 1)) for side in shape]
-    return tuple(slice(c, c + size) for c in corner)
+    """Slices of one random cube of ``size`` voxels, a number or (z, y, x), in a volume of this shape."""
+    sides = np.broadcast_to(size, 3).tolist()
+    corner = [int(rng.integers(0, whole - side + 1)) for whole, side in zip(shape, sides)]
+    return tuple(slice(c, c + side) for c, side in zip(corner, sides))
 
 
 def turn(rng):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cellseg_nb.learning import cubes as sampling, loader
+from cellseg_nb.learning import augmentation, cubes as sampling, loader
 
 TRIES = 20  # places looked at for one cube
 MEASURED = 0.7  # share of a cube that should have been measured
@@ -51,14 +51,9 @@ def _box(rng, shape, size, valid, spots):
     near = spots is not None and len(spots) and rng.random() < CELLS
     best = None
     for _ in range(TRIES):
-        corner = [int(rng.integers(0, side - size + 1)) for side in shape]
+        box = sampling.random_box(rng, shape, size)
         if near:
-            spot = spots[int(rng.integers(len(spots)))]
-            corner = [
-                int(np.clip(c - rng.integers(size // 4, size - size // 4), 0, side - size))
-                for c, side in zip(spot, shape)
-            ]
-        box = tuple(slice(c, c + size) for c in corner)
+            box = augmentation.centred_box(rng, shape, spots, (size,) * 3)
         share = 1.0 if valid is None else float(valid[box].mean())
         if best is None or share > best[0]:
             best = share, box

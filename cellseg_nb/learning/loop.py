@@ -91,35 +91,22 @@ def train(
     fast = faster.usable(fast, device)
     model.to(device)
     loss.to(device)
-    meta = {
-        "seed": seed,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "weight_decay": weight_decay,
-        "schedule": schedule,
-        "clip": clip,
-        "average": average,
-        "epochs": epochs,
-        **({"fast": fast} if fast else {}),
-        **(meta or {}),
-    }
+    asked = dict(seed=seed, learning_rate=learning_rate, optimizer=optimizer, weight_decay=weight_decay)
+    asked |= dict(schedule=schedule, clip=clip, average=average, epochs=epochs)
+    meta = asked | ({"fast": fast} if fast else {}) | (meta or {})
     seen, scaler = faster.prepared(model, fast, device)
     optimizer = _optimizer(optimizer, model, learning_rate, weight_decay, device)
-    path = Path(folder) / CHECKPOINT if folder else None
     averaged = RunningAverage(model, average) if average else None
-    parts = {
-        "model": model,
-        "loss": loss,
-        "optimizer": optimizer,
-        **({"averaged": averaged} if averaged else {}),
-        **({"scaler": scaler} if scaler else {}),
-    }
+    parts = dict(model=model, loss=loss, optimizer=optimizer, averaged=averaged, scaler=scaler)
+    parts = {name: part for name, part in parts.items() if part is not None}
+    path = Path(folder) / CHECKPOINT if folder else None
     history = _resume(path, parts, meta) if path and path.exists() else []
     last = history[-1] if history else {}
     stopped = last.get("stopped")
     rest = dict(clip=clip, averaged=averaged, seen=seen, scaler=scaler, pieces=last.get("pieces", 1))
     steps = Steps(model, loss, optimizer, **rest)
     batches = loader.loaded(batches, workers, device)
+    shown = averaged.module if averaged else model
     with (
         runtime.seeded(seed),
         runtime.deterministic(),
@@ -132,24 +119,34 @@ def train(
         while len(history) < epochs and not stopped:
             epoch = len(history)
             _set_learning_rate(optimizer, learning_rate, schedule, epoch, epochs)
-            row = _epoch(steps, batches, seed, epoch, device, late=device.type == "cuda")
-            history.append(row)
-            try:
-                for callback in callbacks:
-                    callback(history, averaged.module if averaged else model)
-            except Stop as reason:
-                stopped = str(reason)
-                if not isinstance(reason, Pause):
-                    row["stopped"] = stopped
+            history.append(_epoch(steps, batches, seed, epoch, device, late=device.type == "cuda"))
+            stopped = _called(callbacks, history, shown)
             if path:
                 _save(path, parts, meta, history)
             bar.update()
-            shown = {name: value for name, value in row.items() if isinstance(value, float)}
-            bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if name != "seconds"})
+            bar.set_postfix(_words(history[-1]))
     if averaged:
         model.load_state_dict(averaged.module.state_dict())
     model.eval()
     return history
+
+
+def _called(callbacks, history, model):
+    """Call them after an epoch. Returns why one of them ends the training, or None; what is no `Pause` is
+    noted in the history as well."""
+    try:
+        for callback in callbacks:
+            callback(history, model)
+    except Stop as reason:
+        if not isinstance(reason, Pause):
+            history[-1]["stopped"] = str(reason)
+        return str(reason)
+
+
+def _words(row):
+    """The loss terms of an epoch, as the bar shows them."""
+    terms = {name: value for name, value in row.items() if isinstance(value, float) and name != "seconds"}
+    return {name: f"{value:.4g}" for name, value in terms.items()}
 
 
 def _optimizer(name, model, learning_rate, weight_decay, device):

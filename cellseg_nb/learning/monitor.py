@@ -14,10 +14,10 @@ STUCK, SOON = 0.1, 8  # SoftNCuts above this after so many epochs: broad regions
 UNLUCKY = "the random start led to broad regions"
 
 
-def probe(volume, side=48):
+def probe(volume):
     """The brightest of nine evenly spread cubes of a (Z, Y, X) volume: something to look at while it
     trains."""
-    sides = [min(s // 8 * 8, side) for s in volume.shape]
+    sides = [min(s // 8 * 8, 48) for s in volume.shape]
     corners = [np.linspace(0, s - c, 3).astype(int) for s, c in zip(volume.shape, sides)]
     z = corners[0][1]
     options = [

@@ -94,12 +94,10 @@ def split(shapes, cube, share=0.2, seed=0):
     Returns a list of (number of the volume, slices). Empty when there are fewer than two cubes to divide, or
     for ``share`` 0. At least one cube is left for learning.
     """
-    grid = [
-        (number, tuple(slice(c, c + side) for c, side in zip(corner, cube)))
-        for number, shape in enumerate(shapes)
-        for corner in np.ndindex(*[whole // side for whole, side in zip(shape, cube)])
-        for corner in [[c * side for c, side in zip(corner, cube)]]
-    ]
+    grid = []
+    for number, shape in enumerate(shapes):
+        for index in np.ndindex(*[whole // side for whole, side in zip(shape, cube)]):
+            grid.append((number, tuple(slice(i * side, (i + 1) * side) for i, side in zip(index, cube))))
     if len(grid) < 2 or share <= 0:
         return []
     count = min(len(grid) - 1, max(1, round(len(grid) * share)))
@@ -224,8 +222,7 @@ class Cubes(loader.Batches):
         if around:
             box = augmentation.centred_box(rng, shape, self.cells[number], self.cube)
         else:
-            corner = [int(rng.integers(0, whole - side + 1)) for whole, side in zip(shape, self.cube)]
-            box = tuple(slice(c, c + side) for c, side in zip(corner, self.cube))
+            box = sampling.random_box(rng, shape, self.cube)
         return number, box, _seed(rng)
 
     def make(self, job):

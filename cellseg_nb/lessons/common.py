@@ -9,7 +9,7 @@ import pandas
 
 from cellseg_nb import methods, parameters, runtime
 from cellseg_nb.cells import instances
-from cellseg_nb.data import datasets, simulate
+from cellseg_nb.data import datasets, simulate, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import units, volumes
 from cellseg_nb.io.files import atomic, writable_folder, write_json, write_table
@@ -136,17 +136,14 @@ def hold_out(every, name="auto"):
     """Divide a list of `datasets.Volume` into those to learn from and the one of this name, or of a part of
     it; "auto": the last. Returns (list, `datasets.Volume`). Raises UserError for none and for several."""
     names = [volume.name for volume in every]
-    if name in ("", "auto"):
-        return every[:-1], every[-1]
-    found = [i for i in range(len(every)) if names[i] == name] or [
-        i for i in range(len(every)) if name.lower() in names[i].lower()
-    ]
-    if len(found) != 1:
-        raise UserError(
-            f"held_out names {name!r}, which is {'no' if not found else 'more than one'} volume: "
-            f"choose among {', '.join(names)}"
-        )
-    return [*every[: found[0]], *every[found[0] + 1 :]], every[found[0]]
+    place = len(every) - 1 if name in ("", "auto") else names.index(splitting.the_one(names, name))
+    return [*every[:place], *every[place + 1 :]], every[place]
+
+
+def all_held_out(names, word):
+    """The volumes that are held out in turn, for `splitting.folds`: None for "auto"; "all": each of them."""
+    words = {"": None, "auto": None, "all": names}
+    return words[word] if word in words else parameters.listed("held_out", word)
 
 
 def say(volume, role=""):

@@ -16,7 +16,7 @@ import pandas
 
 from cellseg_nb import __version__, methods, parameters
 from cellseg_nb.cells import instances
-from cellseg_nb.data import bundled, datasets, simulate, splitting
+from cellseg_nb.data import bundled, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import grid, metrics, statistics, tables
 from cellseg_nb.io import files, volumes
@@ -75,9 +75,7 @@ def load(choice):
 def simulated():
     """Three volumes of the size of the bundled sample, harder than it: dimmer cells, uneven light, more that
     touch. A list of `datasets.Volume`."""
-    hard = dict(dim=0.2, uneven=0.4, touching=0.4)
-    made = [simulate.volume((64, 72, 72), 90, seed, **hard) for seed in range(3)]
-    return [datasets.Volume(f"simulated {n}", *pair, (5.0, 5.0, 5.0)) for n, pair in enumerate(made, 1)]
+    return common.simulated(artefact=False, dim=0.2, uneven=0.4, touching=0.4)
 
 
 def folds(names, held_out="auto", profile="demo"):
@@ -85,9 +83,7 @@ def folds(names, held_out="auto", profile="demo"):
     where they are there, else each in turn. "all": each in turn."""
     if held_out in ("auto", "") and profile == "demo":
         return [names[-1]]
-    words = {"auto": None, "": None, "all": names}
-    words = words[held_out] if held_out in words else parameters.listed("held_out", held_out)
-    return list(splitting.folds(names, words).held_out)
+    return list(splitting.folds(names, common.all_held_out(names, held_out)).held_out)
 
 
 # ------------------------------------------------------------ one run
@@ -177,10 +173,10 @@ def tuning(choice, name, held_out):
     return pandas.concat(parts, ignore_index=True) if parts else None
 
 
-def pooled(table, matching="slicewise"):
+def pooled(table):
     """The published test of Fig. 1b: Kruskal-Wallis and Conover-Iman over the F1 of all IoU thresholds and
     folds together, each method as tuned. Repeats are averaged first. See `statistics.compare`."""
-    part = table[(table.variant == "tuned") & (table.matching == matching)]
+    part = table[(table.variant == "tuned") & (table.matching == "slicewise")]
     return statistics.compare(part, "f1", "method", resamples=200, unit="fold, threshold")
 
 
@@ -226,12 +222,13 @@ def run(choice, every, held_out, given=None):
     return table
 
 
-def found(choice, fold, seed=None, variant="tuned"):
-    """{method: labels} of the volume held out, (Z, Y, X) int32 each, as far as they were kept."""
-    seed, kept = choice["seeds"][0] if seed is None else seed, {}
+def found(choice, fold):
+    """{method: labels} of the volume held out, as tuned and with the first seed, (Z, Y, X) int32 each, as far
+    as they were kept."""
+    kept = {}
     for name in choice["methods"]:
         with contextlib.suppress(UserError):
-            file = labels_file(choice["out"], dict(method=name, fold=fold, seed=seed), variant)
+            file = labels_file(choice["out"], dict(method=name, fold=fold, seed=choice["seeds"][0]))
             kept[name] = volumes.read_labels(file, own=True)[0]
     return kept
 
@@ -239,10 +236,10 @@ def found(choice, fold, seed=None, variant="tuned"):
 # ------------------------------------------------------------ what came out
 
 
-def runs(table, threshold=0.5, matching="3d"):
-    """One row a run and variant: what is worth a look, at one IoU threshold; with the column ``caution``
+def runs(table):
+    """One row a run and variant: what is worth a look, in 3D at an IoU of 0.5; with the column ``caution``
     where a method has one."""
-    part = table[np.isclose(table.threshold, threshold) & (table.matching == matching)]
+    part = table[np.isclose(table.threshold, 0.5) & (table.matching == "3d")]
     columns = "method fold seed variant dice f1 precision recall n_true cells chosen"
     part = part[columns.split()].reset_index(drop=True)
     known = cautions(part.method.unique())

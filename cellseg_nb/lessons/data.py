@@ -59,17 +59,7 @@ def survey(collection, voxel_size=None):
             if size:
                 row["cells_per_mm3"] = len(found) / (image.size * np.prod(size) * 1e-9)
         rows.append(row)
-    order = [
-        "volume",
-        *"zyx",
-        "voxel_z",
-        "voxel_y",
-        "voxel_x",
-        "cells",
-        "published",
-        "foreground",
-        "cells_per_mm3",
-    ]
+    order = "volume z y x voxel_z voxel_y voxel_x cells published foreground cells_per_mm3".split()
     none = pandas.DataFrame(columns=["volume", "label", "volume_voxels", "diameter"])
     table = pandas.DataFrame(rows).reindex(columns=order)
     for column in ("cells", "published"):
@@ -111,9 +101,9 @@ def _cells(labels, size):
     )
 
 
-def _histogram(image, labels, bins=120):
+def _histogram(image, labels):
     # Without the 0.01 % brightest voxels: a single one of them can squeeze all others into the first bin.
-    edges = np.linspace(float(image.min()), float(np.percentile(image, 99.99)), bins + 1)
+    edges = np.linspace(float(image.min()), float(np.percentile(image, 99.99)), 121)
     whole = np.histogram(image, edges)[0]
     inside = np.histogram(image[labels > 0], edges)[0] if labels is not None else np.zeros_like(whole)
     return edges, whole - inside, inside

@@ -116,10 +116,11 @@ def load(choice):
 
 
 def read(path, choice):
-    """The part of a file that the choice means, as a `datasets.Volume` without labels, named after the file.
+    """The part of a file that the choice means, as a `datasets.Volume` without labels, named after the file;
+    8 and 16 bits as they are stored.
 
     Raises UserError."""
-    image, size = volumes.read(path, voxel_size=choice["voxel_size"], **convert.part(choice))
+    image, size = volumes.read(path, voxel_size=choice["voxel_size"], narrow=True, **convert.part(choice))
     return datasets.Volume(folders.bare(path), image, None, size)
 
 

@@ -12,15 +12,7 @@ from cellseg_nb.evaluation import grid
 from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.lessons.inference import read
 
-NO_MATTER = (
-    "images",
-    "other",
-    "folder",
-    "out",
-    "cache",
-    "device",
-    "hand_on",
-)  # of the choices, to what is found
+NO_MATTER = "images other folder out cache device hand_on".split()  # of the choices, to what is found
 
 
 def folder(choice):
@@ -44,7 +36,7 @@ def batch(choice, segment, place, source=""):
     Parameters
     ----------
     segment : callable
-        ``segment(image, voxel_size)`` gives labels (Z, Y, X) int32 of an image (Z, Y, X) float32.
+        ``segment(image, voxel_size)`` gives labels (Z, Y, X) int32 of an image (Z, Y, X).
     place : path of the folder
     source : str
         Which weights ``segment`` uses.

@@ -28,6 +28,7 @@ PARAMETERS = parameters.common(
 }
 SIZE = (2.0, 2.0, 2.0)
 ENOUGH = 0.95  # F1 at which labels count as corrected
+RANDOMS = 5  # random orders beside the queue's
 
 
 def load(choice):
@@ -75,23 +76,23 @@ def given_labels(choice, volume):
 # ---------------------------------------------------------------- correcting by script
 
 
-def orders(labels, truth, items, voxel_size, seconds, randoms=5):
-    """The scripted corrector in the queue's order, which learns on the way, and in ``randoms`` random orders:
+def orders(labels, truth, items, voxel_size, seconds):
+    """The scripted corrector in the queue's order, which learns on the way, and in `RANDOMS` random orders:
     {order: its table}, and the labels that the queue's order leaves. See `corrector.correct`."""
     canvas = Canvas(labels, voxel_size)
     found = {"queue": corrector.correct(canvas, truth, items, seconds, learn=True)}
-    for seed in range(randoms):
+    for seed in range(RANDOMS):
         again, order = Canvas(labels, voxel_size), corrector.shuffled(items, seed)
         found[f"random {seed + 1}"] = corrector.correct(again, truth, order, seconds)
     return found, canvas.labels
 
 
-def effort(tables, enough=ENOUGH):
-    """What it takes in each order to reach an F1 of ``enough``: a table with cells looked at, edits, minutes;
+def effort(tables):
+    """What it takes in each order to reach an F1 of `ENOUGH`: a table with cells looked at, edits, minutes;
     NaN where it is not reached."""
     rows = {}
     for name, table in tables.items():
-        there = table[table.f1 >= enough]
+        there = table[table.f1 >= ENOUGH]
         columns = ["looked", "corrections", "minutes"]
         rows[name] = there[columns].iloc[0] if len(there) else pandas.Series(np.nan, columns)
     return pandas.DataFrame(rows).T

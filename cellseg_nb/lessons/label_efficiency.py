@@ -99,9 +99,7 @@ def plan(choice, every, draw=splitting.draw):
     ``draw(count, percentage, seed)`` chooses them. Raises UserError for names that do not exist.
     """
     cubes = splitting.cube_table({volume.name: volume.image.shape for volume in every}, choice["cube"])
-    word = choice["held_out"]
-    names = {"": None, "auto": None, "all": [volume.name for volume in every]}
-    held_out = names[word] if word in names else parameters.listed("held_out", word)
+    held_out = common.all_held_out([volume.name for volume in every], choice["held_out"])
     parts = []
     for seed in choice["seeds"]:
         part = splitting.splits(cubes, choice["percentages"], seed, held_out, draw)

@@ -158,20 +158,23 @@ def _of_all(table, tests, found, clean):
     return pandas.concat(parts, names=["volume"]).reset_index(level="volume").reset_index(drop=True)
 
 
+def _parts(trusted):
+    """The slices that are looked at by themselves: those before ``trusted``, where there is such, and all."""
+    away = {} if trusted is None else {AWAY: slice(trusted)}
+    return away | {"all slices": slice(None)}
+
+
 def f1_curves(truth, found, trusted=None):
     """F1 at nine IoU thresholds: a table method, slices (away from the artefact, or all), threshold, f1."""
-    parts = (
-        {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
-    )
     rows = []
     for name, labels in found.items():
-        for words, part in parts.items():
+        for words, part in _parts(trusted).items():
             at = metrics.match(truth[part], labels[part])
             rows += [[name, words, threshold, f1] for threshold, f1 in zip(at.thresh, at.f1)]
     return pandas.DataFrame(rows, columns=["method", "slices", "threshold", "f1"])
 
 
-def cell_by_cell(truth, first, second, threshold=0.5):
+def cell_by_cell(truth, first, second):
     """McNemar's exact test: of the true cells that only one of two segmentations finds, is it mostly the same
     one?
 
@@ -180,8 +183,8 @@ def cell_by_cell(truth, first, second, threshold=0.5):
     """
     from statsmodels.stats.contingency_tables import mcnemar
 
-    a = set(metrics.quality(truth, first, threshold).matched_true.tolist())
-    b = set(metrics.quality(truth, second, threshold).matched_true.tolist())
+    a = set(metrics.quality(truth, first).matched_true.tolist())
+    b = set(metrics.quality(truth, second).matched_true.tolist())
     both, only_a, only_b = len(a & b), len(a - b), len(b - a)
     neither = instances.count(truth) - len(a | b)
     p = mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue
@@ -190,21 +193,12 @@ def cell_by_cell(truth, first, second, threshold=0.5):
 
 def paired(truth, found, trusted=None):
     """`cell_by_cell` for every two methods, in the slices before ``trusted`` and in all: a table."""
-    parts = (
-        {"all slices": slice(None)} if trusted is None else {AWAY: slice(trusted), "all slices": slice(None)}
-    )
-    return pandas.DataFrame(
-        [
-            {
-                "slices": words,
-                "first": a,
-                "second": b,
-                **cell_by_cell(truth[part], found[a][part], found[b][part]),
-            }
-            for words, part in parts.items()
-            for a, b in itertools.combinations(found, 2)
-        ]
-    )
+    rows = []
+    for words, part in _parts(trusted).items():
+        for a, b in itertools.combinations(found, 2):
+            test = cell_by_cell(truth[part], found[a][part], found[b][part])
+            rows.append({"slices": words, "first": a, "second": b, **test})
+    return pandas.DataFrame(rows)
 
 
 def headline(scores):

@@ -12,7 +12,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, volumes
 from cellseg_nb.learning.loop import Pause, Stop
-from cellseg_nb.methods import settings
+from cellseg_nb.lessons import common
 
 
 def _read(images, voxel_size):
@@ -56,10 +56,8 @@ def train(
     if chosen.needs_labels and not labels:
         raise UserError(f"{method} learns from labels: give them (WNet3D, wnet3d, needs none)")
     drawn = [volumes.read_labels(file)[0] for file in _labels(labels, paths)] if labels else None
-    offered = {"seed": seed, "device": device, "epochs": epochs or None, "voxel_size": read[0][1]}
-    offered = {name: value for name, value in offered.items() if value is not None}
-    options = settings.of(method, profile) | methods.known_options(method, **offered)
-    model = methods.get(method, **options)
+    choice = {"profile": profile, "epochs": epochs, "device": device}
+    model = common.method(choice, method, "", seed=seed, voxel_size=read[0][1])
 
     def tell(history, _):
         row = history[-1]

@@ -5,9 +5,10 @@ import html
 import inspect
 import threading
 
-from cellseg_nb import methods, parameters, runtime
+from cellseg_nb import methods, parameters
 from cellseg_nb.errors import UserError
 from cellseg_nb.lessons.tasks import TASKS
+from cellseg_nb.viewer import forms
 
 # What a field offers: its words, and what it may be. A range is (lowest, highest, step).
 FIELDS = {
@@ -75,12 +76,9 @@ class Panel:
                 field.value = given[name]
             self.fields[name] = field
         acts = {"Start": self.start, "Stop": self.stop, "Export": self.export}
-        buttons = [w.Button(description=words) for words in acts]
-        for button, act in zip(buttons, acts.values()):
-            button.on_click(lambda _, act=act: act())
         self.shown = w.HTML()
         title = w.HTML(f"<b>{self.task}</b>")
-        self.widget = w.VBox([title, *self.fields.values(), w.HBox(buttons), self.shown])
+        self.widget = w.VBox([title, *self.fields.values(), forms.buttons(acts), self.shown])
 
     def values(self):
         """{name: value} of the fields, as the function takes them. Raises UserError for a bad voxel size."""
@@ -140,11 +138,4 @@ class Panel:
 
 def panel(task, **given):
     """A `Panel`, shown; in batch runs its call is printed instead. Returns it."""
-    made = Panel(task, **given)
-    if runtime.in_batch():
-        print(made.code())
-    else:
-        from IPython.display import display
-
-        display(made.widget)
-    return made
+    return forms.shown(Panel(task, **given))

@@ -1,7 +1,6 @@
 """Notebook 09: its parameters, the brain to work on, a network if one is wanted, results."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from cellseg_nb.cells import scale
 from cellseg_nb.cells.separate import SMALL
 from cellseg_nb.data import brain
 from cellseg_nb.errors import UserError
-from cellseg_nb.io.files import write_json
+from cellseg_nb.evaluation import grid
 from cellseg_nb.lessons import common
 from cellseg_nb.methods import settings, weights
 
@@ -86,7 +85,7 @@ def made(choice):
     """The simulated brain, written block by block, once."""
     place, shape = Path(choice["out"]) / stages.IMAGE, (choice["side"],) * 3
     done, about = Path(choice["out"]) / "simulated.json", {"side": choice["side"], "seed": choice["seed"]}
-    if not done.is_file() or json.loads(done.read_text(encoding="utf-8")) != about:
+    if grid.kept(done, about) is None:
         size = (MICROMETRES,) * 3
         levels = omezarr.create(place, shape, "uint16", size, choice["zarr_version"], "simulated brain")
         array = omezarr.writing(place, "0")
@@ -95,7 +94,7 @@ def made(choice):
         for number in range(1, len(levels)):
             for block in pyramid.jobs(levels, number):
                 pyramid.write(place, levels, number, block)
-        write_json(done, about)
+        grid.keep(done, about)
     return sources.find(place)
 
 

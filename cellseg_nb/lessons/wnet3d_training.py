@@ -1,13 +1,11 @@
 """The steps of notebook 02 that are longer than a cell: choices, volumes, what is watched during the real
 training, saving. The short trainings that come before are in `wnet3d_training_lessons`."""
 
-import re
-import time
 from pathlib import Path
 
 import numpy as np
 
-from cellseg_nb import parameters, runtime
+from cellseg_nb import parameters
 from cellseg_nb.cells import inference, instances
 from cellseg_nb.cells.inference import brightest
 from cellseg_nb.data import datasets, pairing, simulate
@@ -17,6 +15,7 @@ from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.io import files, folder as folders, volumes
 from cellseg_nb.learning import loop, monitor
+from cellseg_nb.lessons import common
 from cellseg_nb.methods import settings as table_of_settings, weights
 from cellseg_nb.networks import ncuts
 
@@ -29,13 +28,6 @@ def _weight(name, value):
     return parameters.number(name, value, 0, 1000)
 
 
-def _repository(name, value):
-    """Checked before the training rather than after it."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(value)):
-        raise UserError(f"{name} must be owner/name, such as jane/cells-of-my-lab, not {value!r}")
-    return value
-
-
 PARAMETERS = parameters.common(
     "dataset", "voxel_size", "epochs", "profile", "seed", "device", "cache", "out", "start_over"
 ) | {
@@ -44,7 +36,7 @@ PARAMETERS = parameters.common(
     "learning_rate": parameters.rule(parameters.number, 0, 1),
     "rec_weight": parameters.auto(_weight),
     "start": parameters.text,
-    "repo": _repository,
+    "repo": parameters.repository,  # checked before the training rather than after it
 }
 
 
@@ -130,11 +122,10 @@ class Pictures:
 
     EPOCHS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 
-    def __init__(self, folder, image, epochs, side=96):
+    def __init__(self, folder, image, epochs):
         self.folder, self.epochs = Path(folder), {*self.EPOCHS, epochs}
-        self.cube = volumes.remap(image)[
-            _middle(image.shape, (16, side, side))
-        ]  # only what the slice needs around it
+        # only what the slice needs around it
+        self.cube = volumes.remap(image)[_middle(image.shape, (16, 96, 96))]
         self.plane = self.cube[len(self.cube) // 2]
 
     def __call__(self, history, model):
@@ -151,21 +142,21 @@ class Pictures:
 
 
 class Validate:
-    """Callback that compares the foreground with the labels every few epochs (``val_dice``). Nothing learns
-    from it.
+    """Callback that compares the foreground with the labels every second epoch (``val_dice``). Nothing
+    learns from it.
 
-    Of each labelled volume the middle is looked at, at most ``side`` voxels a side.
+    Of each labelled volume the middle is looked at, at most 48 voxels a side.
     """
 
-    def __init__(self, found, every=2, side=48):
-        self.every, self.pairs = every, []
+    def __init__(self, found):
+        self.pairs = []
         for _, image, labels, _ in found:
             if labels is not None:
-                cut = _middle(image.shape, (side,) * 3)
+                cut = _middle(image.shape, (48,) * 3)
                 self.pairs.append((volumes.remap(image)[cut], labels[cut]))
 
     def __call__(self, history, model):
-        if not self.pairs or len(history) % self.every:
+        if not self.pairs or len(history) % 2:
             return
         device = next(model.parameters()).device
         found = []
@@ -198,29 +189,19 @@ def final(trained, found):
 def save(choice, found, trained, history, tables, started):
     """Write weights, curves, tables, summary and parameters into the output folder, each beside and
     renamed."""
-    import pandas
-
-    out = Path(choice["out"])
+    out, last = Path(choice["out"]), tables["final"].iloc[0]
     trained.save(out)
-    for name, table in {**tables, "history": pandas.DataFrame(history)}.items():
-        files.write_table(out / f"{name}.csv", table.reset_index() if table.index.name else table)
-    files.write_json(
-        out / "config.json",
-        {**choice, "training": trained.training, "network": trained.network, "loss": trained.loss},
-    )
-    last = tables["final"].iloc[0]
     words = f", Dice {last['Dice']:.2f}" if np.isfinite(last.get("Dice", np.nan)) else ""
-    files.write_json(
-        out / "summary.json",
-        {
-            "headline": f"{found[0].name}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts "
-            f"{np.mean([row['n_cuts'] for row in history[-3:]]):.3f} after {len(history)} epochs",
-            "volumes": [volume.name for volume in found],
-            "final": tables["final"].reset_index().to_dict("records"),
-            "advice": monitor.advice(history, last["foreground (%)"] / 100),
-            "seconds": {"total": time.time() - started, "training": sum(row["seconds"] for row in history)},
-            "seed": choice["seed"],
-            "versions": runtime.versions(),
-            "device": str(runtime.device(choice["device"])),
-        },
+    cuts = np.mean([row["n_cuts"] for row in history[-3:]])
+    return common.save(
+        out,
+        {**choice, "training": trained.training, "network": trained.network, "loss": trained.loss},
+        tables,
+        headline=f"{found[0].name}: {last['foreground (%)']:.1f} % foreground{words}, SoftNCuts {cuts:.3f} "
+        f"after {len(history)} epochs",
+        history=history,
+        started=started,
+        volumes=[volume.name for volume in found],
+        final=tables["final"],
+        advice=monitor.advice(history, last["foreground (%)"] / 100),
     )

@@ -1,8 +1,6 @@
 """Short trainings of notebook 02 that each show one thing: the forms, the decoder, a grid of parameters,
 three classes. Each is kept on the disk, so that running the notebook again is instant."""
 
-import hashlib
-import json
 from collections import namedtuple
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from cellseg_nb import runtime
 from cellseg_nb.cells import inference
 from cellseg_nb.evaluation import grid, metrics
 from cellseg_nb.io import files, volumes
-from cellseg_nb.learning import loop
+from cellseg_nb.learning import loop, pairs
 from cellseg_nb.methods import settings as table_of_settings
 from cellseg_nb.methods.wnet3d import WEIGHTS, WNet3DMethod
 
@@ -30,18 +28,18 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
     """
     settings = {**_settings(choice, "02 lessons"), "seed": choice["seed"], **changes}
     place = files.writable_folder(Path(choice["out"]) / "lessons" / name)
-    about = json.loads(json.dumps({**settings, "data": _digest(image)}))
-    note = _note(place / "lesson.json")
-    if note.get("settings") == about and "history" in note and (place / WEIGHTS).exists():
+    file, about = place / "lesson.json", {**settings, "data": pairs.fingerprint(image)}
+    note = grid.kept(file, about)
+    if note and "history" in note and (place / WEIGHTS).exists():
         method, history = WNet3DMethod.load(place, choice["device"]), note["history"]
     else:
-        if note.get("settings") != about:
+        if note is None:
             (place / loop.CHECKPOINT).unlink(missing_ok=True)
-            files.write_json(place / "lesson.json", {"settings": about})
+            grid.keep(file, about)
         method = WNet3DMethod(**settings, device=choice["device"])
         history = method.fit([image], folder=place, progress=progress)
         method.save(place)
-        files.write_json(place / "lesson.json", {"settings": about, "history": history})
+        grid.keep(file, about, history=history)
         (place / loop.CHECKPOINT).unlink(missing_ok=True)
     classes = method.classes(image, progress=False)
     history[-1]["shares"] = classes.mean((1, 2, 3)).tolist()
@@ -53,17 +51,6 @@ def learn(choice, name, image, truth=None, progress=True, **changes):
 
 def _settings(choice, trainings):
     return table_of_settings.of("wnet3d", choice["profile"], trainings)
-
-
-def _digest(image):
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
-
-
-def _note(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
 
 
 def compare(lessons):
@@ -91,7 +78,7 @@ def over_grid(choice, image, truth, rates, weights):
 
     jobs = [{"learning_rate": rate, "rec_weight": weight} for rate in rates for weight in weights]
     plain = runtime.device(choice["device"]).type == "cpu"
-    depends = {**_settings(choice, "02 grid"), "seed": choice["seed"], "data": _digest(image)}
+    depends = {**_settings(choice, "02 grid"), "seed": choice["seed"], "data": pairs.fingerprint(image)}
     context = choice, image, truth, {}
     table = grid.run(
         jobs,

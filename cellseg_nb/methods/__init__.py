@@ -39,11 +39,6 @@ CELLPOSE = 'pip install --no-deps "cellpose>=3.1.1.3,<4"'
 RIVALS = 'pip install "cellseg-nb[rivals]"'
 
 
-def names():
-    """The names of all methods, those registered by you last."""
-    return list(TARGETS)
-
-
 def usual():
     """The names without those in `AGAIN` and `MORE`: each way to segment once."""
     return [name for name in TARGETS if name not in (*AGAIN, *MORE)]

@@ -204,21 +204,22 @@ def shrunk(method, settings):
         for name, _, value in (part.partition("=") for part in given.split(",") if part)
     }
     found = dict(settings)
-    for names, limit in (
-        (("cube", "patch", "bsize", "window"), "cube"),
-        (("steps",), "steps"),
-        (("epochs",), "epochs"),
-    ):
-        for name in set(names) & found.keys() if limit in limits else ():
-            sides = found[name] if isinstance(found[name], tuple) else (found[name],)
-            # 0 steps are as many as there are cubes
-            sides = tuple(min(side, limits[limit]) or limits[limit] for side in sides)
-            found[name] = sides if isinstance(found[name], tuple) else sides[0]
+    names = {"cube": ("cube", "patch", "bsize", "window"), "steps": ("steps",), "epochs": ("epochs",)}
+    for limit in names.keys() & limits.keys():
+        for name in found.keys() & set(names[limit]):
+            found[name] = _at_most(found[name], limits[limit])
     if "slices" in found and "steps" in limits:  # Cellpose counts slices, not steps
         found["slices"] = min(found["slices"] or found["batch"], found["batch"] * limits["steps"])
     if method == "swinunetr" and "cube" in limits and "cube" in found:
         found |= {name: (64, 32, 32) for name in {"cube", "window"} & found.keys()}  # the smallest it takes
     return found
+
+
+def _at_most(value, limit):
+    """A number, or each of several, no larger than the limit; 0 steps are as many as there are cubes."""
+    if isinstance(value, tuple):
+        return tuple(_at_most(one, limit) for one in value)
+    return min(value, limit) or limit
 
 
 def table(method):

@@ -1,9 +1,7 @@
 """Weights of your own, put on the Hub with a model card."""
 
-import re
-
+from cellseg_nb import parameters
 from cellseg_nb.data import archives, hub
-from cellseg_nb.errors import UserError
 from cellseg_nb.io.files import as_path
 from cellseg_nb.methods import model_words
 from cellseg_nb.methods.weights import _in_folder, load
@@ -16,8 +14,7 @@ def share(folder, repo, token=None, dry_run=True, url=None, private=True):
     default, works offline and only tells what would be uploaded. Returns {file name: bytes}. Raises UserError
     for a folder without weights, a name that is not "owner/name", or a server that refuses.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
-        raise UserError(f"repo must be owner/name, such as jane/cells-of-my-lab, not {repo!r}")
+    parameters.repository("repo", repo)
     path = _in_folder(as_path(folder), None)
     found = load(path)
     contents = {path.name: path, "README.md": card(path, found, repo).encode()}

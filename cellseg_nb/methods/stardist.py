@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from cellseg_nb import runtime
+from cellseg_nb import methods, runtime
 from cellseg_nb.cells import instances
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
@@ -88,16 +88,17 @@ class StarDistMethod(Method):
     def _build(self):
         if self.grid is None:
             self.grid = [1 if factor > 1.5 else 2 for factor in self.anisotropy]
-        self.model = stardist_library.build(self.options, self.grid, self.anisotropy)
+        return stardist_library.Model(self.options, self.grid, self.anisotropy, self.device)
 
     def fit(self, images, labels=None, *, folder=None, callbacks=(), progress=True):
         """Train on lists of volumes and labels, (Z, Y, X). Returns the history: epoch, loss, and its parts.
 
-        ``folder`` is not used. Callbacks get (history, Keras model) after every epoch, and may raise
-        `loop.Stop`. Raises UserError for pairs that do not fit (`pairs.check`).
+        ``folder`` is not used. Callbacks get (history, `stardist_library.Model`) after every epoch, and may
+        raise `loop.Stop`. Interrupted, the method is as after the last whole epoch. Raises UserError for
+        pairs that do not fit (`pairs.check`).
         """
-        stardist_library.library("stardist")
-        patch, epochs, seed = (self.options[name] for name in ("patch", "epochs", "seed"))
+        methods.import_library("stardist")
+        patch, epochs = self.options["patch"], self.options["epochs"]
         images, labels = pairs.check(images, labels, patch)
         if self.anisotropy is None:
             self.anisotropy = [round(float(factor), 2) for factor in stardist_library.flatness(labels)]
@@ -106,20 +107,21 @@ class StarDistMethod(Method):
         if not self.options["steps"]:
             count = sum(max(1, round(image.size / EACH**3)) for image in images)
             self.options["steps"] = -(-count // self.options["batch"])
-        with (
-            runtime.seeded(seed),
-            stardist_library.on(self.device),
-            runtime.progress(total=epochs, desc="StarDist", unit="epoch", disable=not progress) as bar,
-        ):
-            self._build()
-            return stardist_library.train(self.model, scaled, labels, axes, seed, bar, callbacks)
+        self.model, model = None, self._build()
+
+        def keep(history, model):
+            self.model = model
+
+        with runtime.progress(total=epochs, desc="StarDist", unit="epoch", disable=not progress) as bar:
+            history = model.train(scaled, labels, axes, bar, [keep, *callbacks])
+        self.model = model
+        return history
 
     def maps(self, volume, *, progress=True):
         """What the network says on its grid: probability (z, y, x), and distances (z, y, x, rays), float32.
         Raises UserError for a volume that is not (Z, Y, X) and finite."""
         volume, model = checked(volume), self._trained()
-        with stardist_library.on(self.device):
-            return stardist_library.maps(model, self._scaled(volume))
+        return model.maps(self._scaled(volume))
 
     def _scaled(self, volume):
         return augmentation.prepare(volume, self.options["scaling"])
@@ -143,10 +145,10 @@ class StarDistMethod(Method):
 
     def _shapes(self, maps, prob_thresh, nms_thresh):
         limits = dict(prob_thresh=prob_thresh, nms_thresh=nms_thresh, b=self.options["border"])
-        return stardist_library.shapes(self._trained(), *maps, **limits)
+        return self._trained().shapes(*maps, **limits)
 
     def _draw(self, shapes, shape):
-        return instances.filter_size(stardist_library.draw(self._trained(), shapes, shape), self.min_size)
+        return instances.filter_size(self._trained().draw(shapes, shape), self.min_size)
 
     def tune(self, images, labels, *, voxel_size=None, progress=True):
         """Choose both thresholds and the smallest size with the best F1@0.5 on *training* volumes, of equals
@@ -171,7 +173,7 @@ class StarDistMethod(Method):
 
     def save(self, folder):
         """Write ``<name>.npz`` (weights and settings) into a folder. Returns its path."""
-        weights = self._trained().keras_model.get_weights()
+        weights = self._trained().weights
         path = files.writable_folder(folder) / f"{self.name}.npz"
         settings = {**self.options, "grid": self.grid, "anisotropy": self.anisotropy, **self.chosen}
         with files.atomic(path) as beside:
@@ -188,13 +190,9 @@ class StarDistMethod(Method):
         path = cls.file(folder, f"{cls.name}.npz")
         settings, weights = stardist_library.read(path, cls.name)
         method = cls(**settings, device=device)
-        method._build()
-        try:
-            method.model.keras_model.set_weights(weights)
-        except ValueError as error:
-            raise UserError(
-                f"{path} does not hold the weights that its settings describe: save it again"
-            ) from error
+        method.model = method._build()
+        if not method.model.take(weights):
+            raise UserError(f"{path} does not hold the weights that its settings describe: save it again")
         return method
 
 

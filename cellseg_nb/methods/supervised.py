@@ -39,17 +39,8 @@ SETTINGS = dict(
     flips=False,
     **COMMON,
 )
-RUN = (
-    "cube",
-    "batch",
-    "steps",
-    "loss",
-    "augment",
-    "share",
-    "cores",
-    "voxel_size",
-    "scaling",
-)  # what a checkpoint belongs to
+# what a checkpoint belongs to
+RUN = "cube batch steps loss augment share cores voxel_size scaling".split()
 LOOP = ("learning_rate", "optimizer", "weight_decay", "schedule", "clip", "average", "seed")
 
 

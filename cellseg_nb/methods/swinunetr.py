@@ -23,15 +23,8 @@ class SwinUNETRMethod(SupervisedMethod):
 
     name = "swinunetr"
     widths = (
-        "feature_size",
-        "window_size",
-        "depths",
-        "num_heads",
-        "drop_rate",
-        "attn_drop_rate",
-        "dropout_path_rate",
-        "use_checkpoint",
-    )
+        "feature_size window_size depths num_heads drop_rate attn_drop_rate dropout_path_rate use_checkpoint"
+    ).split()
     settings = {**dict.fromkeys(widths), **DEMO["swinunetr"], **SETTINGS}
     sides, memory = 32, 128
 

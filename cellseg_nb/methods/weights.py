@@ -21,7 +21,7 @@ from cellseg_nb.methods import model_package_files, released, settings
 from cellseg_nb.methods.network import flat
 from cellseg_nb.methods.predictor import Predictor
 from cellseg_nb.networks import monai_nets
-from cellseg_nb.parameters import one_of
+from cellseg_nb.parameters import HUB_NAME, one_of
 
 REPO = "C-Achard/cellseg3d"
 RELEASED = {
@@ -32,20 +32,12 @@ RELEASED = {
 OURS = (*RELEASED, "unet")  # what a training of this package may leave
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # left by training on several GPUs, and by torch.compile
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(:[\w./-]+)?")
 
 
 def file(name_or_path, cache=None):
     """Path of a weights file, to learn on from: of a released network by its name, downloaded once; else what
     was given."""
     return locate(name_or_path, None, None, cache, None)[0] if name_or_path in RELEASED else name_or_path
-
-
-def load_released(name_or_path, architecture=None, device="cpu", **where):
-    """The network alone, in eval mode: see `load`. For WNet3D ``model.encoder(x)`` gives class probabilities
-    (N, K, Z, Y, X), ``model(x)`` these and the reconstruction; x is a (N, 1, Z, Y, X) float32 tensor scaled
-    to 0..100."""
-    return load(name_or_path, architecture, device, **where).model
 
 
 def load(name_or_path, architecture=None, device="cpu", url=None, cache=None, token=None, postprocess=None):
@@ -127,7 +119,7 @@ def locate(name, architecture=None, url=None, cache=None, token=None):
     path = as_path(name)
     if path.is_dir() and not model_package_files.is_package(path):
         return _in_folder(path, architecture), False
-    if not path.exists() and HUB_NAME.fullmatch(name) and not archives.is_weights(name.partition(":")[0]):
+    if not path.exists() and re.fullmatch(HUB_NAME, name) and not archives.is_weights(name.partition(":")[0]):
         repo, _, file = name.partition(":")
         return hub.download(repo, file or _only(repo, url, token), url, cache, token), True
     if not path.exists():

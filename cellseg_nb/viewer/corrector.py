@@ -8,6 +8,7 @@ import numpy as np
 import pandas
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import background
 from cellseg_nb.evaluation import metrics
 from cellseg_nb.viewer import edits, review
 
@@ -91,15 +92,15 @@ def _beneath(canvas, truth, number):
         return np.zeros(0, int), np.zeros(0)
     inside = truth[box][canvas.labels[box] == number]
     cells, counts = np.unique(inside[inside > 0], return_counts=True)
-    whole = np.array([np.count_nonzero(truth[_around(truth, cell, box)] == cell) for cell in cells], float)
+    whole = np.array([np.count_nonzero(truth[_around(box)] == cell) for cell in cells], float)
     keep = (counts >= whole / 3) | (counts >= len(inside) / 2)
     order = np.argsort(-counts[keep], kind="stable")
     return cells[keep][order], counts[keep][order]
 
 
-def _around(truth, cell, box, reach=24):
+def _around(box):
     """A box wide enough to hold the true cells that begin in ``box``."""
-    return tuple(slice(max(0, part.start - reach), part.stop + reach) for part in box)
+    return tuple(slice(max(0, part.start - 24), part.stop + 24) for part in box)
 
 
 def _deepest(canvas, truth, number, cell):
@@ -137,7 +138,7 @@ def _outline(canvas, truth, cell, number):
     The first stroke is a brush as wide as the cell, once, in its middle; the next ones go where most is
     missing, or too much. An outline that is mostly wrong is deleted and drawn anew.
     """
-    did, size = [], np.asarray(canvas.size or (1.0, 1.0, 1.0))
+    did, size = [], background.spacing(canvas.size)
     while len(did) < STROKES:
         box = _both(canvas, truth, cell, number)
         mine, own = truth[box] == cell, canvas.labels[box] == number
@@ -170,12 +171,6 @@ def _outline(canvas, truth, cell, number):
 
 def _both(canvas, truth, cell, number):
     """A box that holds the true cell and the label, two voxels wider."""
-    boxes = [box for box in (truth_box(truth, cell), canvas.box(number)) if box]
-    return tuple(
-        slice(max(0, min(b[a].start for b in boxes) - 2), max(b[a].stop for b in boxes) + 2) for a in range(3)
-    )
-
-
-def truth_box(truth, cell):
-    """Slices around a true cell."""
-    return ndi.find_objects((truth == cell).astype(np.uint8))[0]
+    own = ndi.find_objects((truth == cell).astype(np.uint8))[0]
+    spans = zip(own, canvas.box(number) or own)
+    return tuple(slice(max(0, min(a.start, b.start) - 2), max(a.stop, b.stop) + 2) for a, b in spans)

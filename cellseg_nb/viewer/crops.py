@@ -32,9 +32,7 @@ def crop(volume, box, folder, labels=None, voxel_size=None, cube=0, isotropic=0.
         raise UserError(f"the box {spans} does not fit the volume of shape {source.shape}")
     if isotropic and source.size is None:
         raise UserError("to resample, the voxel size must be known: give voxel_size (Z,Y,X in µm)")
-    labels = None if labels is None else opened(labels, labels=True)
-    if labels is not None and labels.shape != source.shape:
-        raise UserError(f"the labels have shape {labels.shape}, the volume {source.shape}: both must agree")
+    labels = source.beside(labels)
     part = tuple(slice(first, end) for first, end in spans)
     pieces = {"images": source.part(part)}
     if labels is not None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import background
 from cellseg_nb.errors import UserError
 
 LARGEST = 65535  # Fiji's labels have 16 bits
@@ -30,7 +31,7 @@ class Diff(NamedTuple):
 def ball(radius, voxel_size=None, axis=None):
     """Offsets (n, 3) int of the voxels whose centres lie within ``radius`` µm; the centre is always among
     them. ``axis``: a disc in the slice across it."""
-    size = np.asarray(voxel_size or (1.0, 1.0, 1.0), float)
+    size = background.spacing(voxel_size)
     reach = np.floor(radius / size).astype(int)
     if axis is not None:
         reach[axis] = 0
@@ -49,7 +50,7 @@ def brush(shape, points, radius, voxel_size=None, axis=None):
         raise UserError("a stroke needs points (z, y, x) in voxels")
     if not 0 < radius < 1e6:
         raise UserError(f"the radius of the brush must be above 0 µm, not {radius}")
-    size = np.asarray(voxel_size or (1.0, 1.0, 1.0), float)
+    size = background.spacing(voxel_size)
     centres = [points[:1]]
     for start, end in zip(points, points[1:]):  # the mouse jumps: go all the way
         steps = int(np.ceil(np.linalg.norm((end - start) * size) / max(radius / 2, size.min())))

@@ -32,12 +32,9 @@ class CropForm:
         acts = {"Write": self.write, "Export": self.export} | (
             {"Box of the views": self.take} if tool else {}
         )
-        buttons = [w.Button(description=words) for words in acts]
-        for button, act in zip(buttons, acts.values()):
-            button.on_click(lambda _, act=act: act())
         self.said = w.HTML()
         fields = [*self.spans, self.cube, self.isotropic, self.folder]
-        self.widget = w.VBox([*fields, w.HBox(buttons), self.said])
+        self.widget = w.VBox([*fields, buttons(acts), self.said])
 
     @property
     def box(self):
@@ -71,11 +68,25 @@ class CropForm:
 def crop(volume, labels=None, voxel_size=None, folder="crops", tool=None):
     """The form, shown; in batch runs its call is printed instead. Returns it. See `CropForm` and
     `crops.crop`."""
-    made = CropForm(volume, labels, voxel_size, folder, tool)
+    return shown(CropForm(volume, labels, voxel_size, folder, tool))
+
+
+def buttons(acts):
+    """A row of buttons: {words on it: function without arguments}."""
+    import ipywidgets as w
+
+    made = [w.Button(description=words) for words in acts]
+    for button, act in zip(made, acts.values()):
+        button.on_click(lambda _, act=act: act())
+    return w.HBox(made)
+
+
+def shown(form):
+    """Show a form, or print its call in batch runs. Returns the form."""
     if runtime.in_batch():
-        print(made.code())
+        print(form.code())
     else:
         from IPython.display import display
 
-        display(made.widget)
-    return made
+        display(form.widget)
+    return form

@@ -22,10 +22,5 @@ def open_in_napari(volume, labels=None, voxel_size=None):
     low_high = source.limits()
     window.add_image(source.array, name="volume", scale=source.size, contrast_limits=low_high)
     if labels is not None:
-        found = opened(labels, labels=True)
-        if found.shape != source.shape:
-            raise UserError(
-                f"the labels have shape {found.shape}, the volume {source.shape}: both must agree"
-            )
-        window.add_labels(found.whole(), name="cells", scale=source.size)
+        window.add_labels(source.beside(labels).whole(), name="cells", scale=source.size)
     return window

@@ -51,13 +51,13 @@ class Item(NamedTuple):
     reasons: tuple = ()
 
 
-def queue(volume, labels, probability=None, voxel_size=None, diameter=None):
+def queue(volume, labels, probability=None, voxel_size=None):
     """All cells, and bright places without one, the most doubtful first: a list of `Item`.
 
-    ``volume``, ``labels`` and ``probability`` (Z, Y, X); ``diameter`` of a cell in µm, by default that of
-    the median cell, or estimated where there is none. Raises UserError for other shapes.
+    ``volume``, ``labels`` and ``probability`` (Z, Y, X). The diameter of a cell is that of the median one, or
+    estimated where there is none. Raises UserError for other shapes.
     """
-    table = doubts(volume, labels, probability, voxel_size, diameter)
+    table = doubts(volume, labels, probability, voxel_size)
     found = []
     for row in table.itertuples():
         values = {name: float(getattr(row, name)) for name in REASONS}
@@ -99,7 +99,7 @@ def learned(items, seen):
     return _sorted(item._replace(doubt=float(doubt)) for item, doubt in zip(items, doubts))
 
 
-def doubts(volume, labels, probability=None, voxel_size=None, diameter=None):
+def doubts(volume, labels, probability=None, voxel_size=None):
     """One row a cell, and one (label 0) a bright place without: z, y, x, a column a reason, all in 0..1, and
     ``doubt``, the logistic function of their weighted sum. See `queue` for the arguments and errors."""
     for name, other in (("labels", labels), ("probability", probability)):
@@ -111,7 +111,7 @@ def doubts(volume, labels, probability=None, voxel_size=None, diameter=None):
     volume, labels = np.asarray(volume, np.float32), np.asarray(labels)
     numbers = np.flatnonzero(np.bincount(labels.ravel()))
     numbers = numbers[numbers > 0]
-    diameter = diameter or _usual(labels, size) or scale.cell_diameter(volume, voxel_size)
+    diameter = _usual(labels, size) or scale.cell_diameter(volume, voxel_size)
     smooth = background.blur(volume, 0.15 * diameter / size)
     rising = background.rise(volume, diameter / size)
     least = 6 * background.spread(rising)

@@ -172,16 +172,10 @@ class Session:
     def times(self):
         """A table: kind (slice or cell), number, seconds, edits, state of the cell."""
         with self.guard:
-            rows = [
-                [
-                    kind,
-                    number,
-                    round(seconds, 2),
-                    count,
-                    self.states.get(number, "") if kind == "cell" else "",
-                ]
-                for (kind, number), (seconds, count) in sorted(self.spent.items(), reverse=True)
-            ]
+            rows = []
+            for (kind, number), (seconds, count) in sorted(self.spent.items(), reverse=True):
+                state = self.states.get(number, "") if kind == "cell" else ""
+                rows.append([kind, number, round(seconds, 2), count, state])
         return pandas.DataFrame(rows, columns=["kind", "number", "seconds", "edits", "state"])
 
     def edits(self, number):

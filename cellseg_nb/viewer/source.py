@@ -77,6 +77,17 @@ class Source:
         self.lazy = not isinstance(array, np.ndarray)
         self._kept, self._limits, self._slab = OrderedDict(), None, None
 
+    def beside(self, other, what="labels"):
+        """Labels, or a probability, of this volume: a `Source`; None stays None. Raises UserError for another
+        shape."""
+        found = None if other is None else opened(other, labels=what == "labels")
+        if found is not None and found.shape != self.shape:
+            have = "have" if what == "labels" else "has"
+            raise UserError(
+                f"the {what} {have} shape {found.shape}, the volume {self.shape}: both must agree"
+            )
+        return found
+
     def plane(self, axis, index):
         """The slice at ``index`` across an axis, a 2D numpy array. Kept, if it came from a store."""
         index = int(np.clip(index, 0, self.shape[axis] - 1))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from cellseg_nb.cells import background
+
 MOST = 20000  # points sent to the front end
 LARGEST = 4e7  # voxels looked at
 
@@ -24,5 +26,5 @@ def points(labels, voxel_size=None, most=MOST):
     rim = np.flatnonzero((labels > 0) & ~inner)
     rim = rim[:: max(1, -(-len(rim) // most))]
     places = np.column_stack(np.unravel_index(rim, labels.shape))
-    size = np.asarray(voxel_size if voxel_size is not None else (1.0, 1.0, 1.0)) * step
+    size = background.spacing(voxel_size) * step
     return (places * size).astype(np.float32), labels.reshape(-1)[rim].astype(np.int32)

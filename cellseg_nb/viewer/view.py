@@ -10,14 +10,12 @@ from cellseg_nb.viewer.session import CLOSED
 from cellseg_nb.viewer.source import grey, opened
 from cellseg_nb.viewer.tools import EDITING, Tools
 
-ACROSS = ((1, 2), (0, 2), (1, 0))  # rows and columns of the picture across z, y and x
 
-
-def colours(count=255, seed=1):
-    """A bright colour for each label modulo ``count``, (count + 1, 3) uint8, always the same; 0 is black."""
+def colours():
+    """A bright colour for each label modulo 255, (256, 3) uint8, always the same; 0 is black."""
     from matplotlib import colormaps
 
-    hues = np.random.default_rng(seed).permutation(count) / count
+    hues = np.random.default_rng(1).permutation(255) / 255
     bright = 0.25 + 0.75 * colormaps["hsv"](hues)[:, :3]
     return np.vstack([np.zeros((1, 3)), np.rint(255 * bright)]).astype(np.uint8)
 
@@ -34,13 +32,8 @@ class View(Tools):
         self, volume, labels=None, probability=None, voxel_size=None, limits=None, session=None, trouble=""
     ):
         self.source, self.session, self.trouble = opened(volume, voxel_size), session, trouble
-        self.labels = None if labels is None or session else opened(labels, labels=True)
-        self.probability = None if probability is None else opened(probability)
-        for name, other in (("labels", self.labels), ("probability", self.probability)):
-            if other is not None and other.shape != self.source.shape:
-                raise UserError(
-                    f"the {name} has shape {other.shape}, the volume {self.source.shape}: they must agree"
-                )
+        self.labels = None if session else self.source.beside(labels)
+        self.probability = self.source.beside(probability, "probability")
         self.at, self.say = [side // 2 for side in self.source.shape], ""
         self.percentiles, self.limits = (1.0, 99.7), limits
         self.cell, self.items, self.item, self.learned = 0, [], -1, 0  # learned: from so many decisions
@@ -65,7 +58,7 @@ class View(Tools):
             answer, buffers = {"error": str(error)}, []
         except Exception as error:  # whatever happens: a line in the widget, and the labels stay
             answer, buffers = {"error": f"{do} failed: {type(error).__name__}: {error}"}, []
-        return answer | self._status() | {"id": message.get("id")}, buffers
+        return answer | self._state() | {"id": message.get("id")}, buffers
 
     def _done(self, do, message):
         if self.session is None:
@@ -83,7 +76,7 @@ class View(Tools):
                 self.session.decide(self.cell, "fixed")
         return answer, buffers
 
-    def _status(self):
+    def _state(self):
         status = {"at": self.at, "cell": self.cell, "box": self.box, "trouble": self.trouble}
         if self.session is not None:
             canvas, item = self.session.canvas, None
@@ -161,7 +154,7 @@ class View(Tools):
         }
         return {"setup": setup, "say": self._greeting(), **answer}, [*buffers, colours().tobytes()]
 
-    def _still(self, message):
+    def _status(self, message):
         return {}, []  # only the status that goes with every answer: trouble with saving, say
 
     def _sides(self, message):
@@ -202,7 +195,7 @@ class View(Tools):
         points, numbers = surface.points(labels, self.source.size)
         return {"surface": len(points)}, [points.tobytes(), fold(numbers).tobytes()]
 
-    def _set_box(self, message):
+    def _box(self, message):
         self.box = [
             (max(0, min(int(a), int(b))), min(side, max(int(a), int(b), min(int(a), int(b)) + 1)))
             for (a, b), side in zip(message["box"], self.source.shape)
@@ -218,11 +211,5 @@ def fold(labels):
     return np.where(labels > 0, (labels - 1) % 65535 + 1, 0).astype(np.uint16)
 
 
-HANDLERS = {
-    name: getattr(View, f"_{method}")
-    for name, method in {
-        **{name: name for name in EDITING},
-        **dict(hello="hello", go="go", contrast="contrast", projection="projection", surface="surface"),
-        **dict(pick="pick", box="set_box", sides="sides", status="still"),
-    }.items()
-}
+LOOKING = "hello go contrast projection surface pick box sides status"
+HANDLERS = {name: getattr(View, f"_{name}") for name in (*EDITING, *LOOKING.split())}

@@ -42,7 +42,7 @@ def viewer(
     return _widget(view, still)
 
 
-def label(volume, folder, labels=None, probability=None, voxel_size=None, start_over=False, still=None):
+def label(volume, folder, labels=None, probability=None, voxel_size=None, start_over=False):
     """The labelling tool, as a widget: the viewer, with labels that are edited and saved in ``folder``.
 
     ``labels`` to start from, or None for nothing; a session that is in the folder goes on, unless
@@ -61,7 +61,7 @@ def label(volume, folder, labels=None, probability=None, voxel_size=None, start_
     except UserError as error:
         there = _there(source, folder, labels)
         view = View(source, there, seen.probability, trouble=f"{error}. Until then nothing can be drawn.")
-    return _widget(view, still)
+    return _widget(view)
 
 
 def drawn(labels):

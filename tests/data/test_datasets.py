@@ -18,26 +18,16 @@ import pandas as pd
 import pytest
 import tifffile
 from hypothesis import given, settings, strategies as st
+from refusing import refused
 from servers import Server
 
 from cellseg_nb import parameters, runs
 from cellseg_nb.data import datasets, download, pairing, splitting
-from cellseg_nb.errors import UserError
 from cellseg_nb.lessons import common, data
 from cellseg_nb.plots import data as data_figures
 
 matplotlib.use("Agg")
 ZENODO = "/records/11095111/files/DATASET_WITH_GT.zip"
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line, line
-    return line
 
 
 def tiff_bytes(array):
@@ -89,22 +79,18 @@ def server():
 def set_up(server, archive, tmp_path):
     """(server, get): the archive on the server, and the call that a user makes."""
     server.zenodo("11095111", "DATASET_WITH_GT.zip", archive)
-    book = tmp_path / "registry.json"
-    book.write_text(
-        json.dumps(
-            {
-                "cellseg3d": {
-                    "title": "t",
-                    "url": f"https://zenodo.org{ZENODO}?download=1",
-                    "sha256": hashlib.sha256(archive).hexdigest(),
-                    "voxel_size": [5, 5, 5],
-                }
-            }
-        )
-    )
+    book = registered(tmp_path, archive)
     return server, lambda **k: datasets.fetch(
         "cellseg3d", tmp_path / "cache", **{"base_url": server.url, "registry_file": book} | k
     )
+
+
+def registered(folder, archive):
+    """A registry of one data set, this archive."""
+    about = {"title": "t", "url": f"https://zenodo.org{ZENODO}?download=1", "voxel_size": [5, 5, 5]}
+    about["sha256"] = hashlib.sha256(archive).hexdigest()
+    (folder / "registry.json").write_text(json.dumps({"cellseg3d": about}))
+    return folder / "registry.json"
 
 
 def held(cache):
@@ -125,13 +111,8 @@ def whole(folder, archive):
 
 def test_the_registry_is_that_of_the_publishers():
     known = datasets.registry()
-    assert list(known) == [
-        "cellseg3d",
-        "platynereis_nuclei",
-        "platynereis_ish",
-        "mouse_skull_nuclei",
-        "delivr_cfos",
-    ]
+    names = "cellseg3d platynereis_nuclei platynereis_ish mouse_skull_nuclei delivr_cfos"
+    assert list(known) == names.split()
     for about in known.values():
         assert "files" in about or len(bytes.fromhex(about["sha256"])) == 32
         assert about["voxel_size"] is None or len(about["voxel_size"]) == 3
@@ -329,19 +310,7 @@ def test_disk_full(server, tmp_path, where):
     """For real: the operating system refuses bytes, first in the archive, then in a file of the archive."""
     content = zipped({"DATASET_WITH_GT/a.tif": bytes(3_000_000) + os.urandom(60_000)})
     server.zenodo("11095111", "DATASET_WITH_GT.zip", content)
-    book = tmp_path / "registry.json"
-    book.write_text(
-        json.dumps(
-            {
-                "cellseg3d": {
-                    "title": "",
-                    "url": f"https://zenodo.org{ZENODO}",
-                    "voxel_size": [1, 1, 1],
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                }
-            }
-        )
-    )
+    book = registered(tmp_path, content)
     limit = 30_000 if where == "download" else 1_000_000
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, tmp_path / "cache", server.url, book, str(limit)],

@@ -331,13 +331,25 @@ def test_folders_as_people_and_drives_leave_them(tmp_path, capsys, names, pairs,
 def test_samples_inside_images_and_labels_are_asked_about_and_the_remedy_works(tmp_path):
     names = [f"{kind}/{sample}.tif" for kind in ("images", "labels") for sample in ("s1/a", "s2/b")]
     laid(tmp_path, names)
-    with pytest.raises(UserError, match="lies in a folder of .*labels, .*give each sample a folder"):
+    with pytest.raises(UserError, match="lies within .*labels, .*give each sample a folder"):
         pairing.pairs(tmp_path)
     for name in names:
         kind, sample, file = name.split("/")
         (tmp_path / "set" / sample / kind).mkdir(parents=True, exist_ok=True)
         (tmp_path / name).rename(tmp_path / "set" / sample / kind / file)
     assert [pair.labels.name for pair in pairing.pairs(tmp_path / "set")] == ["a.tif", "b.tif"]
+
+
+def test_folders_of_planes_in_images_and_labels_and_the_remedy_works(tmp_path):
+    for kind, sample, z in itertools.product(("images", "labels"), "ab", range(18)):
+        array = (IMAGE if kind == "images" else LABELS)[z]
+        for place in (tmp_path / "asked" / kind / sample, tmp_path / "right" / sample / kind):
+            place.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(place / f"z{z:02}.tif", array, metadata=None)
+    with pytest.raises(UserError, match="lies within .*labels, .*give each sample a folder"):
+        pairing.pairs(tmp_path / "asked")
+    found = pairing.pairs(tmp_path / "right")
+    assert [(one.name, one.labels.parent.name) for one in found] == [("a/images", "a"), ("b/images", "b")]
 
 
 def test_a_sample_without_its_labels_is_named_and_the_remedy_works(tmp_path):

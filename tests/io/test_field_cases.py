@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from refusing import refused
 
 from cellseg_nb.data import pairing
-from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import tables
 from cellseg_nb.io import volumes
 from cellseg_nb.lessons import quickstart
@@ -29,13 +29,6 @@ def case(tmp_path):
         return tmp_path / name
 
     return copy
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line and ": " in line and all(word in line for word in words), line
 
 
 def test_resolution_unit(case):

@@ -11,12 +11,12 @@ import pytest
 import samples
 import tifffile
 import zarr
+from refusing import refused
 from samples import SIZE, VOLUME
 from scipy import ndimage
 
 from cellseg_nb import cli
 from cellseg_nb.brains import sources
-from cellseg_nb.errors import UserError
 from cellseg_nb.io import folder as folders, labels, units, volumes
 
 
@@ -24,14 +24,6 @@ def is_right(path, size=SIZE, wanted=VOLUME, **part):
     found, known = volumes.read(path, **part)
     np.testing.assert_array_equal(found, wanted)
     assert known == (size if size is None else pytest.approx(size, rel=1e-5))
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line and ": " in line and all(word in line for word in words), line
-    return line
 
 
 # ---------------------------------------------------------------- TIFF

@@ -305,7 +305,7 @@ def test_a_cut_file_is_mended_by_copying_it_again(tmp_path, kind, part):
 
 @case("is not a TIFF file: export it as TIFF")
 def picture_named_tif(place):
-    (place / "a.tif").write_bytes(b"\x89PNG" + bytes(99))
+    (place / "a.tif").write_bytes(b"\x00PNG" + bytes(99))
     return read(place / "a.tif"), again(place / "a.tif")
 
 
@@ -384,7 +384,7 @@ def constant(place):
     return read(path), again(path)
 
 
-@case("voxels that are NaN or infinite", "replace them (in Fiji: Process > Math > NaN Background, or 0)")
+@case("voxels that are NaN or infinite", "replace them (Fiji: Process > Noise > Remove NaNs...")
 def not_a_number(place):
     array = np.where(VOLUME == 7, np.nan, VOLUME).astype("f4")
     path = save(place / "a.tif", array)

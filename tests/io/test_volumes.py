@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import tifffile
 from hypothesis import HealthCheck, assume, given, settings, strategies as st
+from refusing import refused
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import files, volumes
@@ -23,19 +24,6 @@ SHAPE = (18, 20, 22)
 
 def ramp(shape=SHAPE, dtype=np.uint16):
     return (np.arange(np.prod(shape)) % 251).reshape(shape).astype(dtype)
-
-
-def refused(call, *words, path=None):
-    """The call raises UserError with one line that holds the words and the file's name."""
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    # A message about a file names it, and says what is wrong: what to do.
-    assert path is None or (str(path) in line and ": " in line), line
-    for word in words:
-        assert word in line, line
-    return line
 
 
 @pytest.fixture
@@ -266,9 +254,10 @@ def test_check_takes_bool_and_any_layout():
 
 
 def test_read_refuses_what_is_no_tiff(tmp_path, capfd):
-    for name, content in (("photo.tif", b"\x89PNG\r\n\x1a\n" + bytes(200)), ("text.tif", b"hello\nworld")):
+    photo = ("photo.tif", b"\x89PNG\r\n\x1a\n" + bytes(200), "is a PNG picture")
+    for name, content, words in (photo, ("text.tif", b"hello\nworld", "not a TIFF")):
         (tmp_path / name).write_bytes(content)
-        refused(lambda: volumes.read(tmp_path / name), "not a TIFF", path=tmp_path / name)
+        refused(lambda: volumes.read(tmp_path / name), words, path=tmp_path / name)
     (tmp_path / "two.tif").write_bytes(b"II")
     refused(lambda: volumes.read(tmp_path / "two.tif"), "damaged", path=tmp_path / "two.tif")
     (tmp_path / "empty.tif").touch()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas
 import pytest
 
-from cellseg_nb import methods, parameters
+from cellseg_nb import methods, parameters, runs
 from cellseg_nb.cells import instances
 from cellseg_nb.data import datasets, simulate
 from cellseg_nb.errors import UserError
@@ -20,30 +20,10 @@ from cellseg_nb.methods import settings as known_settings
 from cellseg_nb.methods.otsu import OtsuMethod
 from cellseg_nb.plots import comparison as figures, comparison_volumes
 
-COLUMNS = [
-    "method",
-    "fold",
-    "seed",
-    "variant",
-    "matching",
-    "threshold",
-    "f1",
-    "precision",
-    "recall",
-    "panoptic_quality",
-    "tp",
-    "fp",
-    "fn",
-    "n_true",
-    "n_pred",
-    "dice",
-    "cells",
-    "chosen",
-    "fit_seconds",
-    "tune_seconds",
-    "segment_seconds",
-    "seconds",
-]
+COLUMNS = (
+    "method fold seed variant matching threshold f1 precision recall panoptic_quality tp fp fn n_true n_pred "
+    "dice cells chosen fit_seconds tune_seconds segment_seconds seconds"
+).split()
 
 
 class Spy:
@@ -101,20 +81,9 @@ def spy(monkeypatch):
 
 
 def choice(tmp_path, names="spy", **changes):
-    given = dict(
-        dataset="simulated",
-        methods=names,
-        held_out="auto",
-        seeds="0",
-        voxel_size="auto",
-        profile="demo",
-        epochs=0,
-        processes=1,
-        device="cpu",
-        cache="",
-        out=str(tmp_path / "out"),
-    )
-    return comparison.resolved(parameters.check(comparison.PARAMETERS, given | changes))
+    given = dict(methods=names, processes=1, device="cpu", out=str(tmp_path / "out"))
+    every = runs.parameters(runs.find("05_cellpose_stardist")) | given | changes
+    return comparison.resolved(parameters.check(comparison.PARAMETERS, every))
 
 
 def prints(data, *names):

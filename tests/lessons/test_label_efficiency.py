@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from executing import defined
 
-from cellseg_nb import methods, parameters
+from cellseg_nb import methods, parameters, runs
 from cellseg_nb.data import published, simulate, splitting
 from cellseg_nb.errors import UserError
 from cellseg_nb.evaluation import metrics
@@ -18,21 +18,8 @@ from cellseg_nb.methods import otsu, settings
 from cellseg_nb.methods.wnet3d import WNet3DMethod
 from cellseg_nb.plots import efficiency
 
-GIVEN = dict(
-    dataset="auto",
-    methods="otsu",
-    held_out="v1,v2",
-    percentages="10,60",
-    seeds="auto",
-    cube=16,
-    voxel_size="auto",
-    artefact_from="auto",
-    profile="demo",
-    processes=1,
-    device="auto",
-    cache="",
-    start_over=False,
-)
+SMALL = dict(methods="otsu", held_out="v1,v2", percentages="10,60", cube=16, processes=1)
+GIVEN = runs.parameters(runs.find("06_label_efficiency")) | SMALL
 
 
 class Spy(otsu.OtsuMethod):
@@ -161,24 +148,11 @@ def test_wnet3d_is_given_no_labels(folder, tmp_path, spy, monkeypatch):
 def test_the_table_says_what_the_files_say(folder, tmp_path):
     choice, data = prepared(folder, tmp_path, artefact_from="v1:18")
     table = label_efficiency.run(choice, *data)
-    assert list(table.columns) == [
-        "method",
-        "fold",
-        "volume",
-        "training_percent",
-        "seed",
-        "cubes",
-        "cells",
-        "dice",
-        "dice_without_artefact",
-        "f1",
-        "precision",
-        "recall",
-        "n_true",
-        "n_pred",
-        "probability_threshold",
-        "seconds",
-    ]
+    columns = (
+        "method fold volume training_percent seed cubes cells dice dice_without_artefact f1 precision recall "
+        "n_true n_pred probability_threshold seconds"
+    )
+    assert list(table.columns) == columns.split()
     for row in table.to_dict("records"):
         found, size = volumes.read_labels(label_efficiency.labels_file(choice, row))
         truth = named(data)[row["volume"]].labels
@@ -254,16 +228,6 @@ def test_one_small_cube_is_enough_for_networks(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_cellpose_and_stardist_take_part(folder, tmp_path, monkeypatch):
-    pytest.importorskip("cellpose")
-    pytest.importorskip("stardist")
-    small = dict(epochs=1, steps=2, patch=16, rays=8, filters=8, features=8)
-    monkeypatch.setitem(settings.DEMO_OF, "06", {"cellpose": dict(epochs=1, slices=4), "stardist": small})
-    choice, data = prepared(folder, tmp_path, methods="cellpose,stardist", percentages="20", held_out="v2")
-    table = label_efficiency.run(choice, *data)
-    assert list(table.method) == ["cellpose", "stardist"] and table.dice.between(0, 1).all()
-
-
 def test_a_cube_too_small_for_a_network_is_named(folder, tmp_path, capsys):
     choice, data = prepared(folder, tmp_path, methods="otsu,swinunetr", percentages="60")
     table = label_efficiency.run(choice, *data)
@@ -319,15 +283,7 @@ def test_volumes_without_labels_are_refused(tmp_path):
 
 def test_published_values_under_our_names():
     table = published.label_efficiency()
-    trained = [
-        "cellpose",
-        "cellpose_default",
-        "segresnet",
-        "stardist",
-        "stardist_default",
-        "swinunetr",
-        "wnet3d",
-    ]
+    trained = "cellpose cellpose_default segresnet stardist stardist_default swinunetr wnet3d".split()
     counts = table.groupby("method").size().to_dict()
     assert counts == dict.fromkeys(trained, 12) | {"wnet3d_pretrained": 3}
     assert (table[table.method == "wnet3d_pretrained"].training_percent == 0).all()

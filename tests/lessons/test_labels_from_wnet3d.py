@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from executing import defined
 
-from cellseg_nb import parameters
+from cellseg_nb import parameters, runs
 from cellseg_nb.cells import instances
 from cellseg_nb.data import datasets
 from cellseg_nb.errors import UserError
@@ -14,23 +14,7 @@ from cellseg_nb.io import volumes
 from cellseg_nb.lessons import labels_from_wnet3d
 from cellseg_nb.plots import labels_from_wnet3d as figures
 
-GIVEN = dict(
-    dataset="auto",
-    held_out="auto",
-    voxel_size="auto",
-    artefact_from="auto",
-    teacher_data="auto",
-    network="auto",
-    filter_labels=True,
-    min_size=5,
-    max_size=0,
-    epochs=0,
-    profile="demo",
-    seed=0,
-    device="cpu",
-    cache="",
-    start_over=False,
-)
+GIVEN = runs.parameters(runs.find("07_labels_from_wnet3d")) | dict(min_size=5, device="cpu")
 
 
 def choose(out, **given):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cellseg_nb import parameters
+from cellseg_nb import parameters, runs
 from cellseg_nb.data import simulate
 from cellseg_nb.data.datasets import Volume
 from cellseg_nb.errors import UserError
@@ -20,22 +20,7 @@ from cellseg_nb.plots import edge_weights
 
 matplotlib.use("Agg")
 TINY = dict(channels=(4, 4, 8, 8), cube=8, steps=1, epochs=2)
-GOOD = dict(
-    dataset="auto",
-    voxel_size="auto",
-    form="class_mean",
-    classes=2,
-    learning_rate=0.0,
-    rec_weight="auto",
-    start="",
-    epochs=0,
-    repo="a/b",
-    profile="demo",
-    seed=0,
-    device="cpu",
-    cache="",
-    start_over=False,
-)
+GOOD = runs.parameters(runs.find("02_wnet3d_training")) | {"device": "cpu"}
 
 
 def check(tmp_path, **changes):

@@ -108,7 +108,7 @@ def registry(monkeypatch):
 
 def test_names():
     assert methods.usual() == ["otsu", "wnet3d", "segresnet", "swinunetr", "cellpose", "stardist"]
-    assert methods.names() == [*methods.usual(), *methods.AGAIN, *methods.MORE]
+    assert list(methods.TARGETS) == [*methods.usual(), *methods.AGAIN, *methods.MORE]
 
 
 def test_importing_the_registry_imports_no_heavy_library():

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from refusing import refused
 
 from cellseg_nb.data import simulate
-from cellseg_nb.errors import UserError
 from cellseg_nb.io import files
 from cellseg_nb.methods import model_package, model_package_spec, sharing, weights
 from cellseg_nb.methods.segresnet import SegResNetMethod
@@ -127,14 +127,6 @@ def test_what_each_window_undergoes_is_in_the_graph(image, tmp_path):
     steps = {step["id"] for step in rdf["inputs"][0]["preprocessing"]}
     assert steps == {"ensure_dtype"} and "0..100" in rdf["weights"]["onnx"]["comment"]
     assert rdf["inputs"][0]["axes"][2]["size"] == 64
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    for word in words:
-        assert word in str(caught.value), caught.value
 
 
 def test_what_a_package_needs(image, tmp_path):

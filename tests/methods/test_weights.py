@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from refusing import refused
 from servers import COMMIT, Server
 
 from cellseg_nb.data import hub, simulate
 from cellseg_nb.data.bundled import path as bundled
-from cellseg_nb.errors import UserError
 from cellseg_nb.methods import sharing, weights
 from cellseg_nb.methods.segresnet import SegResNetMethod
 from cellseg_nb.methods.unet import UNetMethod
@@ -29,16 +29,6 @@ from cellseg_nb.networks import monai_nets
 from cellseg_nb.networks.wnet3d import WNet3D
 
 REPO = "C-Achard/cellseg3d"
-
-
-def refused(call, *words):
-    with pytest.raises(UserError) as caught:
-        call()
-    line = str(caught.value)
-    assert "\n" not in line
-    for word in words:
-        assert str(word) in line, line
-    return line
 
 
 def same(a, b):
@@ -102,7 +92,7 @@ def test_the_released_wnet3d_loads_strictly(tmp_path):
     state = published()
     path = tmp_path / "wnet_latest.pth"
     torch.save(state, path)
-    model = weights.load_released(path)
+    model = weights.load(path).model
     assert isinstance(model, WNet3D) and not model.training
     assert same(model.state_dict(), state)
     x = torch.rand(1, 1, 8, 8, 16) * 100
@@ -120,7 +110,7 @@ def test_the_released_wnet3d_loads_strictly(tmp_path):
     state["decoder.in_b.module.0.bias"] = torch.zeros(65)
     torch.save(state, path)
     refused(
-        lambda: weights.load_released(path, "wnet3d"),
+        lambda: weights.load(path, "wnet3d").model,
         path,
         "missing 1 (encoder.in_b.module.0.weight)",
         "surplus 1 (encoder.extra)",
@@ -137,7 +127,7 @@ def test_the_released_swinunetr_loads_strictly(tmp_path):
     save_file(
         {name: value.contiguous().clone() for name, value in state.items()}, tmp_path / "swin.safetensors"
     )
-    model = weights.load_released(tmp_path / "swin.safetensors")
+    model = weights.load(tmp_path / "swin.safetensors").model
     assert not model.training and same(model.state_dict(), state)
     assert model.swinViT.patch_embed.embed_dim == 48 and hasattr(model.swinViT, "layers1c")  # use_v2
 
@@ -172,7 +162,7 @@ def test_every_kind_of_file(tmp_path, segresnet, form):
         tar(path, {"README.txt": b"hello", f"folder/._{inner.split('/')[-1]}": b"of macOS", inner: content})
     else:
         path.write_bytes(content)
-    assert same(weights.load_released(path).state_dict(), segresnet)
+    assert same(weights.load(path).model.state_dict(), segresnet)
 
 
 def test_wrong_network(tmp_path, segresnet):
@@ -286,7 +276,7 @@ def test_own_wnet3d_folder(own, volume):
     assert (found.architecture, found.threshold, found.foreground) == ("wnet3d", 0.7, 1)
     assert not found.model.training and same(found.model.state_dict(), method.model.state_dict())
     assert np.array_equal(found(volume, progress=False), method.predict(volume, progress=False))
-    assert same(weights.load_released(folder / "wnet3d.pt").state_dict(), method.model.state_dict())
+    assert same(weights.load(folder / "wnet3d.pt").model.state_dict(), method.model.state_dict())
     refused(lambda: weights.load(folder / "wnet3d.pt", "segresnet"), "wnet3d")
     refused(lambda: weights.load(folder, "segresnet"), "no segresnet.pt")
 
@@ -419,12 +409,12 @@ def test_released_by_name(server, segresnet, archive, tmp_path):
     assert held(tmp_path / "cache") == [len(archive)] and not half(tmp_path / "cache")
     server.fault("SegResNet_latest.tar.gz", "error", times=None, head=True)
     # the server is down, the cache serves
-    assert same(weights.load_released("segresnet").state_dict(), segresnet)
+    assert same(weights.load("segresnet").model.state_dict(), segresnet)
 
 
 def test_any_repository(server, segresnet, archive):
-    assert same(weights.load_released(f"{REPO}:SegResNet_latest.tar.gz").state_dict(), segresnet)
-    assert same(weights.load_released(REPO).state_dict(), segresnet)  # the only weights in it
+    assert same(weights.load(f"{REPO}:SegResNet_latest.tar.gz").model.state_dict(), segresnet)
+    assert same(weights.load(REPO).model.state_dict(), segresnet)  # the only weights in it
     server.hub("some/two", {"a.pth": b"1", "b.safetensors": b"2"})
     refused(lambda: weights.load("some/two"), "some/two", "a.pth, b.safetensors", "some/two:file")
     refused(lambda: weights.load("nobody/nothing"), "no file or folder nobody/nothing here", "does not exist")
@@ -457,7 +447,7 @@ def test_faults_that_pass(server, segresnet, archive, tmp_path, kind, times, hea
         refused(lambda: weights.load("segresnet"), "SegResNet_latest.tar.gz", "does not exist")
         assert held(tmp_path / "cache") == []
     else:
-        assert same(weights.load_released("segresnet").state_dict(), segresnet)
+        assert same(weights.load("segresnet").model.state_dict(), segresnet)
         assert held(tmp_path / "cache") == [len(archive)]
     assert not half(tmp_path / "cache")
 
@@ -497,7 +487,7 @@ def test_a_truncated_archive_is_not_kept(server, archive, segresnet, tmp_path):
     refused(lambda: weights.load("segresnet"), "damaged", "download it again")
     assert held(tmp_path / "cache") == [] and not half(tmp_path / "cache")
     server.hub(REPO, {"SegResNet_latest.tar.gz": archive}, commit=COMMIT)
-    assert same(weights.load_released("segresnet").state_dict(), segresnet)
+    assert same(weights.load("segresnet").model.state_dict(), segresnet)
 
 
 FULL_DISK = """

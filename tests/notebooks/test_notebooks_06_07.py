@@ -74,7 +74,7 @@ def test_06_with_paper_settings(tmp_path, shrunk, monkeypatch):
     with released(tmp_path / "weights", monkeypatch):
         out, _ = executed("06_label_efficiency", tmp_path / "out", pictures=5, **shrunk, **given)
     table = pandas.read_csv(out / "results.csv")
-    assert len(table) == 8  # all eight models of Fig. 1f
+    assert len(table) == 8 and table.dice.between(0, 1).all()  # all eight models of Fig. 1f
     for file in (out / "runs").glob("*.json"):
         run = json.loads(file.read_text())
         assert as_published(run["settings"]["options"], run["job"]["method"], "06") >= 3

@@ -31,17 +31,8 @@ def test_bundled_sample(tmp_path):
     scores = {row["method"]: row for row in summary["comparison"]}
     assert scores["WNet3D"]["F1"] >= 0.90 and scores["WNet3D"]["F1"] > scores["Otsu + Voronoi"]["F1"]
     assert summary["cells"] == len(cells) and summary["seed"] == 0 and summary["versions"]["torch"]
-    assert list(cells.columns) == [
-        "label",
-        "z",
-        "y",
-        "x",
-        "volume_voxels",
-        "volume_um3",
-        "equivalent_diameter_um",
-        "sphericity",
-        "mean_intensity",
-    ]
+    columns = "label z y x volume_voxels volume_um3 equivalent_diameter_um sphericity mean_intensity"
+    assert list(cells.columns) == columns.split()
     labels, size = volumes.read_labels(out / "labels.tif")
     assert labels.max() == len(cells) and size == (5, 5, 5)
     assert np.allclose(cells.volume_um3, cells.volume_voxels * 125)

@@ -58,7 +58,7 @@ def test_slices_as_they_are_drawn(volume):
 
 
 def test_shapes_must_agree(volume):
-    with pytest.raises(UserError, match="labels has shape"):
+    with pytest.raises(UserError, match="labels have shape"):
         View(volume[0], volume[1][1:])
     with pytest.raises(UserError, match="three dimensions"):
         View(volume[0][0])
