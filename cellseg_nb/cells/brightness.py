@@ -4,7 +4,7 @@ known."""
 import numpy as np
 from scipy import ndimage as ndi
 
-from cellseg_nb.cells.background import maxima, spread
+from cellseg_nb.cells.background import maxima, of_the_data, spread
 from cellseg_nb.errors import UserError
 
 
@@ -62,7 +62,8 @@ def _padding(volume):
     lowest = volume == volume.min()
     if lowest.mean() < 0.005 or lowest.all():
         return np.zeros(volume.shape, bool)
-    return ndi.binary_opening(np.pad(lowest, 1, mode="edge"), np.ones((3, 3, 3)))[1:-1, 1:-1, 1:-1]
+    cubes = ndi.binary_opening(np.pad(lowest, 1, mode="edge"), np.ones((3, 3, 3)))[1:-1, 1:-1, 1:-1]
+    return np.zeros(volume.shape, bool) if cubes.any() and of_the_data(volume, cubes) else cubes
 
 
 def background(volume, size, diameter):

@@ -16,9 +16,11 @@ FEW = (
     3  # slices: as many lost in a row can be filled from their neighbours, a cell being 6 to 10 slices thick
 )
 PADDING = 0.002  # share of the volume: smaller regions of one value are not padding
+SOLID = 0.8  # so much of padding is made of cubes of 3 x 3 x 3 voxels; of the even blocks of a JPEG, 0.67
 STRIPES = (
     1.3  # lines stand out by so many standard deviations of the noise (c5, sample, embryos: at most 0.9)
 )
+STEADY = 1.0  # the same in the third of a line where it is least
 
 
 @dataclass
@@ -76,7 +78,7 @@ def _short_runs(lost):
 
 def find_padding(volume, valid, diameter):
     """Connected regions of exactly one value (any), around or between the data. A saturated vessel is none:
-    its edge is bright, too."""
+    its edge is bright, too; nor is background cut off at 0, nor what compression made even."""
     import cc3d
 
     core = ndi.maximum_filter(volume, 3) == ndi.minimum_filter(volume, 3)
@@ -94,8 +96,13 @@ def find_padding(volume, valid, diameter):
         with_core = np.bincount(regions[core], minlength=len(sizes)) > 0
         large = with_core & (sizes > PADDING * volume.size)
         large[0] = False
+        cubes = ndi.binary_dilation(core & (volume == value), np.ones((3, 3, 3)))
         for number in np.flatnonzero(large):
             region = regions == number
+            if cubes[region].mean() < SOLID:
+                continue
+            if background.of_the_data(volume, region):
+                continue
             if not _bright_edge(volume, region, value):
                 found |= region
                 named.append(float(value))
@@ -166,7 +173,7 @@ def find_stripes(volume, valid, diameter):
         lines = _line_offsets(volume - offsets, valid, axes)
         strength = background.spread(lines, 0)
         strong = max(strength, 0.5 * np.percentile(np.abs(lines), 98)) / max(noise, 1e-6)
-        if strong > STRIPES:
+        if strong > STRIPES and _goes_on(volume - offsets, valid, axes, diameter, STEADY * max(noise, 1e-6)):
             offsets = offsets + lines
             said.append(f"{name} by {strong:.1f}")
     if not said:
@@ -177,6 +184,22 @@ def find_stripes(volume, valid, diameter):
         "stripes",
         field=offsets,
     )
+
+
+def _goes_on(volume, valid, axes, diameter, least):
+    """Whether lines stand out all along, as stripes do: in each third of a line, by ``least``. Lines through
+    large or crowded cells stand out where those are."""
+    thirds = np.array_split(np.arange(volume.shape[axes[-1]]), 3)
+    parts = [_line_offsets(volume.take(at, axes[-1]), valid.take(at, axes[-1]), axes) for at in thirds]
+    # 0 where signs differ
+    steady = np.maximum(0, np.maximum(np.minimum.reduce(parts), -np.maximum.reduce(parts)))
+    if (
+        len(thirds[0]) < 1.5 * np.asarray(diameter)[axes[-1]]
+    ):  # one cell may fill a third: only narrow stripes
+        few = steady - ndi.median_filter(steady, [1 if axis in axes else 5 for axis in range(3)])
+    else:
+        few = steady
+    return max(background.spread(steady, 0), 0.5 * np.percentile(few, 98)) > least
 
 
 def _line_offsets(volume, valid, axes):

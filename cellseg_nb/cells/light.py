@@ -93,6 +93,8 @@ def find_decay(volume, valid, diameter):
     best = None
     for axis in range(3):
         place, height = places[:, axis], np.log(heights)
+        if np.ptp(place) == 0:  # all in one slice: there is no line
+            continue
         slope, start = np.polyfit(place, height, 1)
         # by ranks: one stray peak at an edge does no harm
         explained = spearmanr(place, height).statistic ** 2

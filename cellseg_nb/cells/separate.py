@@ -7,6 +7,7 @@ them is deep, or when apart they are rounder than together; each cell then ends 
 import numpy as np
 from scipy import ndimage as ndi
 
+from cellseg_nb.cells import background as measures
 from cellseg_nb.cells.background import rise, rise_noise, spacing, spread
 from cellseg_nb.cells.basins import Hills, roundness
 from cellseg_nb.cells.brightness import background, clean, three
@@ -19,12 +20,18 @@ APART = 0.12
 DEEP = 0.3  # a pass so deep parts two cells whatever their shape
 SHALLOW = 0.02  # one no deeper than this is texture
 SHARE = 0.3  # of its height at which a cell ends: people draw the outline at the foot of the slope
+# where cells are saturated, the upper part of the slope is cut off, and its foot lies too far out: so many
+# voxels have exactly the highest value, as a share of the volume, and of those brighter than half
+FLAT, SATURATED = 0.5, (0.002, 0.2)
 OWN = 0.5  # how much of that height is its own; the rest is that of a typical cell
 SURE = 4.0  # times the noise that a cell rises
 FAINT = 0.25  # of the height of the cells; what is fainter is no cell
 SMALL = 0.5  # of the cell diameter; what is smaller is no cell
 LIKELY = 0.5  # probability that a cell of the volume reaches somewhere
 FLOOR = 0.02  # of the highest summit: noise of a probability that is 0 outside the cells
+# what lies between crowded cells varies by more than so large a share of the highest, and by more than
+# `TEXTURE` times the noise from voxel to voxel: that is their own haze, and hides no pass between them
+VARIED, TEXTURE = 0.04, 3.0
 
 
 def separate(
@@ -79,8 +86,9 @@ def separate(
     if noise is None:
         return np.zeros(first.shape, np.int32)
     hills = Hills(landscape, mask & (landscape > 2 * noise), size)
-    cell = _join(hills, noise)
-    labels = _outline(hills, cell, noise, size, diameter)
+    share = _share(bright)
+    cell = _join(hills, noise, share)
+    labels = _outline(hills, cell, noise, size, diameter, share)
     if volume is not None:
         numbers = np.arange(labels.max() + 1)
         believed = ndi.maximum(first, labels, numbers) > likely
@@ -106,13 +114,15 @@ def _landscape(bright, size, diameter, mask):
     flat)."""
     bright, real = clean(bright)
     mask &= real
-    landscape = ndi.gaussian_filter(bright, diameter * BLUR / size, mode="nearest") - background(
-        bright, size, diameter
-    )
+    sigma = diameter * BLUR / size
+    landscape = ndi.gaussian_filter(bright, sigma, mode="nearest") - background(bright, size, diameter)
     values = landscape[mask]
     if not values.size or values.max() <= values.min():
         return landscape, None
-    return landscape, max(_noise(values), FLOOR / 2 * float(np.percentile(values, 99.9)))
+    # of white noise a Gaussian blur leaves 1 / (2 sqrt(pi) sigma) along each axis
+    left = np.prod(np.minimum(1, 1 / (2 * np.sqrt(np.pi) * sigma)))
+    most = max(TEXTURE * left * measures.noise(bright, mask), VARIED * float(values.max()))
+    return landscape, max(min(_noise(values), most), FLOOR / 2 * float(np.percentile(values, 99.9)))
 
 
 def _noise(values):
@@ -124,7 +134,16 @@ def _noise(values):
     return spread(low)
 
 
-def _join(hills, noise):
+def _share(bright):
+    """`SHARE`, or `FLAT` for a volume with saturated cells; of a probability 1 is no saturation."""
+    top, lowest = float(bright.max()), float(bright.min())
+    if lowest >= 0 and top <= 1:
+        return SHARE
+    full, half = (bright == top).mean(), (bright > (top + float(np.median(bright))) / 2).mean()
+    return FLAT if full > SATURATED[0] and full > SATURATED[1] * half else SHARE
+
+
+def _join(hills, noise, share):
     """The number of the hill that each hill ends up in, after those are joined that are one cell: (hills,)
     int.
 
@@ -140,7 +159,7 @@ def _join(hills, noise):
 
     top = hills.top.tolist()
     moments = hills.moments(2 * noise)
-    level = hills.level(SHARE * hills.top).tolist()
+    level = hills.level(share * hills.top).tolist()
     for one, other, saddle in zip(*(each.tolist() for each in hills.tree())):
         a, b = find(one), find(other)
         if top[a] < top[b]:
@@ -158,14 +177,14 @@ def _join(hills, noise):
 
 
 def _gain(high, low, level_high, level_low, size):
-    """How much rounder two hills are apart, each above `SHARE` of its own height, than together."""
+    """How much rounder two hills are apart, each above the same share of its own height, than together."""
     own, other = high[level_high], low[level_low]
     together = roundness(high[level_low] + other, size)
     apart = (roundness(own, size) * own[0] + roundness(other, size) * other[0]) / max(own[0] + other[0], 1)
     return apart - together
 
 
-def _outline(hills, cell, noise, size, diameter):
+def _outline(hills, cell, noise, size, diameter, share):
     """Each cell above a share of its height; what is faint or small goes."""
     labels = np.zeros(hills.padded, np.int32)
     sure = np.flatnonzero((cell == np.arange(len(cell))) & (hills.top > SURE * noise))
@@ -178,7 +197,7 @@ def _outline(hills, cell, noise, size, diameter):
     typical = np.median(hills.top[sure])
     number = np.zeros(len(cell), np.int32)
     number[sure] = np.arange(1, len(sure) + 1)
-    ends = np.concatenate([[np.inf], SHARE * hills.top[sure] ** OWN * typical ** (1 - OWN)])
+    ends = np.concatenate([[np.inf], share * hills.top[sure] ** OWN * typical ** (1 - OWN)])
     own = number[cell[hills.hill]]
     labels.ravel()[hills.voxels] = np.where(hills.height > ends[own], own, 0)
     labels = labels[1:-1, 1:-1, 1:-1].copy()

@@ -24,6 +24,8 @@ from cellseg_nb.cells import background, instances, spots
 BROAD = 0.35  # share of the volume
 LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the background and its noise
 RIM, WIDE = 0.15, 0.10  # brightness of the outermost voxels of a cell, as a share of its own height
+FILLED = 1.5  # times what the cells fill: what is called cell beyond that is not in them
+STEEP = 0.9, 0.3  # lit and rim from which outlines are beyond doubt: crowded or large cells may fill so much
 RISEN, FLAT = 0.8, 0.5  # share of the cells that rise above their surroundings
 COVERED, MISSED = 0.8, 0.5  # share of the clear spots that lie in a cell
 ALONE, GLUED = 0.7, 0.4  # share of the clear spots in cells that are the only one of their cell
@@ -98,7 +100,7 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
     ):
         if name in numbers and numbers[name] < good:
             (failed if numbers[name] < bad else doubtful).append(f"only {100 * numbers[name]:.0f} % {text}")
-    if numbers["share"] > BROAD:
+    if numbers["share"] > BROAD and not _steep(numbers):
         failed.insert(
             0,
             f"{100 * numbers['share']:.0f} % of the volume is called cell: broad regions; flatten the "
@@ -136,6 +138,12 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
     )
 
 
+def _steep(numbers):
+    """Whether it is the cells themselves that fill so much, with outlines beyond doubt."""
+    narrow = numbers["share"] <= FILLED * numbers["filled"]
+    return narrow and numbers.get("lit", 0) >= STEEP[0] and numbers.get("rim", 0) >= STEEP[1]
+
+
 def _none(numbers):
     if numbers["spots"]:
         return Verdict(
@@ -153,13 +161,14 @@ def _none(numbers):
 
 
 def measure(volume, labels, probability, valid, diameter):
-    """The numbers of the verdict: cells, spots, share; with cells lit, rim, risen, size; with spots in
-    addition covered, alone; for cells that are spots, texture."""
+    """The numbers of the verdict: cells, spots, share (called cell), filled (by cells); with cells lit, rim,
+    risen, size; with spots in addition covered, alone; for cells that are spots, texture."""
     labels = np.asarray(labels)
     diameter = np.asarray(diameter, float)
     inside = valid.sum() or 1
     called = labels > 0 if probability is None else np.asarray(probability) > 0.5
     numbers = {"cells": instances.count(labels), "share": float((called & valid).sum() / inside)}
+    numbers["filled"] = float(((labels > 0) & valid).sum() / inside)
     filled = background.filled(volume, valid)
     rising, least, places = _spots(filled, labels, valid, diameter)
     numbers["spots"] = len(places)

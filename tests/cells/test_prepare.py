@@ -1,6 +1,7 @@
 import disturb
 import numpy as np
 import pytest
+from scipy import fft, ndimage as ndi
 
 from cellseg_nb import simulate, volumes
 from cellseg_nb.cells import prepare as prepare_module, scale
@@ -126,3 +127,38 @@ def test_the_size_of_dark_cells(cells, radius):
     assert prepare_module.bright_side(image) is image
     dark = disturb.negative(image)
     assert prepare_module.bright_side(dark, steps="auto,-dark") is dark
+
+
+def test_background_cut_off_at_0_is_no_padding(cells):
+    """As in deconvolved volumes: large regions are exactly 0, and cells stand in them like islands."""
+    cut = np.clip(ndi.gaussian_filter(cells.astype(float), 0.5) - np.percentile(cells, 85), 0, None)
+    assert (cut == 0).mean() > 0.6
+    assert "padding" not in prepare(cut).steps
+    assert scale.cell_diameter(cut) == pytest.approx(scale.cell_diameter(cells), rel=0.25)
+    assert prepare(disturb.padded(cells - cells.min())).valid.mean() < 0.5  # nor is padding taken for that
+
+
+def test_even_blocks_of_compression_are_no_padding(cells):
+    step = 12 + 6 * np.add.outer(np.arange(8), np.arange(8))
+    grey = 255.0 * (cells - cells.min()) / (cells.max() - cells.min())
+    blocks = grey.reshape(48, 8, 8, 8, 8).swapaxes(2, 3)
+    blocks = fft.dctn(blocks, axes=(-2, -1), norm="ortho")
+    blocks = fft.idctn(np.round(blocks / step) * step, axes=(-2, -1), norm="ortho")
+    jpeg = np.clip(np.round(blocks.swapaxes(2, 3).reshape(48, 64, 64)), 0, 255)
+    assert "padding" not in prepare(jpeg.astype(np.uint8)).steps
+
+
+def test_lines_through_large_cells_are_no_stripes(cells):
+    grid = np.indices((48, 96, 96))
+    large = np.zeros((48, 96, 96), np.float32)
+    for number, at in enumerate(np.random.default_rng(3).uniform((6, 8, 8), (42, 88, 88), (22, 3))):
+        inside = ((grid - at.reshape(3, 1, 1, 1)) ** 2).sum(0) < 64
+        large[inside] = 900 + 30 * (number % 5)
+    noise = np.random.default_rng(0).normal(100, 20, large.shape)
+    large = (ndi.gaussian_filter(large, (1.8, 1, 1)) + noise).astype(np.float32)
+    assert "stripes" not in prepare(large, cell_diameter=16).steps
+    assert "stripes" in prepare(disturb.striped(large, 80), cell_diameter=16).steps
+    shadows = cells.astype(float)
+    shadows[:, 20:28] *= 0.6
+    shadows[:, 50:55] *= 0.5
+    assert "stripes" in prepare(shadows).steps

@@ -89,3 +89,13 @@ def test_fibres_are_no_missed_cells_where_cells_are_small():
     found = verdict.judge(volume, labels, diameter=(1.5, 5.0, 5.0))
     assert found.numbers["covered"] > 0.9 and found.level != "failed"
     assert verdict.judge(volume, np.roll(labels, 9, 2), diameter=(1.5, 5.0, 5.0)).level == "failed"
+
+
+def test_cells_may_fill_much_of_a_volume(sample, monkeypatch):
+    """That is not broad as long as they are bright up to a steep edge, and nothing else is called cell."""
+    image, labels = sample
+    monkeypatch.setattr(verdict, "BROAD", 0.8 * (labels > 0).mean())
+    assert verdict.judge(image, labels).level == "ok"
+    for called in (np.ones(labels.shape), ndi.binary_dilation(labels, iterations=2)):
+        found = verdict.judge(image, labels, called)
+        assert found.level == "failed" and "broad regions" in found.text
