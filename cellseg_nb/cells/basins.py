@@ -15,7 +15,7 @@ class Hills:
     Attributes
     ----------
     voxels, hill, height : of each voxel of the mask: place in the padded volume, which hill, its height
-    top : height of each summit
+    summit, top : place of each summit in the padded volume, its height
     low, high, saddle : pairs of neighbouring hills, and the height of the highest pass between them
     """
 
@@ -29,7 +29,7 @@ class Hills:
         steps = _steps(self.padded, size)
         summit = self._climb(padded.ravel(), number, steps)
         summits, self.hill = np.unique(summit, return_inverse=True)
-        self.top = self.height[summits]
+        self.summit, self.top = self.voxels[summits], self.height[summits]
         self._passes(number, steps)
 
     def positions(self, voxels):

@@ -12,6 +12,7 @@ from cellseg_nb.cells.background import rise, rise_noise, spacing, spread
 from cellseg_nb.cells.basins import Hills, roundness
 from cellseg_nb.cells.brightness import background, clean, three
 from cellseg_nb.cells.instances import consecutive
+from cellseg_nb.cells.light import find_decay
 from cellseg_nb.errors import UserError
 
 BLUR = 1 / 8  # of the cell diameter
@@ -26,6 +27,7 @@ FLAT, SATURATED = 0.5, (0.002, 0.2)
 OWN = 0.5  # how much of that height is its own; the rest is that of a typical cell
 SURE = 4.0  # times the noise that a cell rises
 FAINT = 0.25  # of the height of the cells; what is fainter is no cell
+NEAR = 0.5  # of the height of the cells nearby; what is higher is a cell, though faint among all
 SMALL = 0.5  # of the cell diameter; what is smaller is no cell
 LIKELY = 0.5  # probability that a cell of the volume reaches somewhere
 FLOOR = 0.02  # of the highest summit: noise of a probability that is 0 outside the cells
@@ -88,7 +90,8 @@ def separate(
     hills = Hills(landscape, mask & (landscape > 2 * noise), size)
     share = _share(bright)
     cell = _join(hills, noise, share)
-    labels = _outline(hills, cell, noise, size, diameter, share)
+    light = _light(landscape, mask, diameter / size)
+    labels = _outline(hills, cell, noise, size, diameter, share, light)
     if volume is not None:
         numbers = np.arange(labels.max() + 1)
         believed = ndi.maximum(first, labels, numbers) > likely
@@ -184,20 +187,52 @@ def _gain(high, low, level_high, level_low, size):
     return apart - together
 
 
-def _outline(hills, cell, noise, size, diameter, share):
+def _light(landscape, mask, widths):
+    """Where cells grow dimmer along an axis: the axis, and how bright they are in each slice; else None."""
+    steps = [max(1, int(width / 4)) for width in widths]  # a cell four voxels wide is wide enough for that
+    thin = tuple(slice(None, None, step) for step in steps)
+    found = find_decay(landscape[thin], mask[thin], widths / steps)
+    if found is None:
+        return None
+    return found.axis, np.repeat(found.curve, steps[found.axis])[: landscape.shape[found.axis]]
+
+
+def _heights(hills, sure, light):
+    """Of some hills their height, what is typical where they are, and which are high enough to be cells.
+
+    Where cells grow dimmer along an axis, one that is faint among all is none of the faint where it is as
+    high as half of those around it. (Evening out the volume itself raises noise and scattered light, too:
+    of three embryos cells were lost.)
+    """
+    top = hills.top[sure]
+    real, typical = _of_half(top) > FAINT, np.ones_like(top)
+    if light is not None:
+        axis, curve = light
+        here = curve[np.unravel_index(hills.summit[sure], hills.padded)[axis] - 1]
+        evened = _of_half(top / here)
+        excused = ~real & (evened > NEAR)
+        real = (real & (evened > FAINT)) | excused
+        typical[excused] = here[excused]
+    return top, np.median(top[real]) * typical, real
+
+
+def _of_half(heights):
+    """Heights as a share of that above which half of all height is: many faint ones do not lower it."""
+    order = np.sort(heights)
+    return heights / order[np.searchsorted(np.cumsum(order), order.sum() / 2)]
+
+
+def _outline(hills, cell, noise, size, diameter, share, light):
     """Each cell above a share of its height; what is faint or small goes."""
     labels = np.zeros(hills.padded, np.int32)
     sure = np.flatnonzero((cell == np.arange(len(cell))) & (hills.top > SURE * noise))
     if not len(sure):
         return labels[1:-1, 1:-1, 1:-1].copy()
-    order = np.sort(hills.top[sure])
-    # half of all height: many faint ones do not lower it
-    half = order[np.searchsorted(np.cumsum(order), order.sum() / 2)]
-    sure = sure[hills.top[sure] > FAINT * half]
-    typical = np.median(hills.top[sure])
+    top, typical, real = _heights(hills, sure, light)
+    sure = sure[real]
     number = np.zeros(len(cell), np.int32)
     number[sure] = np.arange(1, len(sure) + 1)
-    ends = np.concatenate([[np.inf], share * hills.top[sure] ** OWN * typical ** (1 - OWN)])
+    ends = np.concatenate([[np.inf], share * top[real] ** OWN * typical[real] ** (1 - OWN)])
     own = number[cell[hills.hill]]
     labels.ravel()[hills.voxels] = np.where(hills.height > ends[own], own, 0)
     labels = labels[1:-1, 1:-1, 1:-1].copy()
