@@ -98,8 +98,9 @@ def listed(path):
             return [path]
         if not path.exists():
             raise UserError(f"{path} does not exist: check the spelling, or upload the file first")
-        formats.check_n5(path)
         files = [f for f in path.iterdir() if formats.listed(f)]
+        if not files:
+            formats.check_n5(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read ({reason(error)}): check its permissions") from error
     if not files:

@@ -177,6 +177,9 @@ def test_a_folder_of_what_is_not_read_says_what_helps(tmp_path, name, words):
 def test_n5_and_voxels_without_a_head(tmp_path):
     (tmp_path / "a.n5").mkdir()
     line_of(lambda: volumes.find(tmp_path / "a.n5"), "is N5, which is not read here: open it in Fiji")
+    path = save(tmp_path / "volumes" / "a.tif")
+    (path.parent / "attributes.json").write_text("{}")  # of another program, not N5's
+    assert volumes.find(path.parent) == [path]
     (tmp_path / "a.raw").write_bytes(VOLUME.tobytes())
     line_of(lambda: volumes.read(tmp_path / "a.raw"), "File > Import > Raw...")
 
