@@ -114,7 +114,8 @@ def _of_micromanager(summary, plane):
 
 def beside(place, count):
     """Voxel size and a word out of what lies beside ``count`` planes in a folder: (None, "") without it."""
-    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+    # ArithmeticError: of Infinity and numbers of 400 digits, which JSON may hold
+    with contextlib.suppress(OSError, ValueError, AttributeError, TypeError, ArithmeticError, RecursionError):
         about = json.loads((place / "metadata.txt").read_text(encoding="utf-8", errors="replace"))
         summary = about["Summary"] if isinstance(about.get("Summary"), dict) else {}
         planes = [one for name, one in about.items() if name.startswith(("FrameKey", "Metadata-"))]

@@ -206,6 +206,18 @@ def test_what_lies_beside_planes(tmp_path, capsys):
     assert "MetaData/Series001.xml states its voxel size, which is not read" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("text", [
+    "[" * 100_000, '{"Summary": {"Slices": Infinity}}', "[]", '{"Summary": {"Slices": 18}, "FrameKey-0": []}',
+    '{"Summary": {"Slices": 18, "z-step_um": 1%s, "PixelSize_um": 1}}' % ("0" * 400), "",
+], ids=["deep", "infinite", "list", "no plane", "large", "empty"])  # fmt: skip
+def test_damaged_metadata_beside_planes_leave_the_size_unknown(tmp_path, capsys, text):
+    place = planes(tmp_path / "mm")
+    (place / "metadata.txt").write_text(text)
+    found, size = volumes.read(place)
+    np.testing.assert_array_equal(found, VOLUME)
+    assert size is None and "how far apart its planes are is not known" in capsys.readouterr().out
+
+
 def test_the_depth_of_a_plane_is_not_taken_for_1(tmp_path, capsys):
     place = planes(tmp_path / "ij", **IMAGEJ)
     for find in FINDERS:
