@@ -55,6 +55,7 @@ FOREIGN = (
     *PACKED,
     *".png .jpg .jpeg .gif .bmp .avi .mp4".split(),
 )
+PACKED_ZARR = (".zarr.zip", ".ozx")
 BARE = (".raw", ".img")  # voxels without a head, or those of a head beside them
 NO_FIJI = (".sis", ".sldy")
 # What the first bytes of a file say that it is, and the endings that it should have.
@@ -152,11 +153,12 @@ def check_inside(path):
     for start, marks, what, endings in INSIDE:
         if not head[start:].startswith(marks) or name.endswith(endings):
             continue
-        if named is None and (what == "TIFF" or name.endswith(FOREIGN)):  # .svs, .vsi and others
+        if named is None and (what == "TIFF" or name.endswith((*FOREIGN, *PACKED_ZARR))):  # .svs, .vsi
             continue
         if what == "packed (gzip)" and named and named.images is medical.nifti:  # its reader says what to do
             continue
         stem = path.name.removesuffix(ending(path)) if named else path.stem
+        stem = path.name if path.suffix[1:].isdigit() else stem  # 1.2.840.3, as DICOM is named
         right = (path.name if what.startswith("packed") else stem) + endings[0]
         then = "" if of(Path(right)) else f", and {as_tiff(path.with_name(right))}"
         raise UserError(f"{path} is {what}, not what its name says: name it {right}{then}")
@@ -182,7 +184,7 @@ def reader(path):
         check_n5(path)
         raise UserError(f"{path} is a folder: give one file in it ({words()})")
     name = path.name.lower()
-    if name.endswith((".zarr.zip", ".ozx")):
+    if name.endswith(PACKED_ZARR):
         raise UserError(f"{path} is a packed OME-Zarr: unzip it, and give the folder that comes out")
     if name.endswith(".img") and path.with_suffix(".hdr").is_file():
         raise UserError(

@@ -466,8 +466,11 @@ def test_labels_of_a_small_part_of_a_store_are_read(tmp_path, capsys):
 
 
 def test_stores_that_are_not_read_are_named(tmp_path):
-    (tmp_path / "a.zarr.zip").write_bytes(b"PK\3\4")
-    refused(lambda: volumes.read(tmp_path / "a.zarr.zip"), "a packed OME-Zarr: unzip it")
+    for name in ("a.zarr.zip", "a.ozx"):
+        (tmp_path / name).write_bytes(b"PK\3\4")
+        refused(lambda: volumes.read(tmp_path / name), "a packed OME-Zarr: unzip it")
+    (tmp_path / "1.2.840.3").write_bytes(bytes(128) + b"DICM" + bytes(300))
+    refused(lambda: volumes.read(tmp_path / "1.2.840.3"), "is DICOM", "name it 1.2.840.3.dcm")
     (tmp_path / "a.n5").mkdir()
     refused(lambda: volumes.read(tmp_path / "a.n5"), "is N5", "save it as TIFF")
 
