@@ -203,7 +203,7 @@ def _two_folders(images, labels, folder, in_order):
     if not places.holds_volumes(images):
         return []
     image_files, files = volumes.find(images), label_files(labels) if places.holds_volumes(labels) else []
-    other = sorted(folders.foreign(labels)) if not files else ()
+    other = folders.foreign(labels) if not files else ()
     if other:
         what = f"labels of a format that is not read, such as {other[0].name}"
         raise UserError(f"{labels} holds {what}: {formats.as_tiff(other[0])}")
@@ -260,7 +260,7 @@ def _side_by_side(place, folder):
 
 def _unread(place, images):
     """Lines on labels beside volumes, or within OME-Zarr, that are not read there."""
-    for file in sorted(filter(folders.is_label, folders.foreign(place)), key=folders.natural):
+    for file in filter(folders.is_label, folders.foreign(place)):
         yield f"{file}: labels of a format that is not read, left out: {formats.as_tiff(file)}"
     for image in images:
         inner = image / "labels"

@@ -121,7 +121,7 @@ def _deeper(path):
     other = foreign(path)
     if not other:
         return ""
-    first = sorted(other, key=natural)[0]
+    first = other[0]
     if first.name.lower().endswith(PICTURES):
         return (
             f"; {first.name} and its like open in Fiji (File > Import > Image Sequence...) and save as TIFF"
@@ -130,8 +130,10 @@ def _deeper(path):
 
 
 def foreign(path):
-    """What lies in a folder and is of a known format that is not read, or a TIFF without an ending."""
-    found = [p for p in path.iterdir() if p.name[0] != "." and p.is_file() and formats.of(p) is None]
+    """What lies in a folder and is of a known format that is not read, or a TIFF without an ending: Paths in
+    natural order."""
+    every = sorted(path.iterdir(), key=natural)
+    found = [p for p in every if p.name[0] != "." and p.is_file() and formats.of(p) is None]
     return [p for p in found if p.name.lower().endswith(formats.FOREIGN) or not p.suffix and tiff.marked(p)]
 
 
