@@ -34,7 +34,8 @@ def formats_table():
         library = f"{one.library} (`pip install {one.library}`)" if one.extra else one.library
         endings = ", ".join(f"`{e}`" for e in one.endings) + (" (a folder)" if one.folder else "")
         yield f"| {one.name} | {endings} | {one.size} | {library} |"
-    yield "| planes of one stack | a folder of `.tif` | not known | tifffile |"
+    size = "what the first plane states, or Micro-Manager's `metadata.txt` beside them; else not known"
+    yield f"| planes of one stack | a folder of `.tif` | {size} | tifffile |"
 
 
 def units_words():
