@@ -1,5 +1,6 @@
 """Which files are read, by which reader, and what is said of those that are not."""
 
+import contextlib
 import importlib.util
 from collections import namedtuple
 from pathlib import Path
@@ -124,9 +125,7 @@ def as_tiff(path):
     if name.endswith(PACKED):
         return "unpack it, and give what is in it"
     if name.endswith(".mat"):
-        with open(path, "rb") as file:
-            whole = file.read(520)
-        if whole[512:516] == b"\x89HDF":  # MATLAB 7.3; it keeps the axes (Y, X, Z) in turned order
+        if _head(path, 516)[512:] == b"\x89HDF":  # MATLAB 7.3; it keeps the axes (Y, X, Z) in turned order
             return (
                 f"it is HDF5, with y and x exchanged: name it {path.stem}.h5, and write it as TIFF, as in: "
                 f"cellseg-nb convert {path.with_suffix('.h5')} OUT.tif -p axes ZXY"
@@ -143,10 +142,16 @@ def as_tiff(path):
     return "open it in Fiji and save it as TIFF"
 
 
+def _head(path, size):
+    """The first bytes of a file; none where it cannot be read: why, its reader says."""
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        return file.read(size)
+    return b""
+
+
 def check_inside(path):
     """UserError for a file whose first bytes say that it is something else than its name does."""
-    with open(path, "rb") as file:
-        head = file.read(352)
+    head = _head(path, 352)
     name, named = path.name.lower(), of(path)
     if head.startswith(b"\0\5\x16\7") and name.startswith("._"):
         raise UserError(f"{path} is a note of macOS on {path.name[2:]}, and holds no image: give that file")

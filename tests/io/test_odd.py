@@ -21,7 +21,7 @@ from samples import SHAPE, SIZE, VOLUME
 from cellseg_nb.brains import sources
 from cellseg_nb.data import pairing
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import convert, volumes
+from cellseg_nb.io import convert, formats, volumes
 
 CELLS = np.zeros(SHAPE, "u2")
 for number, corner in enumerate(np.ndindex(3, 4, 4), 1):
@@ -105,6 +105,10 @@ def test_packed_tiffs_and_unpacking_works(tmp_path, kind):
         line_of(lambda: volumes.read(path), "is of a format that is not read here", "unpack it")
         (tmp_path / "a.tif").write_bytes(gzip.decompress(path.read_bytes()))
     same(tmp_path / "a.tif")
+
+
+def test_what_cannot_be_read_is_told_by_its_reader(tmp_path):
+    formats.check_inside(tmp_path)  # as a file without permission: it cannot be opened
 
 
 def test_a_note_of_macos_is_named(tmp_path):
