@@ -158,7 +158,8 @@ def check_inside(path):
     for start, marks, what, endings in INSIDE:
         if not head[start:].startswith(marks) or name.endswith(endings):
             continue
-        if named is None and (what == "TIFF" or name.endswith((*FOREIGN, *PACKED_ZARR))):  # .svs, .vsi
+        ours = what == "TIFF" and not name.endswith(BARE)  # .svs and others, which are read
+        if named is None and (ours or name.endswith((*FOREIGN, *PACKED_ZARR))):
             continue
         if what == "packed (gzip)" and named and named.images is medical.nifti:  # its reader says what to do
             continue

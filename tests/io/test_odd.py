@@ -76,6 +76,7 @@ def czi(path):
         ("a.ome.tif", czi, "a.czi"),
         ("a.h5", save, "a.tif"),
         ("a.nii.gz", save, "a.tif"),
+        ("a.raw", save, "a.tif"),
     ],
 )
 def test_a_file_of_another_kind_is_named_and_renaming_works(tmp_path, name, write, right):
