@@ -109,7 +109,7 @@ def test_04_names_weights_that_are_not_there(tmp_path):
         runs.run("04_inference", {"weights": "nowhere.pth"}, tmp_path / "out")
 
 
-def published(folder, monkeypatch, scale=0.5):
+def published(folder, monkeypatch, scale=0.65):
     """The cache's folder, with the paper's data in it, made up and smaller; trainings are shrunk."""
     datasets.simulated(folder / "cellseg3d", scale=scale, names=("c1", "c5", "visual"))
     monkeypatch.setenv("CELLSEG_NB_SHRINK", "cube=32,steps=1,epochs=1")
