@@ -28,20 +28,24 @@ SHARE, FEWEST = 1 / 16, 4
 def plan(network):
     """The layers of a network (any callable, in eval mode) as `run` takes them: [(node, layer)] in the order
     in which they are computed. None where one of them is not known here, where it is not made of torch's
-    layers, and where they do not say of a small cube what the network says."""
+    layers, and where they do not say of a small cube what the network says, or that cube is too small."""
     try:
         layers, root = read(network)
-    except Exception:  # whatever a program says of tensors that are none
+        return layers if layers and _agree(layers, network, root) else None
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception:  # whatever a program says of tensors that are none, or of a cube not made for it
         return None
-    if layers is None:
-        return None
+
+
+def _agree(layers, network, root):
+    """Whether layers in slabs say of a small cube what the network says in one pass."""
     device = next((weight.device for weight in root.parameters()), torch.device("cpu"))
     cube = torch.rand(1, 1, *CUBE, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         whole = network(cube.to(device)).cpu()
     found = run(layers, cube, 2**28, 2**10, device)  # four slabs
-    same = found.shape == whole.shape and (found - whole).abs().max() <= 1e-3 * (whole.max() - whole.min())
-    return layers if same else None
+    return found.shape == whole.shape and (found - whole).abs().max() <= 1e-3 * (whole.max() - whole.min())
 
 
 @torch.inference_mode()

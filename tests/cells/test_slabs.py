@@ -90,6 +90,9 @@ def test_what_is_not_known_goes_in_windows():
     assert slabs.plan(nn.Sequential(nn.Conv3d(1, 2, 3, padding=1), nn.BatchNorm3d(2)).eval()) is None
     assert slabs.plan(lambda x: x.relu() if isinstance(x, torch.Tensor) else x.sigmoid()) is None
     assert slabs.plan(methods.get("swinunetr", device="cpu").model.eval()) is None
+    assert slabs.plan(lambda x: x) is None
+    halved = [nn.MaxPool3d(2) for _ in range(6)]  # more often than the small cube can be
+    assert slabs.plan(nn.Sequential(*halved).eval()) is None
     assert inference.way((200, 200, 200), 1024, None, encoder) == "slabs"
     assert inference.way((200, 200, 200), 1024, 0, encoder) == "windows"
 
