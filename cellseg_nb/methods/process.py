@@ -153,9 +153,9 @@ def serve():
     global _replies
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both: the one who waits decides
     asked, _replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "r+b") as nothing:  # what libraries print must not get into the pipe
-        os.dup2(nothing.fileno(), 0)  # and on Windows some wait for who reads there
-        os.dup2(nothing.fileno(), 1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)  # on Windows some wait for who reads there
+    os.dup2(nothing, 1)  # what libraries print must not get into the pipe
     _listen(asked, _requests, lambda: os._exit(0))
     while True:
         _work(*_requests.get())
