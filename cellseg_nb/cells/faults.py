@@ -189,6 +189,8 @@ def find_stripes(volume, valid, diameter):
 def _goes_on(volume, valid, axes, diameter, least):
     """Whether lines stand out all along, as stripes do: in each third of a line, by ``least``. Lines through
     large or crowded cells stand out where those are."""
+    if volume.shape[axes[-1]] < 3:  # no thirds
+        return False
     thirds = np.array_split(np.arange(volume.shape[axes[-1]]), 3)
     parts = [_line_offsets(volume.take(at, axes[-1]), valid.take(at, axes[-1]), axes) for at in thirds]
     # 0 where signs differ
