@@ -201,8 +201,8 @@ def _heights(hills, sure, light):
     """Of some hills their height, what is typical where they are, and which are high enough to be cells.
 
     Where cells grow dimmer along an axis, one that is faint among all is none of the faint where it is as
-    high as half of those around it. (Evening out the volume itself raises noise and scattered light, too:
-    of three embryos cells were lost.)
+    high as half of those as deep as it is; one that is faint among those is no cell. (Evening out the volume
+    itself raises noise and scattered light, too: of three embryos cells were lost.)
     """
     top = hills.top[sure]
     real, typical = _of_half(top) > FAINT, np.ones_like(top)
