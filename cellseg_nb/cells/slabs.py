@@ -52,8 +52,9 @@ def _agree(layers, network, root):
 def run(layers, x, memory, bytes_per_voxel, device, progress=False):
     """What the network of a `plan` makes of a tensor (1, 1, Z, Y, X) on the CPU: (1, C, Z, Y, X).
 
-    ``memory``: bytes that features may take; more of them go to a temporary folder. Raises UserError where
-    that has no room.
+    ``memory``: bytes that features may take (the slab that is computed takes more than its share where
+    `FEWEST` planes are larger); more of them go to a temporary folder. Raises UserError where that has no
+    room.
     """
     with contextlib.ExitStack() as stack:
         return _Pass(layers, x, memory, bytes_per_voxel, device, stack).run(progress)
