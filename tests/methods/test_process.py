@@ -85,6 +85,7 @@ def test_killed_there_it_is_one_line_and_starts_anew(asked):
     assert "Most likely memory was short: buy more" in str(raised.value)
     pid = asked.call("where")[0]
     psutil.Process(pid).kill()  # while nothing is asked of it
+    asked._running.wait(10)  # of several threads, it is a zombie before it has ended
     assert gone(pid) and asked.call("where")[0] != pid
 
 
