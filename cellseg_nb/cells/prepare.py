@@ -89,6 +89,8 @@ def prepare(volume, voxel_size=None, cell_diameter=None, steps="auto"):
         state.findings.append(found)
         if found.switch in done:
             MEND[switch](state, found, diameter)
+        if not state.valid.any():  # all of it is padding: nothing is left to look at
+            break
     state.steps = tuple(f.switch for f in state.findings if f.switch in done)
     state.volume = _scaled(state) if state.changed else volumes.remap(volume)
     return state

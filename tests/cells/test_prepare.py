@@ -162,3 +162,9 @@ def test_lines_through_large_cells_are_no_stripes(cells):
     shadows[:, 20:28] *= 0.6
     shadows[:, 50:55] *= 0.5
     assert "stripes" in prepare(shadows).steps
+
+
+def test_nothing_but_padding():
+    for value in (0, 255):
+        prepared = prepare(np.full((20, 30, 40), value, np.uint8))
+        assert not prepared.valid.any() and np.isfinite(prepared.volume).all()
