@@ -73,10 +73,16 @@ def side_by_side(volume, found, z=None):
     """One slice, and over it the outlines of several label volumes. ``found``: {name: labels}."""
     z = len(volume.image) // 2 if z is None else z
     with plt.rc_context(basic.STYLE):
-        figure, axes = plt.subplots(1, 1 + len(found), figsize=(4.2 * (1 + len(found)), 4.6), sharey=True)
-        _, unit = _grey(axes[0], volume.image[z], f"slice z = {z}", volume.voxel_size)
-        axes[0].set_ylabel(f"y ({unit})")
-        for ax, (name, labels) in zip(axes[1:], found.items()):
+        columns = min(3, 1 + len(found))  # more in a row are too small for a projector
+        rows = -(-(1 + len(found)) // columns)
+        size = (4.2 * columns, 4.6 * rows)
+        figure, axes = plt.subplots(rows, columns, figsize=size, sharey=True, squeeze=False)
+        _, unit = _grey(axes[0, 0], volume.image[z], f"slice z = {z}", volume.voxel_size)
+        for ax in axes[:, 0]:
+            ax.set_ylabel(f"y ({unit})")
+        for ax in axes.flat[1 + len(found) :]:
+            ax.set_axis_off()
+        for ax, (name, labels) in zip(axes.flat[1:], found.items()):
             extent, _ = _grey(ax, volume.image[z], f"{name}: {labels.max()} cells", volume.voxel_size)
             _outlines(ax, labels[z], extent, basic.ORANGE)
     return figure
