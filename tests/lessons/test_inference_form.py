@@ -38,6 +38,8 @@ def test_what_words_mean(name, value, found):
     [
         ("slices", "10", "two whole numbers"),
         ("slices", "-2,5", "at least -1"),
+        ("slices", "9,3", "nothing lies from 9 to 3"),
+        ("sizes", "30,5", "nothing lies from 30 to 5"),
         ("sizes", "5,many", "two whole numbers"),
         ("sizes", "-1,0", "at least 0"),
         ("sizes", 5, "text in quotes"),
