@@ -86,8 +86,8 @@ def numbers(name, value, low=None, high=None, whole=False):
 
 
 def span(name, value, low):
-    """'10,60' as (10, 60), two whole numbers of ``low`` or more; ``low`` as the second: without an end. Raises
-    UserError."""
+    """'10,60' as (10, 60), two whole numbers of ``low`` or more; ``low`` as the second: without an end.
+    Raises UserError."""
     words = text(name, value).split(",")
     if len(words) != 2 or not all(re.fullmatch(r"\s*-?\d+\s*", word) for word in words):
         raise UserError(f"{name} must be two whole numbers with a comma between them, not {value!r}")
