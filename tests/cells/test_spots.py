@@ -14,6 +14,23 @@ def test_few_bright_spots_make_the_others_doubtful_only_in_a_texture():
     assert believed == pytest.approx([(strength > spots.ROSE).sum(), 4 * (1 + spots.DOUBTFUL)], abs=1)
 
 
+def test_touching_spots_are_told_apart_at_less_than_their_width(monkeypatch):
+    width, at = np.array([2.0, 7.0, 7.0]), np.indices((16, 80, 80))
+    places = np.indices((2, 5, 5)).reshape(3, -1).T * [2.4, 1.0, 1.0] * width + [4, 14, 14]
+
+    def found(seed):
+        rng, volume = np.random.default_rng(seed), np.zeros(at.shape[1:])
+        for place in places + rng.normal(0, 0.05, places.shape) * width:
+            far = [(a - p) / w for a, p, w in zip(at, place, width)]
+            volume += 50 * (np.sqrt(np.sum(np.square(far), axis=0)) < 0.5)
+        volume = ndi.gaussian_filter(volume, (0.5, 1.5, 1.5)) + rng.normal(0, 2, volume.shape)
+        return len(spots.find(volume.astype(np.float32), width)[0])
+
+    narrow = sum(map(found, range(4)))
+    monkeypatch.setattr(spots, "NARROW", 1.0)
+    assert narrow > sum(map(found, range(4)))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_peaks_are_the_highest_of_a_ball(seed):
     rng = np.random.default_rng(seed)
