@@ -106,14 +106,7 @@ def curves(history, title=None):
             axes[1].plot(at, [row["val_dice"] for row in validated], "s--", markersize=3, color=basic.ORANGE)
             best = max(validated, key=lambda row: row["val_dice"])
             axes[1].plot(best["epoch"], best["val_dice"], "*", markersize=16, color=basic.RED)
-            axes[1].annotate(
-                f"best: {best['val_dice']:.3f}\nin epoch {best['epoch']}",
-                (best["epoch"], best["val_dice"]),
-                xytext=(-8, -14),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-            )
+            axes[1].set_title(f"best: {best['val_dice']:.3f} in epoch {best['epoch']}", fontsize="medium")
         for ax in axes:
             ax.grid(alpha=0.3)
             ax.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -123,13 +116,18 @@ def curves(history, title=None):
     return figure
 
 
-def live(every=1):
-    """A callback that draws the curves in one place of the notebook, redrawn every few epochs."""
-    from IPython.display import display
+def live(epochs, every=1):
+    """A callback that draws the curves in one place of the notebook, redrawn every few epochs, and taken away
+    after the last of ``epochs``: then `curves` draws them all."""
+    from IPython.display import HTML, display
 
     places = []
 
     def callback(history, model):
+        if len(history) >= epochs:
+            for place in places:
+                place.update(HTML(""))
+            return
         if len(history) % every:
             return
         figure = curves(history)
@@ -149,15 +147,8 @@ def threshold_search(table, chosen, title="Threshold search on the training data
         ax.plot(table.threshold, table.dice, "o-", color=basic.BLUE)
         top = float(table.dice.max())
         ax.plot(chosen, top, "*", markersize=16, color=basic.RED)
-        ax.annotate(
-            f"{chosen:.2f}: Dice {top:.3f}",
-            (chosen, top),
-            xytext=(0, -16),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-        )
-        ax.set(xlabel="threshold on the probability", ylabel="Dice", title=title, xlim=(0, 1))
+        words = f"{title}: best {chosen:.2f}, Dice {top:.3f}"
+        ax.set(xlabel="threshold on the probability", ylabel="Dice", title=words, xlim=(0, 1))
         ax.set_ylim(top=min(1.01, top + 0.05))
         ax.grid(alpha=0.3)
     return figure

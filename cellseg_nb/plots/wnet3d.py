@@ -73,6 +73,7 @@ def decoder(lessons, titles, rebuilt, z=None):
             figure.colorbar(grey, ax=row[2], label="brightness (0 to 100)", shrink=0.8)
         for ax in axes[-1]:
             ax.set_xlabel("x (voxels)")
+        figure.get_layout_engine().set(wspace=0.08)  # a bar's words are no part of the next picture
     return figure
 
 
