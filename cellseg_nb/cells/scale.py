@@ -29,6 +29,10 @@ STEPS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)], float) - 1
 STEPS /= np.linalg.norm(STEPS, axis=1)[:, None]
 AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degrees of each
 EDGE = 0.25  # of its diameter: a blob whose centre is so near the border is half of one, or a slope
+# a microscope draws a point, a speck of dirt or dye, about so many voxels wide (the finest axis). Specks are
+# no cells where most blobs are so narrow, but those at least `BODIES` times as wide answer with half of what
+# specks do or more, and hold `MASS` times as much (answer times volume)
+POINT, BODIES, BODY, MASS = 4.5, 2.0, 0.5, 5.0
 LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
 
 
@@ -53,15 +57,14 @@ def cell_diameter(volume, voxel_size=None):
 
 def typical(found, voxel_size=None):
     """Diameter of a typical cell in µm, a float, from `blobs`: their median, by how they stand out."""
-    weights = found[:, 4] * found[:, 3] ** STANDS
-    return FOOT * _weighted_median(_without_voxel(found[:, 3], voxel_size), weights)
+    return FOOT * _weighted_median(_without_voxel(found[:, 3], voxel_size), _weight(found))
 
 
 def together(parts):
     """The strong ones among the blobs of several parts of one volume (a list of what `blobs` gives): where
     little stands out, what does so is weak beside that of other parts, and counts for little or nothing."""
     found = np.concatenate(parts)
-    return _strong(found[np.argsort(-found[:, 4] * found[:, 3] ** STANDS, kind="stable")])
+    return _strong(found[np.argsort(-_weight(found), kind="stable")])
 
 
 def blobs(volume, voxel_size=None):
@@ -80,7 +83,8 @@ def blobs(volume, voxel_size=None):
         ]
         if len(before) == 3:
             found.append(_peaks(*before, size))
-    found = _no_haze(_inside(_not_long(np.concatenate(found)), volume.shape, size))
+    found = _not_long(_no_specks(np.concatenate(found), size))
+    found = _no_haze(_inside(found, volume.shape, size))
     found = _strong(_alone(found, size))
     found[:, :3] += corner
     return found
@@ -187,12 +191,28 @@ def _brightest_block(volume):
 
 
 def _inside(found, shape, size):
-    """Without blobs at the border, unless all are: a volume thinner than two blobs has no inside."""
+    """Without blobs at the border, unless all that are strong are there: a volume thinner than two blobs has
+    no inside."""
     extent, at = np.array(shape) * size, (found[:, :3] + 0.5) * size
     width = found[:, 3:4]
     outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > THIN * width)
-    keep = ~outside.any(axis=1)
-    return found[keep] if keep.any() else found
+    keep, weight = ~outside.any(axis=1), _weight(found)
+    return found[keep] if (weight[keep] >= _least(weight)).any() else found
+
+
+def _no_specks(found, size):
+    """Without points far narrower than cells, where cells are few among them (`POINT`)."""
+    narrow = found[:, 3] <= POINT * size.min()
+    if 2 * narrow.sum() <= len(found):
+        return found
+    wide = found[:, 3] >= BODIES * np.median(found[narrow, 3])
+    mass = found[:, 4] * found[:, 3] ** 3
+    specks = (
+        wide.any()
+        and np.median(found[wide, 4]) >= BODY * np.median(found[narrow, 4])
+        and mass[wide].sum() >= MASS * mass[narrow].sum()
+    )
+    return found[~narrow] if specks else found
 
 
 def _not_long(found):
@@ -220,7 +240,7 @@ def _alone(found, size):
     where small."""
     from scipy.spatial import cKDTree
 
-    found = found[np.argsort(-found[:, 4] * found[:, 3] ** STANDS, kind="stable")]
+    found = found[np.argsort(-_weight(found), kind="stable")]
     places, keep = found[:, :3] * size, np.ones(len(found), bool)
     tree = cKDTree(places) if len(found) else None
     for i in range(len(found)):
@@ -233,8 +253,18 @@ def _alone(found, size):
 def _strong(found):
     if not len(found):
         return found
-    weight = found[:, 4] * found[:, 3] ** STANDS
-    return found[weight >= STRONG * np.percentile(weight[:200], 75)]
+    weight = _weight(found)
+    return found[weight >= _least(weight)]
+
+
+def _weight(found):
+    """How each blob stands out."""
+    return found[:, 4] * found[:, 3] ** STANDS
+
+
+def _least(weights):
+    """The weight from which a blob is strong among those of these weights."""
+    return STRONG * np.percentile(np.sort(weights)[-200:], 75) if len(weights) else 0.0
 
 
 def _without_voxel(diameters, voxel_size):
