@@ -99,7 +99,7 @@ def _answers(volume, size):
     widest = (np.array(volume.shape) * size).max()
     scale, root, step = 0.7 * size.min(), np.sqrt(STEP), np.ones(3, int)
     base, done = volume, 0.0
-    while scale < max(widest / 8, 4 * size.min()):
+    while scale < max(widest / 6, 4 * size.min()):  # a cell up to half as wide as the volume
         sigmas = scale / root, scale * root
         coarser = (sigmas[0] / (size * step) > 3) & (np.array(base.shape) > 16)
         if coarser.any():  # half of the blur now, so that what is left to do is still wider than a voxel

@@ -28,6 +28,10 @@ OWN = 0.5  # how much of that height is its own; the rest is that of a typical c
 SURE = 4.0  # times the noise that a cell rises
 FAINT = 0.25  # of the height of the cells; what is fainter is no cell
 NEAR = 0.5  # of the height of the cells nearby; what is higher is a cell, though faint among all
+# yet a faint hill is one where no pass leads to another hill above so much of its height, where the ground
+# around is plain (its 10th percentile is so small a share of the height), and where its upper half is so
+# large beside that of the others
+ALONE, PLAIN, LARGE = 0.3, 0.02, 0.4
 SMALL = 0.5  # of the cell diameter; what is smaller is no cell
 # of a speck's height after half of the blur, less than so much is left after all of it; of a Gaussian spot,
 # so much is left where its width at half height is 0.27 cell diameters
@@ -95,7 +99,8 @@ def separate(
     cell = _join(hills, noise, share)
     light = _light(landscape, mask, diameter / size)
     speck = hills.top < LEFT * finer.ravel()[_inner(hills)]
-    labels = _outline(hills, cell, noise, size, diameter, share, light, speck)
+    ground = None if _of_shares(bright) else landscape
+    labels = _outline(hills, cell, noise, diameter, share, light, speck, ground)
     if volume is not None:
         numbers = np.arange(labels.max() + 1)
         believed = ndi.maximum(first, labels, numbers) > likely
@@ -117,8 +122,8 @@ def _diameter(bright, size):
 
 
 def _landscape(bright, size, diameter, mask):
-    """Height above the background after a light blur, the same after half of it, and the noise that is left in
-    the first (None: the volume is flat)."""
+    """Height above the background after a light blur, the same after half of it, and the noise left in the
+    first (None: the volume is flat)."""
     bright, real = clean(bright)
     mask &= real
     sigma = diameter * BLUR / size
@@ -144,11 +149,16 @@ def _noise(values):
 
 def _share(bright):
     """`SHARE`, or `FLAT` for a volume with saturated cells; of a probability 1 is no saturation."""
-    top, lowest = float(bright.max()), float(bright.min())
-    if lowest >= 0 and top <= 1:
+    if _of_shares(bright):
         return SHARE
+    top = float(bright.max())
     full, half = (bright == top).mean(), (bright > (top + float(np.median(bright))) / 2).mean()
     return FLAT if full > SATURATED[0] and full > SATURATED[1] * half else SHARE
+
+
+def _of_shares(bright):
+    """Whether all values lie in 0..1, as those of a probability."""
+    return float(bright.min()) >= 0 and float(bright.max()) <= 1
 
 
 def _join(hills, noise, share):
@@ -234,13 +244,35 @@ def _of_half(heights):
     return heights / order[np.searchsorted(np.cumsum(order), order.sum() / 2)]
 
 
-def _outline(hills, cell, noise, size, diameter, share, light, speck):
-    """Each cell above a share of its height; what is faint or small goes, and specks."""
+def _alone(hills, cell, sure, real, landscape, diameter):
+    """Which of some hills stand alone on plain ground, though faint beside ``real`` ones: (sure,) bool."""
+    top, own, highest = hills.top[sure], cell[hills.hill], np.zeros(len(cell), np.float32)
+    for one, other in ((hills.low, hills.high), (hills.high, hills.low)):
+        apart = cell[one] != cell[other]
+        np.maximum.at(highest, cell[one[apart]], hills.saddle[apart])
+    upper = np.bincount(own[hills.height > hills.top[own] / 2], minlength=len(cell))[sure]
+    stays = ~real & (highest[sure] < ALONE * top) & (upper >= LARGE * np.median(upper[real]))
+    places = np.array(np.unravel_index(hills.summit[sure], hills.padded)).T - 1
+    for i in np.flatnonzero(stays):
+        reach = 1.5 * diameter / hills.size
+        around = tuple(slice(max(0, int(a - r)), int(a + r) + 1) for a, r in zip(places[i], reach))
+        stays[i] = abs(np.percentile(landscape[around], 10)) < PLAIN * top[i]
+    return stays
+
+
+def _outline(hills, cell, noise, diameter, share, light, speck, ground):
+    """Each cell above a share of its height; what is faint or small goes, and specks.
+
+    ``ground``: the landscape, where faint hills may be cells (`_alone`), or None.
+    """
     labels = np.zeros(hills.padded, np.int32)
     sure = np.flatnonzero((cell == np.arange(len(cell))) & (hills.top > SURE * noise))
     if not len(sure):
         return labels[1:-1, 1:-1, 1:-1].copy()
     top, typical, real = _heights(hills, sure, light, speck)
+    if ground is not None and real.any():
+        alone = _alone(hills, cell, sure, real, ground, diameter) & ~speck[sure]
+        real, typical = real | alone, np.where(alone, top, typical)
     sure = sure[real]
     number = np.zeros(len(cell), np.int32)
     number[sure] = np.arange(1, len(sure) + 1)
@@ -248,5 +280,5 @@ def _outline(hills, cell, noise, size, diameter, share, light, speck):
     own = number[cell[hills.hill]]
     labels.ravel()[hills.voxels] = np.where(hills.height > ends[own], own, 0)
     labels = labels[1:-1, 1:-1, 1:-1].copy()
-    volume = np.bincount(labels.ravel()) * size.prod()
+    volume = np.bincount(labels.ravel()) * hills.size.prod()
     return consecutive(labels, volume > np.pi / 6 * (SMALL * diameter) ** 3)
