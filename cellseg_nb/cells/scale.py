@@ -83,7 +83,8 @@ def blobs(volume, voxel_size=None):
         ]
         if len(before) == 3:
             found.append(_peaks(*before, size))
-    found = _not_long(_no_specks(np.concatenate(found), size))
+    found = _no_specks(np.concatenate(found), size)
+    found = _not_long(found, _outside(found, volume.shape, size))
     found = _no_haze(_inside(found, volume.shape, size))
     found = _strong(_alone(found, size))
     found[:, :3] += corner
@@ -99,7 +100,7 @@ def _answers(volume, size):
     widest = (np.array(volume.shape) * size).max()
     scale, root, step = 0.7 * size.min(), np.sqrt(STEP), np.ones(3, int)
     base, done = volume, 0.0
-    while scale < max(widest / 6, 4 * size.min()):  # a cell up to half as wide as the volume
+    while scale < max(widest / 5, 4 * size.min()):  # up to a cell half as wide as the volume
         sigmas = scale / root, scale * root
         coarser = (sigmas[0] / (size * step) > 3) & (np.array(base.shape) > 16)
         if coarser.any():  # half of the blur now, so that what is left to do is still wider than a voxel
@@ -190,13 +191,16 @@ def _brightest_block(volume):
     return volume[best], np.array([s.start for s in best])
 
 
-def _inside(found, shape, size):
-    """Without blobs at the border, unless all that are strong are there: a volume thinner than two blobs has
-    no inside."""
+def _outside(found, shape, size):
+    """Which blobs are at the border; none where the volume is thinner than two of them."""
     extent, at = np.array(shape) * size, (found[:, :3] + 0.5) * size
     width = found[:, 3:4]
-    outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > THIN * width)
-    keep, weight = ~outside.any(axis=1), _weight(found)
+    return ((np.minimum(at, extent - at) < EDGE * width) & (extent > THIN * width)).any(axis=1)
+
+
+def _inside(found, shape, size):
+    """Without blobs at the border, unless all that are strong are there."""
+    keep, weight = ~_outside(found, shape, size), _weight(found)
     return found[keep] if (weight[keep] >= _least(weight)).any() else found
 
 
@@ -215,11 +219,12 @@ def _no_specks(found, size):
     return found[~narrow] if specks else found
 
 
-def _not_long(found):
+def _not_long(found, outside):
     """Blobs that are no part of a vessel, a fibre or an edge. All of them where there are no others, or where
-    those others answer more (medians by answer): such edges mislead nobody."""
+    those others answer more (medians by answer): such edges mislead nobody; or where what is long is
+    ``outside`` (n,), at the border, as half a cell there is."""
     short = found[:, 5] < LONG
-    if short.all() or not short.any():
+    if not (~short & ~outside).any() or not short.any():
         return found[:, :5]
     long, others = (_weighted_median(found[of, 4], found[of, 4]) for of in (~short, short))
     return found[short if long >= others else slice(None), :5]
