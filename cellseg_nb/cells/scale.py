@@ -29,10 +29,10 @@ STEPS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)], float) - 1
 STEPS /= np.linalg.norm(STEPS, axis=1)[:, None]
 AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degrees of each
 EDGE = 0.25  # of its diameter: a blob whose centre is so near the border is half of one, or a slope
-# a microscope draws a point, a speck of dirt or dye, about so many voxels wide (the finest axis). Specks are
-# no cells where most blobs are so narrow, but those at least `BODIES` times as wide answer with half of what
-# specks do or more, and hold `MASS` times as much (answer times volume)
-POINT, BODIES, BODY, MASS = 4.5, 2.0, 0.5, 5.0
+# a microscope draws a point, a speck of dirt or dye, less than so many voxels wide (of the finest axis; balls
+# of 4 voxels answer as 4.2). Specks are no cells where most blobs are so narrow, but those at least `BODIES`
+# times as wide answer with half of what specks do or more, and hold `MASS` times as much (answer times volume)
+POINT, BODIES, BODY, MASS = 4.0, 2.0, 0.5, 5.0
 LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
 
 
