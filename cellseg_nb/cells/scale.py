@@ -31,7 +31,7 @@ AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degree
 EDGE = 0.25  # of its diameter: a blob whose centre is so near the border is half of one, or a slope
 # a microscope draws a point, a speck of dirt or dye, less than so many voxels wide (of the finest axis; balls
 # of 4 voxels answer as 4.2). Specks are no cells where most blobs are so narrow, but those at least `BODIES`
-# times as wide answer with half of what specks do or more, and hold `MASS` times as much (answer times volume)
+# times as wide answer with half of what specks do or more, and hold `MASS` times as much (answer x volume)
 POINT, BODIES, BODY, MASS = 4.0, 2.0, 0.5, 5.0
 LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
 
