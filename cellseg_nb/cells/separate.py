@@ -29,9 +29,9 @@ SURE = 4.0  # times the noise that a cell rises
 FAINT = 0.25  # of the height of the cells; what is fainter is no cell
 NEAR = 0.5  # of the height of the cells nearby; what is higher is a cell, though faint among all
 # yet a faint hill is one where no pass leads to another hill above so much of its height, where the ground
-# around is plain (its 10th percentile is so small a share of the height), and where its upper half is so
-# large beside that of the others
-ALONE, PLAIN, LARGE = 0.3, 0.02, 0.4
+# around is plain (its 10th percentile is so small a share of the height), and where its upper half is about
+# as large as that of the others: 0.4 to 2.5 times (haze is larger)
+ALONE, PLAIN, ALIKE = 0.3, 0.02, 2.5
 SMALL = 0.5  # of the cell diameter; what is smaller is no cell
 # of a speck's height after half of the blur, less than so much is left after all of it; of a Gaussian spot,
 # so much is left where its width at half height is 0.27 cell diameters
@@ -251,7 +251,9 @@ def _alone(hills, cell, sure, real, landscape, diameter):
         apart = cell[one] != cell[other]
         np.maximum.at(highest, cell[one[apart]], hills.saddle[apart])
     upper = np.bincount(own[hills.height > hills.top[own] / 2], minlength=len(cell))[sure]
-    stays = ~real & (highest[sure] < ALONE * top) & (upper >= LARGE * np.median(upper[real]))
+    usual = np.median(upper[real])
+    alike = (upper * ALIKE >= usual) & (upper <= ALIKE * usual)
+    stays = ~real & (highest[sure] < ALONE * top) & alike
     places = np.array(np.unravel_index(hills.summit[sure], hills.padded)).T - 1
     for i in np.flatnonzero(stays):
         reach = 1.5 * diameter / hills.size
