@@ -29,6 +29,10 @@ STEPS = np.array([o for o in np.ndindex(3, 3, 3) if o != (1, 1, 1)], float) - 1
 STEPS /= np.linalg.norm(STEPS, axis=1)[:, None]
 AHEAD = STEPS @ STEPS.T > 0.6  # which of the 26 directions lie within 53 degrees of each
 EDGE = 0.25  # of its diameter: a blob whose centre is so near the border is half of one, or a slope
+# a microscope draws a point, a speck of dirt or dye, less than so many voxels wide (of the finest axis; balls
+# of 4 voxels answer as 4.2). Specks are no cells where most blobs are so narrow, but those at least `BODIES`
+# times as wide answer with half of what specks do or more, and hold `MASS` times as much (answer x volume)
+POINT, BODIES, BODY, MASS = 4.0, 2.0, 0.5, 5.0
 LARGEST = 6e6  # voxels looked at: the brightest block of a larger volume
 
 
@@ -53,15 +57,14 @@ def cell_diameter(volume, voxel_size=None):
 
 def typical(found, voxel_size=None):
     """Diameter of a typical cell in µm, a float, from `blobs`: their median, by how they stand out."""
-    weights = found[:, 4] * found[:, 3] ** STANDS
-    return FOOT * _weighted_median(_without_voxel(found[:, 3], voxel_size), weights)
+    return FOOT * _weighted_median(_without_voxel(found[:, 3], voxel_size), _weight(found))
 
 
 def together(parts):
     """The strong ones among the blobs of several parts of one volume (a list of what `blobs` gives): where
     little stands out, what does so is weak beside that of other parts, and counts for little or nothing."""
     found = np.concatenate(parts)
-    return _strong(found[np.argsort(-found[:, 4] * found[:, 3] ** STANDS, kind="stable")])
+    return _strong(found[np.argsort(-_weight(found), kind="stable")])
 
 
 def blobs(volume, voxel_size=None):
@@ -80,7 +83,9 @@ def blobs(volume, voxel_size=None):
         ]
         if len(before) == 3:
             found.append(_peaks(*before, size))
-    found = _no_haze(_inside(_not_long(np.concatenate(found)), volume.shape, size))
+    found = _no_specks(np.concatenate(found), size)
+    found = _not_long(found, _outside(found, volume.shape, size))
+    found = _no_haze(_inside(found, volume.shape, size))
     found = _strong(_alone(found, size))
     found[:, :3] += corner
     return found
@@ -95,7 +100,7 @@ def _answers(volume, size):
     widest = (np.array(volume.shape) * size).max()
     scale, root, step = 0.7 * size.min(), np.sqrt(STEP), np.ones(3, int)
     base, done = volume, 0.0
-    while scale < max(widest / 8, 4 * size.min()):
+    while scale < max(widest / 5, 4 * size.min()):  # up to a cell half as wide as the volume
         sigmas = scale / root, scale * root
         coarser = (sigmas[0] / (size * step) > 3) & (np.array(base.shape) > 16)
         if coarser.any():  # half of the blur now, so that what is left to do is still wider than a voxel
@@ -186,20 +191,40 @@ def _brightest_block(volume):
     return volume[best], np.array([s.start for s in best])
 
 
-def _inside(found, shape, size):
-    """Without blobs at the border, unless all are: a volume thinner than two blobs has no inside."""
+def _outside(found, shape, size):
+    """Which blobs are at the border; none where the volume is thinner than two of them."""
     extent, at = np.array(shape) * size, (found[:, :3] + 0.5) * size
     width = found[:, 3:4]
-    outside = (np.minimum(at, extent - at) < EDGE * width) & (extent > THIN * width)
-    keep = ~outside.any(axis=1)
-    return found[keep] if keep.any() else found
+    return ((np.minimum(at, extent - at) < EDGE * width) & (extent > THIN * width)).any(axis=1)
 
 
-def _not_long(found):
+def _inside(found, shape, size):
+    """Without blobs at the border, unless all that are strong are there."""
+    keep, weight = ~_outside(found, shape, size), _weight(found)
+    return found[keep] if (weight[keep] >= _least(weight)).any() else found
+
+
+def _no_specks(found, size):
+    """Without points far narrower than cells, where cells are few among them (`POINT`)."""
+    narrow = found[:, 3] <= POINT * size.min()
+    if 2 * narrow.sum() <= len(found):
+        return found
+    wide = found[:, 3] >= BODIES * np.median(found[narrow, 3])
+    mass = found[:, 4] * found[:, 3] ** 3
+    specks = (
+        wide.any()
+        and np.median(found[wide, 4]) >= BODY * np.median(found[narrow, 4])
+        and mass[wide].sum() >= MASS * mass[narrow].sum()
+    )
+    return found[~narrow] if specks else found
+
+
+def _not_long(found, outside):
     """Blobs that are no part of a vessel, a fibre or an edge. All of them where there are no others, or where
-    those others answer more (medians by answer): such edges mislead nobody."""
+    those others answer more (medians by answer): such edges mislead nobody; or where what is long is
+    ``outside`` (n,), at the border, as half a cell there is."""
     short = found[:, 5] < LONG
-    if short.all() or not short.any():
+    if not (~short & ~outside).any() or not short.any():
         return found[:, :5]
     long, others = (_weighted_median(found[of, 4], found[of, 4]) for of in (~short, short))
     return found[short if long >= others else slice(None), :5]
@@ -220,7 +245,7 @@ def _alone(found, size):
     where small."""
     from scipy.spatial import cKDTree
 
-    found = found[np.argsort(-found[:, 4] * found[:, 3] ** STANDS, kind="stable")]
+    found = found[np.argsort(-_weight(found), kind="stable")]
     places, keep = found[:, :3] * size, np.ones(len(found), bool)
     tree = cKDTree(places) if len(found) else None
     for i in range(len(found)):
@@ -233,8 +258,18 @@ def _alone(found, size):
 def _strong(found):
     if not len(found):
         return found
-    weight = found[:, 4] * found[:, 3] ** STANDS
-    return found[weight >= STRONG * np.percentile(weight[:200], 75)]
+    weight = _weight(found)
+    return found[weight >= _least(weight)]
+
+
+def _weight(found):
+    """How each blob stands out."""
+    return found[:, 4] * found[:, 3] ** STANDS
+
+
+def _least(weights):
+    """The weight from which a blob is strong among those of these weights."""
+    return STRONG * np.percentile(np.sort(weights)[-200:], 75) if len(weights) else 0.0
 
 
 def _without_voxel(diameters, voxel_size):

@@ -28,7 +28,14 @@ OWN = 0.5  # how much of that height is its own; the rest is that of a typical c
 SURE = 4.0  # times the noise that a cell rises
 FAINT = 0.25  # of the height of the cells; what is fainter is no cell
 NEAR = 0.5  # of the height of the cells nearby; what is higher is a cell, though faint among all
+# yet a faint hill is one where no pass leads to another hill above so much of its height, where the ground
+# around is plain (its 10th percentile is so small a share of the height), and where its upper half is about
+# as large as that of the others: 0.4 to 2.5 times (haze is larger)
+ALONE, PLAIN, ALIKE = 0.3, 0.02, 2.5
 SMALL = 0.5  # of the cell diameter; what is smaller is no cell
+# of a speck's height after half of the blur, less than so much is left after all of it; of a Gaussian spot,
+# so much is left where its width at half height is 0.27 cell diameters
+LEFT = 0.45
 LIKELY = 0.5  # probability that a cell of the volume reaches somewhere
 FLOOR = 0.02  # of the highest summit: noise of a probability that is 0 outside the cells
 # what lies between crowded cells varies by more than so large a share of the highest, and by more than
@@ -84,14 +91,16 @@ def separate(
     diameter = diameter or _diameter(bright, size)
     if diameter is None:
         return np.zeros(first.shape, np.int32)
-    landscape, noise = _landscape(bright, size, diameter, mask)
+    landscape, finer, noise = _landscape(bright, size, diameter, mask)
     if noise is None:
         return np.zeros(first.shape, np.int32)
     hills = Hills(landscape, mask & (landscape > 2 * noise), size)
     share = _share(bright)
     cell = _join(hills, noise, share)
     light = _light(landscape, mask, diameter / size)
-    labels = _outline(hills, cell, noise, size, diameter, share, light)
+    speck = hills.top < LEFT * finer.ravel()[_inner(hills)]
+    ground = None if _of_shares(bright) else landscape
+    labels = _outline(hills, cell, noise, diameter, share, light, speck, ground)
     if volume is not None:
         numbers = np.arange(labels.max() + 1)
         believed = ndi.maximum(first, labels, numbers) > likely
@@ -113,19 +122,20 @@ def _diameter(bright, size):
 
 
 def _landscape(bright, size, diameter, mask):
-    """Height above the background after a light blur, and the noise that is left in it (None: the volume is
-    flat)."""
+    """Height above the background after a light blur, the same after half of it, and the noise left in the
+    first (None: the volume is flat)."""
     bright, real = clean(bright)
     mask &= real
     sigma = diameter * BLUR / size
-    landscape = ndi.gaussian_filter(bright, sigma, mode="nearest") - background(bright, size, diameter)
+    ground = background(bright, size, diameter)
+    landscape, finer = (ndi.gaussian_filter(bright, s, mode="nearest") - ground for s in (sigma, sigma / 2))
     values = landscape[mask]
     if not values.size or values.max() <= values.min():
-        return landscape, None
+        return landscape, finer, None
     # of white noise a Gaussian blur leaves 1 / (2 sqrt(pi) sigma) along each axis
     left = np.prod(np.minimum(1, 1 / (2 * np.sqrt(np.pi) * sigma)))
     most = max(TEXTURE * left * measures.noise(bright, mask), VARIED * float(values.max()))
-    return landscape, max(min(_noise(values), most), FLOOR / 2 * float(np.percentile(values, 99.9)))
+    return landscape, finer, max(min(_noise(values), most), FLOOR / 2 * float(np.percentile(values, 99.9)))
 
 
 def _noise(values):
@@ -139,11 +149,16 @@ def _noise(values):
 
 def _share(bright):
     """`SHARE`, or `FLAT` for a volume with saturated cells; of a probability 1 is no saturation."""
-    top, lowest = float(bright.max()), float(bright.min())
-    if lowest >= 0 and top <= 1:
+    if _of_shares(bright):
         return SHARE
+    top = float(bright.max())
     full, half = (bright == top).mean(), (bright > (top + float(np.median(bright))) / 2).mean()
     return FLAT if full > SATURATED[0] and full > SATURATED[1] * half else SHARE
+
+
+def _of_shares(bright):
+    """Whether all values lie in 0..1, as those of a probability."""
+    return float(bright.min()) >= 0 and float(bright.max()) <= 1
 
 
 def _join(hills, noise, share):
@@ -197,12 +212,18 @@ def _light(landscape, mask, widths):
     return found.axis, np.repeat(found.curve, steps[found.axis])[: landscape.shape[found.axis]]
 
 
-def _heights(hills, sure, light):
+def _inner(hills):
+    """The summits of hills as places in the volume itself, (hills,) int."""
+    at = np.unravel_index(hills.summit, hills.padded)
+    return np.ravel_multi_index([a - 1 for a in at], [side - 2 for side in hills.padded])
+
+
+def _heights(hills, sure, light, speck):
     """Of some hills their height, what is typical where they are, and which are high enough to be cells.
 
     Where cells grow dimmer along an axis, one that is faint among all is none of the faint where it is as
     high as half of those as deep as it is; one that is faint among those is no cell. (Evening out the volume
-    itself raises noise and scattered light, too: of three embryos cells were lost.)
+    itself raises noise and scattered light, too: of three embryos cells were lost.) Specks are no cells.
     """
     top = hills.top[sure]
     real, typical = _of_half(top) > FAINT, np.ones_like(top)
@@ -213,7 +234,8 @@ def _heights(hills, sure, light):
         excused = ~real & (evened > NEAR)
         real = (real & (evened > FAINT)) | excused
         typical[excused] = here[excused]
-    return top, np.median(top[real]) * typical, real
+    real &= ~speck[sure]
+    return top, np.median(top[real]) * typical if real.any() else typical, real
 
 
 def _of_half(heights):
@@ -222,13 +244,37 @@ def _of_half(heights):
     return heights / order[np.searchsorted(np.cumsum(order), order.sum() / 2)]
 
 
-def _outline(hills, cell, noise, size, diameter, share, light):
-    """Each cell above a share of its height; what is faint or small goes."""
+def _alone(hills, cell, sure, real, landscape, diameter):
+    """Which of some hills stand alone on plain ground, though faint beside ``real`` ones: (sure,) bool."""
+    top, own, highest = hills.top[sure], cell[hills.hill], np.zeros(len(cell), np.float32)
+    for one, other in ((hills.low, hills.high), (hills.high, hills.low)):
+        apart = cell[one] != cell[other]
+        np.maximum.at(highest, cell[one[apart]], hills.saddle[apart])
+    upper = np.bincount(own[hills.height > hills.top[own] / 2], minlength=len(cell))[sure]
+    usual = np.median(upper[real])
+    alike = (upper * ALIKE >= usual) & (upper <= ALIKE * usual)
+    stays = ~real & (highest[sure] < ALONE * top) & alike
+    places = np.array(np.unravel_index(hills.summit[sure], hills.padded)).T - 1
+    for i in np.flatnonzero(stays):
+        reach = 1.5 * diameter / hills.size
+        around = tuple(slice(max(0, int(a - r)), int(a + r) + 1) for a, r in zip(places[i], reach))
+        stays[i] = abs(np.percentile(landscape[around], 10)) < PLAIN * top[i]
+    return stays
+
+
+def _outline(hills, cell, noise, diameter, share, light, speck, ground):
+    """Each cell above a share of its height; what is faint or small goes, and specks.
+
+    ``ground``: the landscape, where faint hills may be cells (`_alone`), or None.
+    """
     labels = np.zeros(hills.padded, np.int32)
     sure = np.flatnonzero((cell == np.arange(len(cell))) & (hills.top > SURE * noise))
     if not len(sure):
         return labels[1:-1, 1:-1, 1:-1].copy()
-    top, typical, real = _heights(hills, sure, light)
+    top, typical, real = _heights(hills, sure, light, speck)
+    if ground is not None and real.any():
+        alone = _alone(hills, cell, sure, real, ground, diameter) & ~speck[sure]
+        real, typical = real | alone, np.where(alone, top, typical)
     sure = sure[real]
     number = np.zeros(len(cell), np.int32)
     number[sure] = np.arange(1, len(sure) + 1)
@@ -236,5 +282,5 @@ def _outline(hills, cell, noise, size, diameter, share, light):
     own = number[cell[hills.hill]]
     labels.ravel()[hills.voxels] = np.where(hills.height > ends[own], own, 0)
     labels = labels[1:-1, 1:-1, 1:-1].copy()
-    volume = np.bincount(labels.ravel()) * size.prod()
+    volume = np.bincount(labels.ravel()) * hills.size.prod()
     return consecutive(labels, volume > np.pi / 6 * (SMALL * diameter) ** 3)

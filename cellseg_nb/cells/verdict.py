@@ -1,6 +1,6 @@
 """Did it work? Said without labels, from the volume, the probability and the cells found in it.
 
-Nine questions, each with a number between them and a bad result:
+Ten questions, each with a number between them and a bad result:
 
 * are the cells bright where they are outlined (`lit`)? Broad regions and halos are not;
 * is the edge of a cell above the background (`rim`)? That of a halo is not;
@@ -11,6 +11,7 @@ Nine questions, each with a number between them and a bad result:
   Fragments are neither;
 * is a share of the volume called cell that cells can fill (`share`)?
 * are the classes clear (SoftNCuts, where there is the history of a training)?
+* of cells as narrow as points: are there no few far larger ones, beside which they may be specks (`bulk`)?
 * of small cells: are there far fewer dark spots, which texture makes, than bright ones (`texture`)?
 """
 
@@ -25,12 +26,15 @@ BROAD = 0.35  # share of the volume
 LIT, DIM = 0.75, 0.5  # share of the labelled voxels that are brighter than the background and its noise
 RIM, WIDE = 0.15, 0.10  # brightness of the outermost voxels of a cell, as a share of its own height
 FILLED = 1.5  # times what the cells fill: what is called cell beyond that is not in them
-STEEP = 0.9, 0.3  # lit and rim from which outlines are beyond doubt: crowded or large cells may fill so much
+STEEP = 0.9, 0.2  # lit and rim from which outlines are beyond doubt: crowded or large cells may fill so much
 RISEN, FLAT = 0.8, 0.5  # share of the cells that rise above their surroundings
 COVERED, MISSED = 0.8, 0.5  # share of the clear spots that lie in a cell
 ALONE, GLUED = 0.7, 0.4  # share of the clear spots in cells that are the only one of their cell
 MANY, CRUMBS = 1.8, 4  # cells for each clear spot, where the median cell is `SMALL`
 SMALL = 0.25  # volume of a cell, as a share of a ball of the cell diameter
+# where most cells are hardly wider than a point, under so many voxels, specks may be taken for them: so much
+# of what is outlined is in a few that are so many times as large
+POINT, BULK, TIMES = 6.0, 0.5, 8.0
 GRAINY = 0.2  # clear dark spots for each clear bright one
 UNCLEAR = 0.06  # SoftNCuts of the last epochs; that of clear classes is near 0
 
@@ -116,6 +120,12 @@ def judge(volume, labels, probability=None, valid=None, diameter=(8.0, 8.0, 8.0)
             f"{numbers['cells']} cells, most of them far smaller than a cell, for {numbers['spots']} clear "
             "spots: fragments; give the cell diameter, or another way to separate"
         )
+    if numbers.get("bulk", 0) > BULK:
+        doubtful.append(
+            f"most cells are hardly wider than a point, but {100 * numbers['bulk']:.0f} % of the outlined "
+            f"is in a few over {TIMES:g} times as large: if these are the cells and the others specks, give "
+            "the cell diameter, or a larger min_size"
+        )
     if numbers.get("texture", 0) > GRAINY:
         doubtful.append(
             f"the tissue has dark spots as clear as its bright ones, {100 * numbers['texture']:.0f} for 100 "
@@ -162,7 +172,8 @@ def _none(numbers):
 
 def measure(volume, labels, probability, valid, diameter):
     """The numbers of the verdict: cells, spots, share (called cell), filled (by cells); with cells lit, rim,
-    risen, size; with spots in addition covered, alone; for cells that are spots, texture."""
+    risen, size; with spots in addition covered, alone; for cells that are spots, texture; for cells as narrow
+    as points, bulk."""
     labels = np.asarray(labels)
     diameter = np.asarray(diameter, float)
     inside = valid.sum() or 1
@@ -179,7 +190,10 @@ def measure(volume, labels, probability, valid, diameter):
         highest = ndi.maximum(rising, labels, np.unique(labels[labels > 0]))
         numbers["risen"] = float(np.mean(np.asarray(highest) > least))
         sizes = np.bincount(labels[labels > 0])
-        numbers["size"] = float(np.median(sizes[sizes > 0]) / (np.pi / 6 * diameter.prod()))
+        usual = np.median(sizes[sizes > 0])
+        numbers["size"] = float(usual / (np.pi / 6 * diameter.prod()))
+        if usual < np.pi / 6 * POINT**3:
+            numbers["bulk"] = float(sizes[sizes > TIMES * usual].sum() / sizes.sum())
         if len(places):
             at = labels[tuple(places.T)]
             numbers["covered"] = float((at > 0).mean())

@@ -97,3 +97,43 @@ def test_parts_count_by_what_stands_out_in_them():
     parts = [blobs(part) for part in (image, empty, empty[::-1])]
     assert min(typical(found) for found in parts[1:]) > 1.5 * typical(parts[0])
     assert typical(together(parts)) == pytest.approx(truth(labels), rel=0.25)
+
+
+def _balls(shape, centres, radius, blur=1.0, seed=0):
+    """A noisy volume of blurred balls of one radius (or one each), 1,000 high."""
+    grid, image = np.ogrid[tuple(slice(s) for s in shape)], np.zeros(shape)
+    for centre, r in zip(centres, np.broadcast_to(radius, len(centres))):
+        image[sum((g - c) ** 2 for g, c in zip(grid, centre)) <= r**2] = 1000
+    return ndi.gaussian_filter(image, blur) + np.random.default_rng(seed).normal(100, 30, shape)
+
+
+def test_cells_at_the_border_only():
+    """A weak speck inside had outvoted them: a diameter of 3 for 16."""
+    centres = [(0, 20, 20), (0, 20, 60), (0, 60, 20), (0, 60, 60), (20, 0, 40), (20, 79, 40)]
+    point = np.zeros((40, 80, 80))
+    point[26, 40, 40] = 4000
+    image = _balls(point.shape, centres, 8) + ndi.gaussian_filter(point, 1.0)
+    assert 13 < cell_diameter(image) < 20
+
+
+def test_few_cells_among_specks():
+    """Points no wider than the microscope draws them, far more than cells: a diameter of 4 for 13."""
+    centres = [(14, 14, 14), (16, 60, 20), (30, 40, 70), (34, 18, 50), (20, 76, 70), (36, 78, 36)]
+    points = np.zeros((48, 90, 90))
+    places = np.random.default_rng(1).integers(0, points.shape, (150, 3))
+    points[tuple(places.T)] = np.random.default_rng(2).uniform(1e4, 4e4, 150)
+    image = _balls(points.shape, centres, 7) + ndi.gaussian_filter(points, (1.9, 1.2, 1.2))
+    assert 11 < cell_diameter(image) < 19
+
+
+def test_small_cells_beside_a_few_large_ones():
+    """Cells as narrow as specks are cells: the large ones do not hold so much more."""
+    places = np.argwhere(np.ones((3, 6, 6))) * (12, 12, 12) + 9
+    places = [p for p in places if max(abs(p - (21, 21, 21))) > 12]
+    image = _balls((42, 80, 80), [(21, 21, 21), *places], [6, *[2] * len(places)], blur=0.7)
+    assert 3.5 < cell_diameter(image) < 6
+
+
+def test_one_cell_half_as_wide_as_the_volume():
+    image = _balls((64, 64, 64), [(31, 30, 33)], 16)
+    assert 30 < cell_diameter(image) < 38

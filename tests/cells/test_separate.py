@@ -140,3 +140,22 @@ def test_cells_in_depth_that_only_decay_has_made_faint():
     seen = disturb.attenuated(image, 0.11, seed=26116)
     assert f1(truth, separate(image)) >= 0.99
     assert f1(truth, separate(seen)) >= 0.95  # 0.82 before: seven of the deepest were thought to be too faint
+
+
+def test_specks_are_no_cells():
+    """Bright points among three cells, as wide as the blur makes them: none of them is kept."""
+    image, truth = balls([(16, 12, 12), (16, 28, 20), (16, 14, 42)], [6, 7, 6])
+    points = np.zeros(image.shape)
+    for at in [(5, 34, 50), (26, 6, 26), (8, 30, 36), (25, 34, 44), (16, 36, 5), (6, 20, 28)]:
+        points[at] = 12000
+    found = separate(image + ndi.gaussian_filter(points, 1.0), diameter=11.0)
+    assert found.max() == 3 and f1(truth, found) == 1
+
+
+def test_a_dim_cell_on_plain_ground():
+    """A tenth as bright as the others, far above the noise: a cell. Where the ground is uneven, none."""
+    centres = [(10, 10, 10), (10, 30, 12), (22, 12, 30), (16, 28, 46)]
+    image, truth = balls(centres, [6] * 4, heights=[100, 100, 100, 10], noise=0.5)
+    assert f1(truth, separate(image, diameter=12.0)) == 1
+    texture = ndi.gaussian_filter(np.random.default_rng(3).normal(size=image.shape), 2.5)
+    assert separate(image + 3 * texture / texture.std(), diameter=12.0).max() == 3

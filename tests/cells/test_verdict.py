@@ -99,3 +99,28 @@ def test_cells_may_fill_much_of_a_volume(sample, monkeypatch):
     for called in (np.ones(labels.shape), ndi.binary_dilation(labels, iterations=2)):
         found = verdict.judge(image, labels, called)
         assert found.level == "failed" and "broad regions" in found.text
+
+
+def test_huge_cells_with_soft_edges_may_fill_a_volume():
+    """A quarter of their height is left at their outlines: they had been called broad regions."""
+    grid = np.ogrid[:40, :60, :60]
+    away = [sum((g - c) ** 2 for g, c in zip(grid, at)) ** 0.5 for at in [(20, 15, 15), (20, 44, 44)]]
+    labels = np.where(away[0] < 19, 1, np.where(away[1] < 19, 2, 0))
+    image = 100 + 100 * np.clip((22.3 - np.minimum(*away)) / 15, 0, 1)
+    image += np.random.default_rng(0).normal(0, 2, image.shape)
+    found = verdict.judge(image, labels, diameter=(36.0,) * 3)
+    assert found.level == "ok"
+    assert found.numbers["share"] > verdict.BROAD and 0.2 < found.numbers["rim"] < 0.3
+
+
+@pytest.mark.parametrize("cells, level", [(3, "doubtful"), (0, "ok")])
+def test_specks_beside_a_few_cells_are_doubtful(cells, level):
+    """Many specks outlined, and three cells that hold most of what is."""
+    grid, labels = np.ogrid[:40, :64, :64], np.zeros((40, 64, 64), int)
+    places = np.argwhere(np.ones((3, 5, 5)))[::2] * (10, 11, 11) + (8, 8, 8)
+    for number, at in enumerate(places, 1):
+        labels[sum((g - c) ** 2 for g, c in zip(grid, at)) < (30 if number <= cells else 5)] = number
+    volume = ndi.gaussian_filter(100.0 * (labels > 0), 0.7)
+    volume += np.random.default_rng(0).normal(20, 1, volume.shape)
+    found = verdict.judge(volume, labels, diameter=(4.0,) * 3)
+    assert found.level == level and ("specks" in found.text) == (cells > 0), found
