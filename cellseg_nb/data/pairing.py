@@ -9,7 +9,7 @@ from collections import namedtuple
 from cellseg_nb.data import places
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volumes
-from cellseg_nb.io.files import as_path
+from cellseg_nb.io.files import as_path, typed
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
@@ -268,7 +268,7 @@ def _unread(place, images):
             beside = image.parent / f"{folders.bare(image)}_labels.tif"
             yield (
                 f"{labels}: not used; if these are its labels, write them beside it, as in: "
-                f"cellseg-nb convert {labels} {beside}"
+                f"cellseg-nb convert {typed(labels)} {typed(beside)}"
             )
 
 

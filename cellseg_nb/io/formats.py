@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import hdf5, medical, microscopes, ngff, planes, tiff
+from cellseg_nb.io.files import typed
 
 Format = namedtuple("Format", "name endings images size library extra folder", defaults=(None, False))
 # The order is that of the page in data/README.md, which is made of this table.
@@ -128,7 +129,7 @@ def as_tiff(path):
         if _head(path, 516)[512:] == b"\x89HDF":  # MATLAB 7.3; it keeps the axes (Y, X, Z) in turned order
             return (
                 f"it is HDF5, with y and x exchanged: name it {path.stem}.h5, and write it as TIFF, as in: "
-                f"cellseg-nb convert {path.with_suffix('.h5')} OUT.tif -p axes ZXY"
+                f"cellseg-nb convert {typed(path.with_suffix('.h5'))} OUT.tif -p axes ZXY"
             )
         loaded = f"scipy.io.loadmat('{path.name}')['NAME'].transpose(2, 0, 1)"
         return (
