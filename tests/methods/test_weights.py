@@ -510,7 +510,7 @@ def test_full_disk(server, tmp_path):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        timeout=60,
+        timeout=600,
     )
     assert done.stdout.startswith("UserError") and done.stdout.count("\n") == 1, done.stdout + done.stderr
     assert "free some space" in done.stdout and "SegResNet_latest.tar.gz" in done.stdout
