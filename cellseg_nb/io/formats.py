@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
@@ -121,6 +122,11 @@ def as_tiff(path):
             "write it as TIFF, as in (in its folder): "
             f"python -c \"import numpy, tifffile; tifffile.imwrite('OUT.tif', {loaded})\""
         )
+    if name.endswith(".zip") and _outlines(path):
+        return (
+            "it holds outlines of ImageJ: in Fiji fill each of them, in its slices, with the number of its "
+            "cell on a black stack of the volume's size, and save that as TIFF"
+        )
     if name.endswith(".zip"):
         return "unzip it, and give what is in it"
     if name.endswith(PACKED):
@@ -141,6 +147,13 @@ def as_tiff(path):
     if name.endswith(NO_FIJI):
         return "save it as TIFF with the program that wrote it"
     return "open it in Fiji and save it as TIFF"
+
+
+def _outlines(path):
+    """Whether a .zip is a RoiSet.zip of ImageJ."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
+        return all(name.endswith(".roi") for name in packed.namelist())
+    return False
 
 
 def _head(path, size):

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import zipfile
 
 import h5py
 import numpy as np
@@ -102,6 +103,14 @@ def test_a_folder_of_labels_without_any_is_named_and_both_remedies_work(lay, nam
     assert [pair.labels for pair in pairing.pairs(place)] == [None]
     (place / "other").rename(place / "labels")
     assert by_folder(lay([], ["a.tif"])) == ["a.tif"]
+
+
+def test_outlines_of_imagej_are_no_labels_yet(lay):
+    place = lay(["a.tif"], [])
+    with zipfile.ZipFile(place / "labels" / "RoiSet.zip", "w") as packed:
+        packed.writestr("0001-0012-0034.roi", b"Iout")
+    with pytest.raises(UserError, match="RoiSet.zip: it holds outlines of ImageJ: in Fiji fill each"):
+        by_folder(place)
 
 
 def test_volumes_alone_given_as_their_labels(lay):
