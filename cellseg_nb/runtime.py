@@ -86,6 +86,12 @@ def missing(chosen):
     return None
 
 
+@functools.cache
+def say_once(words):
+    """Print a line, the first time that it is asked for."""
+    print(words)
+
+
 def device_words(chosen):
     """A device in words for people, for example 'CPU, 2 cores' or 'NVIDIA T4'."""
     import torch

@@ -18,6 +18,7 @@ QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
+PATIENCE = 300  # seconds for anything, where other programs hold the cores
 
 
 def twice(test):
@@ -57,6 +58,7 @@ def page(width=1300, height=1000):
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=path, args=QUIET)
         opened = browser.new_page(viewport={"width": width, "height": height})
+        opened.set_default_timeout(PATIENCE * 1000)
         opened.errors = []
         restarted = "Canceled future for"  # JupyterLab's own, where a kernel restarts on a busy machine
         opened.on("pageerror", lambda e: None if restarted in str(e) else opened.errors.append(str(e)))
@@ -96,7 +98,7 @@ def jupyter(folder, command=("jupyterlab",), python=sys.executable, **variables)
         start_new_session=True,
     )
     try:
-        for _ in range(240):
+        for _ in range(4 * PATIENCE):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             assert server.poll() is None, (Path(folder) / "server.log").read_text()[-2000:]
@@ -114,13 +116,13 @@ def jupyter(folder, command=("jupyterlab",), python=sys.executable, **variables)
 def open_in_lab(page, address, name):
     """Open a notebook in JupyterLab, with its kernel ready."""
     page.goto(f"{address}/lab/tree/{name}?token=t&reset")
-    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=90_000)
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
     idle(page)
 
 
-def idle(page, timeout=60_000):
+def idle(page):
     """Wait until the kernel has nothing to do; a question about the kernel is answered."""
-    deadline = time.time() + timeout / 1000
+    deadline = time.time() + PATIENCE
     quiet = 0
     while time.time() < deadline and quiet < 3:
         answer = page.locator(".jp-Dialog button.jp-mod-accept")
@@ -129,7 +131,7 @@ def idle(page, timeout=60_000):
         status = page.locator(".jp-Notebook-ExecutionIndicator").first.get_attribute("data-status")
         quiet = quiet + 1 if status == "idle" and not answer.count() else 0
         page.wait_for_timeout(200)
-    assert quiet >= 3, f"the kernel is {status} after {timeout / 1000:.0f} s"
+    assert quiet >= 3, f"the kernel is {status} after {PATIENCE} s"
 
 
 def menu(page, top, item):
@@ -141,7 +143,7 @@ def menu(page, top, item):
 STARTED = r"[...document.querySelectorAll('.jp-InputPrompt')].some(n => /\[(\*|\d+)\]/.test(n.textContent))"
 
 
-def run_all(page, timeout=240_000):
+def run_all(page):
     """*Run All Cells* from the menu, to the end; no cell may fail."""
     for _ in range(3):  # JupyterLab may ask which kernel, and forget what it was told to do
         menu(page, "Run", "Run All Cells")
@@ -149,7 +151,7 @@ def run_all(page, timeout=240_000):
         if page.evaluate(STARTED):
             break
         idle(page)
-    idle(page, timeout)
+    idle(page)
     failed = page.locator(
         ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback"
     )
@@ -165,10 +167,10 @@ def slide(page, viewer, axis, value):
     )
 
 
-def settled(page, viewer, count, do=None, timeout=20_000):
+def settled(page, viewer, count, do=None):
     """Wait until the viewer has ``count`` answers (of one kind): the list of its times in milliseconds."""
     code = "(node, [count, kind]) => node.times.filter((one) => !kind || one.do === kind)"
-    deadline = time.time() + timeout / 1000
+    deadline = time.time() + PATIENCE
     while time.time() < deadline:
         times = viewer.evaluate(code, [count, do])
         if len(times) >= count:

@@ -258,7 +258,7 @@ def test_killed_then_started_again_then_started_over(tmp_path):
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     checkpoint = out / "training" / "checkpoint.pt"
-    deadline = time.time() + 300
+    deadline = time.time() + 900
     while not checkpoint.exists() and time.time() < deadline and first.poll() is None:
         time.sleep(0.1)
     os.killpg(first.pid, 9)
@@ -309,5 +309,5 @@ def test_report_in_an_environment_on_top_of_another(tmp_path):
         "JUPYTER_NO_CONFIG": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }
-    subprocess.run([str(python), "-c", code], cwd=tmp_path, env=environment, check=True, timeout=120)
+    subprocess.run([str(python), "-c", code], cwd=tmp_path, env=environment, check=True, timeout=600)
     assert "a word" in (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -149,7 +149,7 @@ def reason(said):
                                      "ConnectTimeout", "ProxyError", "Network is unreachable", "Connection refused")):
         return ("pip cannot reach its package index: check the network (or pip's proxy and index settings) and run the "
                 "same command again")
-    return "pip could not install it ({}): run the same command again; to see all, {} -m pip install -e .".format(
+    return 'pip could not install it ({}): run the same command again; to see all, "{}" -m pip install -e .'.format(
         last_line(said), PYTHON_IN_VENV)
 
 

@@ -4,6 +4,7 @@ import re
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import folder, formats, ome, parts, planes, tiff
+from cellseg_nb.io.files import typed
 
 
 def other_format(path):
@@ -12,7 +13,7 @@ def other_format(path):
     if kind is not None and kind.images is not tiff.images:
         raise UserError(
             f"{path} is {kind.name}, which is not read block by block: make an OME-Zarr of it, as in: "
-            f"cellseg-nb convert {path} OUT.zarr, and give that"
+            f"cellseg-nb convert {typed(path)} OUT.zarr, and give that"
         )
 
 
@@ -22,12 +23,12 @@ def parts_and_several(path, file):
     if ome.elsewhere(file) is not None:
         raise UserError(
             f"{path} is a part of an OME-TIFF that another file describes: make one of them all, as in: "
-            f"cellseg-nb convert {path} OUT.zarr, and give that"
+            f"cellseg-nb convert {typed(path)} OUT.zarr, and give that"
         )
     if file.is_scanimage:
         raise UserError(
             f"{path} is of ScanImage, which is not read block by block: make an OME-Zarr of it, as in: "
-            f"cellseg-nb convert {path} OUT.zarr, and give that"
+            f"cellseg-nb convert {typed(path)} OUT.zarr, and give that"
         )
     if ome.renamed(file) and not ome.away(file):
         raise UserError(
@@ -44,7 +45,7 @@ def parts_and_several(path, file):
         )
         raise UserError(
             f"{path} holds {held}: write the volume that you mean, as in: "
-            f"cellseg-nb convert {path} OUT.zarr{which}, and give that"
+            f"cellseg-nb convert {typed(path)} OUT.zarr{which}, and give that"
         )
 
 

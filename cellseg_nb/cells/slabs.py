@@ -8,6 +8,7 @@ are forgotten; those that do not fit into the memory granted wait on the disk.
 """
 
 import contextlib
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import nn
 
 from cellseg_nb import runtime
 from cellseg_nb.errors import UserError
-from cellseg_nb.networks.layers import ADD, NORMS, NOTHING, read
+from cellseg_nb.networks.layers import ADD, NORMS, NOTHING, channels, read
 
 CUBE = (64, 32, 32)  # sides that all networks can halve; several slabs
 # planes of a slab: what takes this part of the memory, since torch asks the system anew for more than 32 MB
@@ -31,7 +32,10 @@ def plan(network):
     layers, and where they do not say of a small cube what the network says, or that cube is too small."""
     try:
         layers, root = read(network)
-        return layers if layers and _agree(layers, network, root) else None
+        if not layers or _agree(layers, network, root):
+            return layers or None
+        runtime.say_once("Layer by layer, this network says otherwise of a small cube: windows are used.")
+        return None
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception:  # whatever a program says of tensors that are none, or of a cube not made for it
@@ -39,12 +43,13 @@ def plan(network):
 
 
 def _agree(layers, network, root):
-    """Whether layers in slabs say of a small cube what the network says in one pass."""
+    """Whether layers in slabs say of a small cube what the network says in one pass, in full 32 bits: with
+    TF32, usual in a GPU's convolutions, both are rounded more than they may differ."""
     device = next((weight.device for weight in root.parameters()), torch.device("cpu"))
     cube = torch.rand(1, 1, *CUBE, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         whole = network(cube.to(device)).cpu()
-    found = run(layers, cube, 2**28, 2**10, device)  # four slabs
+        found = run(layers, cube, 2**28, 2**10, device)  # four slabs
     return found.shape == whole.shape and (found - whole).abs().max() <= 1e-3 * (whole.max() - whole.min())
 
 
@@ -75,6 +80,9 @@ class _Pass:
             if node.op != "output":
                 self.depth[node] = self._depth(node)
         self.order = [node for node in self.depth if self._stays(node)]
+        last = {read: node for node in self.order for read in self._read_by(node)}
+        # kept features that no later layer reads
+        self.ending = {node: {read for read in last if last[read] is node} for node in self.order}
 
     # ------------------------------------------------------------ what is known before anything is computed
 
@@ -114,14 +122,32 @@ class _Pass:
             found |= {each} if each in self.order else self._read_by(each)
         return found
 
+    def _check_room(self):
+        """UserError where the temporary folder has less room than the features that wait there will need."""
+        voxels, full = self.x[0, 0].numel(), self.x.shape[self.axis]
+        size = {n: 4 * channels(n, self.layers) * voxels * (self.depth[n] / full) ** 3 for n in self.order}
+        size[self.end], kept, most = 0, set(), 0
+        for node in self.order:  # while a layer comes, those that are read for the last time go
+            kept -= self.ending[node]
+            now = max(size[node], sum(size[other] for other in self.ending[node]))
+            most = max(most, now + sum(size[other] for other in kept))
+            kept.add(node)
+        with contextlib.suppress(OSError):  # where nobody knows, writing tells
+            place, need = tempfile.gettempdir(), most - self.memory
+            if need > (free := shutil.disk_usage(place).free):
+                raise UserError(
+                    f"{place}, the folder for temporary files, has {free / 1e9:.3g} GB of room, and a volume "
+                    f"this large needs at least {need / 1e9:.3g} there: free some space, or name another "
+                    "folder in the environment variable TMPDIR, and start again"
+                )
+
     # ------------------------------------------------------------ computing
 
     def run(self, progress):
-        reads = {node: self._read_by(node) for node in self.order}
+        self._check_room()
         result = None
-        for number, node in enumerate(runtime.progress(self.order, desc="Layers", disable=not progress)):
-            later = set().union(*(reads[other] for other in self.order[number + 1 :]))
-            ending, depth = reads[node] - later, self.depth[node]
+        for node in runtime.progress(self.order, desc="Layers", disable=not progress):
+            ending, depth = self.ending[node], self.depth[node]
             step = max(1, self.planes * self.x.shape[self.axis] // depth)
             for start in range(0, depth, step):
                 stop = min(start + step, depth)
@@ -159,9 +185,8 @@ class _Pass:
             np.save(self.folder / name, slab.numpy())
         except OSError as error:
             raise UserError(
-                f"the folder for temporary files takes no more ({error}), where the features of a volume "
-                "this large have to wait: free some space, or name another folder in the environment "
-                "variable TMPDIR"
+                f"the folder for temporary files takes no more ({error}): free some space, or name another "
+                "folder in the environment variable TMPDIR"
             ) from error
         return self.folder / name
 

@@ -9,7 +9,7 @@ from collections import namedtuple
 from cellseg_nb.data import places
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, folder as folders, formats, ngff, planes, volumes
-from cellseg_nb.io.files import as_path
+from cellseg_nb.io.files import as_path, typed
 
 Pair = namedtuple("Pair", "name image labels")  # labels is None where there are none
 ONE_SLICE = re.compile(r"^man_seg_\d+_\d+$")
@@ -123,6 +123,10 @@ def matched(images, labels):
     in another order (ctrl_m2, m2_ctrl_mask), which is said. Labels that are left over are named. Raises
     UserError, with both lists, where a volume has no labels or more than one file of them.
     """
+    if not labels:
+        raise UserError(
+            f"no label file was found for {images[0]}: give the folder that holds the labels of its volumes"
+        )
     found, said = [], []
     for image in images:
         same = ([file for file in labels if way(file) == way(image)] for way in WAYS)
@@ -133,11 +137,10 @@ def matched(images, labels):
             several = f"{len(files)} files of labels for {image.name} ({folders.names(files)})"
             raise UserError(f"{files[0].parent} holds {several}: keep one of them in the folder")
         if not files or files[0] in found:
-            place = labels[0].parent if labels else "the folder of labels"
             raise UserError(
                 f"{image.parent} holds {len(images)} volumes ({folders.names(images)}), "
-                f"{place} {len(labels)} label files ({folders.names(labels)}), and the names do not match "
-                f"(look at {image.name}): give the labels of each volume its name, such as "
+                f"{labels[0].parent} {len(labels)} label files ({folders.names(labels)}), and the names do "
+                f"not match (look at {image.name}): give the labels of each volume its name, such as "
                 f"{folders.bare(image)}_labels.tif, once, or give one volume and its label file"
             )
         found.append(files[0])
@@ -207,6 +210,12 @@ def _two_folders(images, labels, folder, in_order):
     if other:
         what = f"labels of a format that is not read, such as {other[0].name}"
         raise UserError(f"{labels} holds {what}: {formats.as_tiff(other[0])}")
+    if not files:
+        empty = "is empty" if not any(labels.glob("[!.]*")) else "holds no label file of a whole volume"
+        raise UserError(
+            f"{labels} {empty}: put a label file for each volume of {images} into it, or, to go on without "
+            "labels where a notebook can, move the folder away"
+        )
     try:
         found = matched(image_files, files)
     except UserError:
@@ -268,7 +277,7 @@ def _unread(place, images):
             beside = image.parent / f"{folders.bare(image)}_labels.tif"
             yield (
                 f"{labels}: not used; if these are its labels, write them beside it, as in: "
-                f"cellseg-nb convert {labels} {beside}"
+                f"cellseg-nb convert {typed(labels)} {typed(beside)}"
             )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cellseg_nb.errors import UserError
+from cellseg_nb.io.files import typed
 
 
 class Several(UserError):
@@ -21,7 +22,7 @@ class Several(UserError):
         """What is said where there are no such parameters: there a file holds one volume."""
         return UserError(
             f"{self.path} {self.what}, and {where} a file holds one volume: write the one you want "
-            f"into another folder, as in: cellseg-nb convert {self.path} FOLDER/NAME.tif {self.choice}"
+            f"into another folder, as in: cellseg-nb convert {typed(self.path)} FOLDER/NAME.tif {self.choice}"
             + self.held
         )
 
@@ -61,7 +62,7 @@ def hyperstack(name, shape):
 def naming(path, count):
     """The command that names so many axes."""
     chosen = {4: " -p channel 0", 5: " -p timepoint 0 -p channel 0"}.get(count, "")
-    return f"cellseg-nb convert {path} OUT.tif -p axes {'TCZYX'[-count:]}{chosen}"
+    return f"cellseg-nb convert {typed(path)} OUT.tif -p axes {'TCZYX'[-count:]}{chosen}"
 
 
 def zyx(path, shape, axes, channel=None, timepoint=None, channels=()):
@@ -152,7 +153,7 @@ def _check_there(path, shape, axes, chosen, picks, rest, sizes, long):
             f"{path} is a time series of {shape[picks['timepoint']]} time points of 2D images (shape "
             f"{sizes}): if "
             "they are z slices, swap z and t (Fiji: Image > Properties..., or: "
-            f"cellseg-nb convert {path} OUT.tif -p axes {slices}); else give a z stack"
+            f"cellseg-nb convert {typed(path)} OUT.tif -p axes {slices}); else give a z stack"
         )
     if picks["channel"] is not None:
         axis = picks["channel"]
@@ -162,7 +163,7 @@ def _check_there(path, shape, axes, chosen, picks, rest, sizes, long):
         raise UserError(
             f"{path} is 2D with {shape[axis]} channels (shape {sizes}): give a stack of z slices; if the "
             "channels are slices, say so (Fiji: Image > Properties..., or: "
-            f"cellseg-nb convert {path} OUT.tif -p axes {slices})"
+            f"cellseg-nb convert {typed(path)} OUT.tif -p axes {slices})"
         )
 
 

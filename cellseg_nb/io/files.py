@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import unicodedata
 import uuid
 from collections import Counter
@@ -165,6 +166,14 @@ def _as_on_disk(path):
         forms = [part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD"))]
         found = next((found / one for one in forms if os.path.exists(found / one)), found / part)
     return found
+
+
+def typed(path):
+    """A path as it is typed in a shell: in quotes where it holds blanks and the like."""
+    if os.name != "nt":
+        return shlex.quote(str(path))
+    # cmd and PowerShell know double quotes only, which no name holds there.
+    return str(path) if re.fullmatch(r"[\w.:\\/+-]+", str(path)) else f'"{path}"'
 
 
 def reason(error):

@@ -2,11 +2,13 @@
 
 import contextlib
 import importlib.util
+import zipfile
 from collections import namedtuple
 from pathlib import Path
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import hdf5, medical, microscopes, ngff, planes, tiff
+from cellseg_nb.io.files import typed
 
 Format = namedtuple("Format", "name endings images size library extra folder", defaults=(None, False))
 # The order is that of the page in data/README.md, which is made of this table.
@@ -120,6 +122,11 @@ def as_tiff(path):
             "write it as TIFF, as in (in its folder): "
             f"python -c \"import numpy, tifffile; tifffile.imwrite('OUT.tif', {loaded})\""
         )
+    if name.endswith(".zip") and _outlines(path):
+        return (
+            "it holds outlines of ImageJ: in Fiji fill each of them, in its slices, with the number of its "
+            "cell on a black stack of the volume's size, and save that as TIFF"
+        )
     if name.endswith(".zip"):
         return "unzip it, and give what is in it"
     if name.endswith(PACKED):
@@ -128,7 +135,7 @@ def as_tiff(path):
         if _head(path, 516)[512:] == b"\x89HDF":  # MATLAB 7.3; it keeps the axes (Y, X, Z) in turned order
             return (
                 f"it is HDF5, with y and x exchanged: name it {path.stem}.h5, and write it as TIFF, as in: "
-                f"cellseg-nb convert {path.with_suffix('.h5')} OUT.tif -p axes ZXY"
+                f"cellseg-nb convert {typed(path.with_suffix('.h5'))} OUT.tif -p axes ZXY"
             )
         loaded = f"scipy.io.loadmat('{path.name}')['NAME'].transpose(2, 0, 1)"
         return (
@@ -140,6 +147,13 @@ def as_tiff(path):
     if name.endswith(NO_FIJI):
         return "save it as TIFF with the program that wrote it"
     return "open it in Fiji and save it as TIFF"
+
+
+def _outlines(path):
+    """Whether a .zip is a RoiSet.zip of ImageJ."""
+    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
+        return all(name.endswith(".roi") for name in packed.namelist())
+    return False
 
 
 def _head(path, size):

@@ -4,7 +4,7 @@ import numpy as np
 
 from cellseg_nb.errors import UserError
 from cellseg_nb.io import axes, loading
-from cellseg_nb.io.files import as_path
+from cellseg_nb.io.files import as_path, typed
 
 PIECES = 3  # times as many pieces as numbers: an image, or labels blurred by interpolation; no labels
 FEW = 20  # pieces more than numbers that prove nothing
@@ -77,7 +77,7 @@ def _loaded(path):
     except axes.Several as error:
         raise UserError(
             f"{path} {error.what}, and labels must be one volume: write the one you want with "
-            f"cellseg-nb convert {path} LABELS.tif {error.choice}{error.held}"
+            f"cellseg-nb convert {typed(path)} LABELS.tif {error.choice}{error.held}"
         ) from error
 
 

@@ -207,7 +207,7 @@ def doubt(size):
     if size is None or all(LIKELY[0] <= side <= LIKELY[1] for side in size):
         return ""
     shown = " x ".join(f"{side:g}" for side in size)
-    return f"its voxels are {shown} µm (z, y, x), it says, as of no microscope: if its unit is wrong, {GIVE}"
+    return f"its voxels are {shown} µm (z, y, x), as of no light microscope: if its unit is wrong, {GIVE}"
 
 
 def unread(attributes):

@@ -1,6 +1,9 @@
 """Cellpose's side: all that knows how its release 3 is called, and what must be mended in it."""
 
+import atexit
 import logging
+import os
+import shutil
 import tempfile
 
 import numpy as np
@@ -13,7 +16,23 @@ from cellseg_nb.methods.quiet import quiet
 def library(module):
     """A module of Cellpose, which logs errors only. Raises UserError where it is not installed."""
     logging.getLogger("cellpose").setLevel(logging.ERROR)
-    methods.import_library("cellpose")
+    try:
+        methods.import_library("cellpose")
+        return methods.import_library(f"cellpose.{module}")
+    except RuntimeError as error:
+        if "cannot cache" not in str(error) or "NUMBA_CACHE_DIR" in os.environ:
+            raise
+    return _cached_elsewhere(module)
+
+
+def _cached_elsewhere(module):
+    """A module of Cellpose where neither its own folder nor the user's home can be written to, in which numba
+    keeps what it has compiled: in a temporary folder."""
+    import numba
+
+    os.environ["NUMBA_CACHE_DIR"] = tempfile.mkdtemp(prefix="cellseg_nb_")
+    atexit.register(shutil.rmtree, os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
+    numba.config.reload_config()
     return methods.import_library(f"cellpose.{module}")
 
 

@@ -67,7 +67,7 @@ def write(found, path, image, authors, licence, training_data="", voxel_size=Non
     source, state, options = _source(found)
     part = test_part(found, image)
     found = _decided(found, part)
-    probability = found(part, progress=False)
+    probability = found(part, flips=False, progress=False)  # what the ONNX graph gives
     name = name or f"Cells by {found.architecture} (cellseg-nb)"
     about = {key: getattr(found, key) for key in model_package_files.PREDICTOR}
     about |= {"weights": source, "version": __version__, "training_data": training_data}

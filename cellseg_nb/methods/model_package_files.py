@@ -25,6 +25,7 @@ PREDICTOR = {  # what is said of a `Predictor`, and its type
     "foreground": (int, type(None)),
     "scaling": str,
     "window": int,
+    "flips": bool,
     "postprocess": str,
 }
 KINDS = {**PREDICTOR, "weights": str, "sha256": str}

@@ -60,6 +60,8 @@ def scaling(found):
     """How a volume is scaled before the network sees it, and what is made of what it says, as sentences."""
     known = "cube" if found.architecture == "wnet3d" and found.postprocess == "released" else found.scaling
     words = f"The volume is scaled first: {SCALINGS[known]}. "
+    if found.flips:
+        words += "The threshold was chosen for the mean over the 8 mirror images of a volume. "
     if found.postprocess == "released":
         return words + (
             f"The network sees windows of {found.window or released.WINDOW} voxels a side; what it says of "

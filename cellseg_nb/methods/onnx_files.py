@@ -103,7 +103,8 @@ def export(predictor, path):
     shape = [released.WINDOW] * 3 if fixed else [predictor.multiple * times for times in (2, 3, 4)]
     made = traced(_Scores(exportable(model), architecture), shape, ("input", "scores"), not fixed)
     about = {
-        name: getattr(predictor, name) for name in ("architecture", "threshold", "foreground", "scaling")
+        name: getattr(predictor, name)
+        for name in ("architecture", "threshold", "foreground", "scaling", "flips")
     }
     onnx.helper.set_model_props(made, {"cellseg_nb": json.dumps({**about, "width": _width(predictor.model)})})
     files.writable_folder(path.parent)
@@ -186,4 +187,5 @@ def load(path, postprocess="probability", architecture=None):
         str(path),
         postprocess,
         session.side,
+        bool(about.get("flips")),
     )

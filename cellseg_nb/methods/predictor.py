@@ -31,6 +31,7 @@ class Predictor:
     found in a training; None: found in each volume, since either may become the cells. ``postprocess``:
     "released", the published chain, to which the published thresholds belong; or "probability", softmax or
     sigmoid. ``window``: side of windows at prediction, 0: as `cellseg_nb.cells.inference.way` says.
+    ``flips``: the mean over mirror images, for which the threshold was chosen.
     """
 
     model: torch.nn.Module
@@ -41,6 +42,7 @@ class Predictor:
     source: str = ""
     postprocess: str = "probability"
     window: int = 0
+    flips: bool = False
 
     @property
     def fingerprint(self):
@@ -50,8 +52,8 @@ class Predictor:
     def __call__(self, volume, **options):
         """Probability of being a cell, (Z, Y, X) float32 in 0..1, of a (Z, Y, X) volume.
 
-        Options as in `cellseg_nb.cells.inference.predict`: memory=0 forces windows, flips=True averages over
-        mirror images.
+        Options as in `cellseg_nb.cells.inference.predict`, which count more than what the network says of
+        itself: memory=0 forces windows, flips=True averages over mirror images.
         """
         volume = np.asarray(volume)
         if volume.ndim != 3 or 0 in volume.shape:
@@ -61,6 +63,7 @@ class Predictor:
             "device": device.type if device.index is None else str(device),
             "bytes_per_voxel": self.bytes_per_voxel,
             "multiple": self.multiple,
+            "flips": self.flips,
             **(dict(window=self.window, memory=0, overlap=released.OVERLAP) if self.window else {}),
             **options,
         }

@@ -169,7 +169,7 @@ def _only(repo, url, token):
 
 
 def _own(state, path, architecture):
-    """Weights that a method of this package saved: widths, threshold and foreground are in the file."""
+    """Weights that a method of this package saved, with widths, threshold, foreground, windows, flips."""
     from cellseg_nb import methods
 
     name = state["method"]
@@ -185,8 +185,8 @@ def _own(state, path, architecture):
     _fill(model, state.get("model"), path)
     threshold = float(own.get("threshold", 0.5))
     scaling = own.get("scaling", "volume" if name == "wnet3d" else "unit")
-    window = int(own.get("window", 0))
-    return Predictor(model, name, threshold, state.get("foreground"), scaling, window=window)
+    window, flips = int(own.get("window", 0)), bool(own.get("flips"))
+    return Predictor(model, name, threshold, state.get("foreground"), scaling, window=window, flips=flips)
 
 
 def _classes(model):

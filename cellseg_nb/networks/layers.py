@@ -38,6 +38,17 @@ def read(network):
     return _layers(tracer, tracer.trace(lambda x: network(x))), tracer.root
 
 
+def channels(node, layers):
+    """How many channels the features of a layer have, of the ``layers`` {node: layer} of a network that is
+    given one."""
+    layer, inputs = layers[node], node.all_input_nodes
+    if layer is torch.cat:
+        return sum(channels(each, layers) for each in inputs)
+    if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
+        return layer.out_channels
+    return channels(inputs[0], layers) if inputs else 1
+
+
 def _layers(tracer, graph):
     found = []
     for node in reversed(graph.nodes):

@@ -4,14 +4,19 @@ import base64
 import io
 import re
 
-CODE = r"(?P<code>(?s:```.*?```)|`[^`\n]*`)"
-FORMULA = r"\$\$(?P<block>(?s:.+?))\$\$|(?<![\w\\$])\$(?P<inline>[^\s$](?:[^\n$]*[^\s$])?)\$(?!\w)"
+PARAGRAPH = r"(?:(?!\n\s*\n)(?s:.))+?"  # text without an empty line
+# Between fences, or between as many backticks.
+FENCED = r"^ {0,3}(?P<fence>```+|~~~+)(?s:.*?)(?:^ {0,3}(?P=fence)|\Z)"
+CODE = rf"{FENCED}|(?<!`)(?P<ticks>`+)(?!`){PARAGRAPH}(?<!`)(?P=ticks)(?!`)"
+# As pandoc has it: no blank inside the $, no digit behind. Nor a letter beside them, as in a shell's $A$B.
+INLINE = r"(?<![\w\\$])\$(?P<inline>[^\s$](?:[^\n$]*[^\s$])?)\$(?!\w)"
+FORMULA = rf"\$\$(?P<block>{PARAGRAPH})\$\$|{INLINE}"
 
 
 def drawn(text):
     """A text in Markdown with its formulas, between $ or $$, as SVG. What is code stays as it is, and so does
     a formula with words that matplotlib's mathtext does not know."""
-    return re.sub(f"{CODE}|{FORMULA}", _picture, text)
+    return re.sub(f"{CODE}|{FORMULA}", _picture, text, flags=re.MULTILINE)
 
 
 def _picture(found):

@@ -50,7 +50,7 @@ def start(source, out):
     )
 
 
-PATIENCE = 180  # seconds, where other programs hold the cores
+PATIENCE = 600  # seconds, where other programs hold the cores
 
 
 def wait_for(process, folder, marks):

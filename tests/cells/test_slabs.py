@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cellseg_nb import methods
+from cellseg_nb import methods, runtime
 from cellseg_nb.cells import inference, slabs
 from cellseg_nb.errors import UserError
 from cellseg_nb.methods import released
@@ -79,6 +79,43 @@ def test_memory_is_bounded_and_the_disk_left_empty(monkeypatch, tmp_path):
     monkeypatch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(UserError, match="free some space.*TMPDIR"):
         slabs.run(plan, x, 10**5, 128, CPU)
+
+
+def test_too_little_room_is_told_before_it_begins(monkeypatch, tmp_path):
+    """What is said to be needed is no more than what is written, so that nobody is refused who has room."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    plan, x, free, most = slabs.plan(made("segresnet")), torch.rand(1, 1, 64, 16, 16), 10**9, 0
+    keep = slabs._Pass._keep
+
+    def spy(*given):
+        nonlocal most
+        keep(*given)
+        most = max(most, sum(os.path.getsize(each) for each in tmp_path.rglob("*.npy")))
+
+    monkeypatch.setattr(slabs._Pass, "_keep", spy)
+    monkeypatch.setattr(slabs.shutil, "disk_usage", lambda _: type("Disk", (), {"free": free}))
+    slabs.run(plan, x, 10**5, 128, CPU)
+    free = most
+    slabs.run(plan, x, 10**5, 128, CPU)
+    free, most = 0.7 * most, 0
+    with pytest.raises(UserError, match=f"^{tmp_path}, .* GB of room, .* at least [0-9.e-]+ there: .*TMPDIR"):
+        slabs.run(plan, x, 10**5, 128, CPU)
+    assert not most
+
+
+def test_a_network_that_is_read_wrongly_is_told_once(monkeypatch, capsys):
+    """Compared in full 32 bits, whatever a GPU's convolutions are allowed."""
+    network, seen = made("wnet3d"), []
+
+    def agree(*given):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return run(*given) * 0.9
+
+    run = slabs.run
+    runtime.say_once.cache_clear()
+    monkeypatch.setattr(slabs, "run", agree)
+    assert slabs.plan(network) is None and slabs.plan(network) is None and seen == [False, False]
+    assert capsys.readouterr().out.count("windows are used") == 1 and torch.backends.cudnn.allow_tf32
 
 
 def test_what_is_not_known_goes_in_windows():

@@ -317,7 +317,7 @@ def test_disk_full(server, tmp_path, where):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("UserError") and done.stdout.count("\n") == 1, done.stdout

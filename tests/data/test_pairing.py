@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import zipfile
 
 import h5py
 import numpy as np
@@ -86,6 +87,37 @@ def test_names_that_do_not_match_stop_and_both_lists_are_shown(lay, way, images,
         (place / "labels" / old).unlink()
     lay(images, [image.replace(".tif", "_labels.tif") for image in images])  # the remedy
     assert len(way(place)) == len(images)
+
+
+@pytest.mark.parametrize(
+    "name, words", [(None, "is empty"), (".DS_Store", "is empty"), ("notes.txt", "holds no label file")]
+)
+def test_a_folder_of_labels_without_any_is_named_and_both_remedies_work(lay, name, words):
+    place = lay(["a.tif"], [])
+    if name:
+        (place / "labels" / name).touch()
+    with pytest.raises(UserError) as caught:
+        by_folder(place)
+    assert str(caught.value).startswith(f"{place / 'labels'} {words}") and "0 label" not in str(caught.value)
+    (place / "labels").rename(place / "other")
+    assert [pair.labels for pair in pairing.pairs(place)] == [None]
+    (place / "other").rename(place / "labels")
+    assert by_folder(lay([], ["a.tif"])) == ["a.tif"]
+
+
+def test_outlines_of_imagej_are_no_labels_yet(lay):
+    place = lay(["a.tif"], [])
+    with zipfile.ZipFile(place / "labels" / "RoiSet.zip", "w") as packed:
+        packed.writestr("0001-0012-0034.roi", b"Iout")
+    with pytest.raises(UserError, match="RoiSet.zip: it holds outlines of ImageJ: in Fiji fill each"):
+        by_folder(place)
+
+
+def test_volumes_alone_given_as_their_labels(lay):
+    place = lay(["a.tif"], [])
+    choice = {"images": str(place / "images"), "labels": str(place / "images"), "out": str(place / "out")}
+    with pytest.raises(UserError, match="no label file was found for .*a.tif: give the folder"):
+        quickstart.load(choice | {"channel": -1, "voxel_size": None, "cell_diameter": None})
 
 
 @both

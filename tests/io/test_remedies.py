@@ -20,7 +20,7 @@ from samples import SHAPE, SIZE, VOLUME
 
 from cellseg_nb import cli
 from cellseg_nb.errors import UserError
-from cellseg_nb.io import convert, ngff_writing, volumes
+from cellseg_nb.io import convert, files, ngff_writing, volumes
 
 CASES = {}
 
@@ -524,11 +524,21 @@ def numbers_too_high_to_write(place):
     )
 
 
+def test_paths_as_they_are_typed(monkeypatch):
+    assert files.typed("/data/c5.tif") == "/data/c5.tif"
+    assert shlex.split(files.typed("/my data/it's.tif")) == ["/my data/it's.tif"]
+    monkeypatch.setattr(files, "os", type("Windows", (), {"name": "nt"}))
+    assert files.typed(r"C:\data\c5-1.tif") == r"C:\data\c5-1.tif"
+    assert files.typed(r"C:\my data (1)\it's.tif") == '"C:\\my data (1)\\it\'s.tif"'
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore")
 def test_the_line_and_its_remedy(tmp_path, name):
     words, make = CASES[name]
-    call, remedy = make(tmp_path)
+    place = tmp_path / "it's of two words"
+    place.mkdir()
+    call, remedy = make(place)
     with pytest.raises(UserError) as caught:
         call()
     line = str(caught.value)

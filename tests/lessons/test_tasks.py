@@ -94,14 +94,14 @@ def test_stop_ends_after_an_epoch_and_keeps_what_was_learned(files, monkeypatch)
         "train", images=str(files / "images"), out=str(files / "net"), epochs=200, method="wnet3d"
     )
     press(panel, "Start")
-    for _ in range(600):
+    for _ in range(3000):
         if any(line.startswith("epoch 1") for line in panel.lines):
             break
         time.sleep(0.1)
     press(panel, "Start")  # once is enough
     assert any("it is running" in line for line in panel.lines)
     press(panel, "Stop")
-    panel.thread.join(60)
+    panel.thread.join(600)
     assert panel.lines[-1] == "stopped" and 1 <= len(panel.result) < 200
     assert (files / "net" / "wnet3d.pt").exists()
     done = len(panel.result)

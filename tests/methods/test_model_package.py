@@ -64,7 +64,7 @@ def same_as_before(path, found, image):
     """bioimageio.core gets our probabilities, and so does who loads it here. Returns the description."""
     assert model_package.check(path) == "passed"
     again = weights.load(path)
-    for name in ("architecture", "threshold", "scaling", "postprocess", "window"):
+    for name in ("architecture", "threshold", "scaling", "postprocess", "window", "flips"):
         assert getattr(again, name) == getattr(found, name)
     given = dataclasses.replace(found, foreground=again.foreground)
     assert np.array_equal(again(image, progress=False), given(image, progress=False))
@@ -102,10 +102,11 @@ def test_the_card_and_the_package_say_the_same(packed):
 
 @pytest.mark.slow
 def test_segresnet(image, tmp_path):
-    options = dict(blocks_down=(1, 1), blocks_up=(1,), init_filters=8, cores=True)
+    options = dict(blocks_down=(1, 1), blocks_up=(1,), init_filters=8, cores=True, flips=True)
     found = weights.load(tiny(SegResNetMethod, tmp_path / "own", **options))
     rdf = same_as_before(model_package.write(found, tmp_path / "p.zip", image, **ABOUT), found, image)
     assert rdf["inputs"][0]["axes"][2]["size"] == {"min": 32, "step": 8}
+    assert "over the 8 mirror images" in described(tmp_path / "p.zip")[1]
     found.scaling = "clipped"
     assert [step["id"] for step in model_package_spec.preprocessing(found)] == ["clip"]
 
@@ -149,7 +150,7 @@ def pack(path, **contents):
 
 
 def rdf(**changes):
-    about = dict(architecture="wnet3d", threshold=0.5, foreground=1, scaling="volume", window=0)
+    about = dict(architecture="wnet3d", threshold=0.5, foreground=1, scaling="volume", window=0, flips=False)
     about |= dict(postprocess="probability", weights="wnet3d.pt", sha256="0") | changes
     return yaml.safe_dump({"type": "model", "config": {"cellseg_nb": about}})
 

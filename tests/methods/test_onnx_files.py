@@ -38,7 +38,7 @@ def test_written_and_read_it_says_the_same(found, tmp_path):
 def test_segresnet_too(tmp_path):
     for library in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(library)
-    options = dict(blocks_down=(1, 1), blocks_up=(1,), init_filters=8, cores=True)
+    options = dict(blocks_down=(1, 1), blocks_up=(1,), init_filters=8, cores=True, flips=True)
     methods.get("segresnet", device="cpu", threshold=0.3, **options).save(tmp_path)
     own = weights.load(tmp_path)
     again = read_again(own, tmp_path / "any.onnx")
@@ -70,6 +70,7 @@ def read_again(own, path):
     name = own.architecture
     again = weights.load(onnx_files.export(own, path), name)
     assert (again.architecture, again.threshold, again.scaling) == (name, 0.3, "unit")
+    assert again.flips == own.flips
     assert again.bytes_per_voxel == own.bytes_per_voxel
     with pytest.raises(UserError, match=f"holds weights of '{name}', not of 'wnet3d'"):
         weights.load(path, "wnet3d")

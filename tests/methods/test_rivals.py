@@ -1,6 +1,8 @@
 """Cellpose and StarDist: from scratch, on small volumes; the same interface; no download, ever."""
 
+import os
 import socket
+import subprocess
 import sys
 import warnings
 
@@ -301,3 +303,17 @@ def test_without_the_library_one_line_says_what_to_install(pair, monkeypatch):
     for name in FAST:
         with warnings.catch_warnings(), pytest.raises(UserError, match=r'pip install "cellseg-nb\[rivals\]"'):
             methods.get(name).fit([pair[0]], [pair[1]])
+
+
+def test_cellpose_where_neither_home_nor_library_can_be_written_to(tmp_path):
+    """numba is left no place of its own to keep what it compiles; and nothing stays behind."""
+    pytest.importorskip("cellpose")
+    code = (
+        "from cellseg_nb.methods import cellpose_library as one; import os\n"
+        "print(one.library('dynamics').__name__, len(os.listdir(os.environ['TMPDIR'])))"
+    )
+    nowhere = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "TMPDIR": str(tmp_path)}
+    found = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"} | nowhere
+    run = subprocess.run([sys.executable, "-c", code], env=found, capture_output=True, text=True)
+    assert run.stdout == "cellpose.dynamics 1\n", run.stderr
+    assert not os.listdir(tmp_path)

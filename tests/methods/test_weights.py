@@ -294,6 +294,17 @@ def test_own_supervised_folder(tmp_path, volume):
     assert weights.load(tmp_path, "wnet3d").architecture == "wnet3d"
 
 
+def test_saved_flips_count_unless_one_says_otherwise(tmp_path):
+    image = np.random.default_rng(0).random((16, 16, 16)).astype(np.float32)
+    options = dict(cube=16, init_filters=8, blocks_down=(1, 1), blocks_up=(1,), device="cpu")
+    method = SegResNetMethod(flips=True, **options)
+    method.save(tmp_path)
+    found = weights.load(tmp_path)
+    expected = method.predict(image, progress=False)
+    assert found.flips and np.allclose(found(image, progress=False), expected, atol=1e-6)
+    assert np.abs(found(image, flips=False, progress=False) - expected).max() > 1e-4
+
+
 def test_foreground_is_the_bright_class(volume):
     """Swapping the two classes of the last layer must change nothing."""
     torch.manual_seed(0)
@@ -510,7 +521,7 @@ def test_full_disk(server, tmp_path):
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        timeout=60,
+        timeout=600,
     )
     assert done.stdout.startswith("UserError") and done.stdout.count("\n") == 1, done.stdout + done.stderr
     assert "free some space" in done.stdout and "SegResNet_latest.tar.gz" in done.stdout

@@ -16,6 +16,17 @@ def test_formulas_become_pictures_and_all_else_stays():
         assert formulas.drawn(text) == text
 
 
+def test_shell_text_and_prices_are_no_formulas():
+    shell = "echo $A $B$"
+    for code in (f"`{shell}`", f"``{shell} ` ``", f"```bash\n{shell}\n```", f"~~~\n{shell}\n~~~"):
+        said = formulas.drawn(f"{code}\n\nthen $x$, 5` and\n\n$y$ by 6`")
+        assert said.count("<img") == 2 and said.startswith(code)
+    assert formulas.drawn(f"```\n{shell}") == f"```\n{shell}"  # never closed
+    prices = "$5 and $6", "$5-$6", "US$5, A$6", "$ a$", "$a $"
+    for text in (*prices, "$PATH:$HOME", "A=$B$C", "kill $$\n\necho $$"):
+        assert formulas.drawn(text) == text
+
+
 def test_a_report_asks_no_network_and_folds_solutions(tmp_path):
     badge = "[![Open In Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://x.org)"
     text = "An exercise.\n\n<details><summary>Solution</summary>\n\nThe answer is $d_i$.\n</details>"

@@ -78,7 +78,7 @@ def test_notebook_10_in_jupyterlab(tmp_path):
         page.click(".jp-Dialog button.jp-mod-accept")
         tool.evaluate("node => { node.dataset.old = 1; }")
         tool = page.locator(".cellseg:not([data-old]):has(button[data-name=paint])")
-        tool.wait_for(timeout=240_000)
+        tool.wait_for()
         browser.settled(page, tool, 1, "hello")
         assert "goes on where it was saved" in tool.locator(".cellseg-line").inner_text()
         assert np.array_equal(volumes.read_labels(saved)[0] == number, drawn) and not page.errors
@@ -103,7 +103,7 @@ def test_without_a_kernel_the_still_picture_is_alone():
         assert (
             viewer.locator(".cellseg-still").count() == 1 and not viewer.locator("canvas").first.is_visible()
         )
-        viewer.locator(".cellseg-line:has-text('a still picture')").wait_for(timeout=20_000)
+        viewer.locator(".cellseg-line:has-text('a still picture')").wait_for()
         assert viewer.evaluate("node => getComputedStyle(node).backgroundColor") == "rgb(30, 30, 30)"
         assert not page.errors
 
@@ -128,10 +128,10 @@ def test_notebook_6_with_ipywidgets_7(tmp_path):
     variables = {"PYTHONPATH": str(ROOT)}
     with browser.page() as page, browser.jupyter(tmp_path, ("notebook",), python, **variables) as address:
         page.goto(f"{address}/notebooks/one.ipynb?token=t")
-        page.wait_for_selector("#kernel_indicator_icon.kernel_idle_icon", timeout=90_000)
+        page.wait_for_selector("#kernel_indicator_icon.kernel_idle_icon")
         page.click("a:text-is('Cell')")
         page.click("#run_all_cells a")
-        page.wait_for_selector(".cellseg-xy", timeout=60_000)
+        page.wait_for_selector(".cellseg-xy")
         tool = page.locator(".cellseg")
         browser.settled(page, tool, 1, "hello")
         browser.slide(page, tool, "z", 5)

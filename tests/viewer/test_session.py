@@ -161,7 +161,7 @@ def test_a_folder_that_becomes_read_only_loses_nothing(tmp_path, volume, monkeyp
 
     monkeypatch.setattr(volumes, "write", full)
     one.autosave()
-    for _ in range(100):
+    for _ in range(3000):
         time.sleep(0.02)
         if one.trouble:
             break
