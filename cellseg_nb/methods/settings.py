@@ -37,7 +37,7 @@ DEMO_OF = {
         "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, steps=10, epochs=8, learning_rate=5e-3)
     },
     "02 grid": {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, steps=10, epochs=6, learning_rate=5e-3)},
-    "04": {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=16)},
+    "04": {"wnet3d": dict(channels=(16, 16, 32, 32), cube=24, epochs=12)},
     "05": {
         "wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=24),
         "segresnet": dict(cube=24, epochs=12),
