@@ -225,23 +225,24 @@ def _heights(hills, sure, light, speck):
     high as half of those as deep as it is; one that is faint among those is no cell. (Evening out the volume
     itself raises noise and scattered light, too: of three embryos cells were lost.) Specks are no cells.
     """
-    top = hills.top[sure]
-    real, typical = _of_half(top) > FAINT, np.ones_like(top)
+    top, speck = hills.top[sure], speck[sure]
+    real, typical = _of_half(top, speck) > FAINT, np.ones_like(top)
     if light is not None:
         axis, curve = light
         here = curve[np.unravel_index(hills.summit[sure], hills.padded)[axis] - 1]
-        evened = _of_half(top / here)
+        evened = _of_half(top / here, speck)
         excused = ~real & (evened > NEAR)
         real = (real & (evened > FAINT)) | excused
         typical[excused] = here[excused]
-    real &= ~speck[sure]
-    return top, np.median(top[real]) * typical if real.any() else typical, real
+    real &= ~speck
+    return top, np.median(top[real]) * typical, real
 
 
-def _of_half(heights):
-    """Heights as a share of that above which half of all height is: many faint ones do not lower it."""
-    order = np.sort(heights)
-    return heights / order[np.searchsorted(np.cumsum(order), order.sum() / 2)]
+def _of_half(heights, speck):
+    """Heights as a share of that above which half of all height is: many faint ones do not lower it. Specks
+    brighter than the cells do not raise it."""
+    orders = np.sort(heights), np.sort(heights[~speck])
+    return heights / min(order[np.searchsorted(np.cumsum(order), order.sum() / 2)] for order in orders)
 
 
 def _alone(hills, cell, sure, real, landscape, diameter):
@@ -269,10 +270,10 @@ def _outline(hills, cell, noise, diameter, share, light, speck, ground):
     """
     labels = np.zeros(hills.padded, np.int32)
     sure = np.flatnonzero((cell == np.arange(len(cell))) & (hills.top > SURE * noise))
-    if not len(sure):
+    if speck[sure].all():
         return labels[1:-1, 1:-1, 1:-1].copy()
     top, typical, real = _heights(hills, sure, light, speck)
-    if ground is not None and real.any():
+    if ground is not None:
         alone = _alone(hills, cell, sure, real, ground, diameter) & ~speck[sure]
         real, typical = real | alone, np.where(alone, top, typical)
     sure = sure[real]
