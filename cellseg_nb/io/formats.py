@@ -151,8 +151,10 @@ def as_tiff(path):
 
 def _outlines(path):
     """Whether a .zip is a RoiSet.zip of ImageJ."""
-    with contextlib.suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
-        return all(name.endswith(".roi") for name in packed.namelist())
+    damaged = OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError
+    with contextlib.suppress(*damaged), zipfile.ZipFile(path) as packed:
+        names = packed.namelist()
+        return bool(names) and all(name.endswith(".roi") for name in names)
     return False
 
 

@@ -113,6 +113,20 @@ def test_outlines_of_imagej_are_no_labels_yet(lay):
         by_folder(place)
 
 
+@pytest.mark.parametrize("cut", [None, 6])
+def test_a_zip_that_is_empty_or_damaged_is_to_be_unpacked(lay, cut):
+    file = lay(["a.tif"], []) / "labels" / "a.zip"
+    with zipfile.ZipFile(file, "w") as packed:
+        if cut:
+            packed.writestr("1.roi", b"Iout")
+    content = bytearray(file.read_bytes())
+    if cut:
+        content[content.index(b"PK\1\2") + cut] = 200  # of a version that nobody has
+        file.write_bytes(content)
+    with pytest.raises(UserError, match="a.zip: unzip it"):
+        by_folder(file.parents[1])
+
+
 def test_volumes_alone_given_as_their_labels(lay):
     place = lay(["a.tif"], [])
     choice = {"images": str(place / "images"), "labels": str(place / "images"), "out": str(place / "out")}
