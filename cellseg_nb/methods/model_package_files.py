@@ -77,7 +77,8 @@ def about(path):
         raise UserError(f"{path} is no bioimage.io package: it holds no {' or '.join(DESCRIPTIONS)}")
     try:
         said = yaml.safe_load(text)["config"][OWN]
-        wrong = [key for key, kind in KINDS.items() if not isinstance(said[key], kind)]
+        full = {"flips": False} | said  # of flips, earlier packages say nothing
+        wrong = [key for key, kind in KINDS.items() if not isinstance(full[key], kind)]
         wrong = wrong or [key for key, good in RANGES.items() if not good(said[key])]
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two: dates, depth
         raise UserError(f"{path} is damaged (its description is no YAML): download it again") from error

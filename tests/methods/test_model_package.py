@@ -184,6 +184,16 @@ def test_a_class_that_the_network_does_not_have(tmp_path):
     refused(lambda: weights.load(path), "its foreground is 2")
 
 
+def test_a_package_that_says_nothing_of_flips(tmp_path):
+    """An earlier one: what its weights say counts."""
+    options = dict(blocks_down=(1, 1), blocks_up=(1,), init_filters=8, flips=True)
+    own = tiny(SegResNetMethod, tmp_path, **options) / "segresnet.pt"
+    about = dict(architecture="segresnet", weights="segresnet.pt", sha256=files.digest(own))
+    told = rdf(**about).replace("    flips: false\n", "")
+    found = weights.load(pack(tmp_path / "x.zip", rdf_yaml=told, segresnet_pt=own.read_bytes()))
+    assert "flips" not in told and found.flips
+
+
 def test_code_in_the_weights_is_not_run(tmp_path):
     import hashlib
     import io
