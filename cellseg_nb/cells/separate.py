@@ -95,11 +95,12 @@ def separate(
     if noise is None:
         return np.zeros(first.shape, np.int32)
     hills = Hills(landscape, mask & (landscape > 2 * noise), size)
-    share = _share(bright)
+    probable = volume is None and _of_shares(bright)  # no brightness: 1 is no saturation
+    share = SHARE if probable else _share(bright)
     cell = _join(hills, noise, share)
     light = _light(landscape, mask, diameter / size)
     speck = hills.top < LEFT * finer.ravel()[_inner(hills)]
-    ground = None if _of_shares(bright) else landscape
+    ground = None if probable else landscape
     labels = _outline(hills, cell, noise, diameter, share, light, speck, ground)
     if volume is not None:
         numbers = np.arange(labels.max() + 1)
@@ -148,9 +149,7 @@ def _noise(values):
 
 
 def _share(bright):
-    """`SHARE`, or `FLAT` for a volume with saturated cells; of a probability 1 is no saturation."""
-    if _of_shares(bright):
-        return SHARE
+    """`SHARE`, or `FLAT` for a volume with saturated cells."""
     top = float(bright.max())
     full, half = (bright == top).mean(), (bright > (top + float(np.median(bright))) / 2).mean()
     return FLAT if full > SATURATED[0] and full > SATURATED[1] * half else SHARE

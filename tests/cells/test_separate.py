@@ -161,3 +161,12 @@ def test_a_dim_cell_on_plain_ground():
     assert f1(truth, separate(image, diameter=12.0)) == 1
     texture = ndi.gaussian_filter(np.random.default_rng(3).normal(size=image.shape), 2.5)
     assert separate(image + 3 * texture / texture.std(), diameter=12.0).max() == 3
+
+
+def test_a_volume_from_0_to_1_beside_a_probability_is_none():
+    """The same cells as of grey values, dim ones and saturated ones, too."""
+    centres = [(10, 10, 10), (10, 30, 12), (22, 12, 30), (16, 28, 46)]
+    image, truth = balls(centres, [6] * 4, heights=[100, 100, 100, 10], noise=0.5)
+    for seen in (image, np.minimum(image, 120)):
+        found, same = (separate(truth > 0, volume=seen / by, diameter=12.0) for by in (1, 1024))
+        assert found.max() == 4 and np.array_equal(found, same)
