@@ -58,7 +58,8 @@ def separate(
     Parameters
     ----------
     volume_or_probability : (Z, Y, X) array
-        A volume with bright cells, or a probability of being a cell from any network.
+        A volume with bright cells, or a probability of being a cell from any network; what lies in 0..1
+        throughout is taken for one.
     voxel_size : (z, y, x) in µm, or None for cubes of 1
     mask : (Z, Y, X) bool or None
         Where cells may be.
