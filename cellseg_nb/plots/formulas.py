@@ -6,7 +6,7 @@ import re
 
 PARAGRAPH = r"(?:(?!\n\s*\n)(?s:.))+?"  # text without an empty line
 # Between fences, or between as many backticks.
-FENCED = r"^ {0,3}(?P<fence>```+|~~~+)(?s:.*?)(?:^ {0,3}(?P=fence)|\Z)"
+FENCED = r"^ {0,3}(?P<fence>```+(?![^\n]*`)|~~~+)(?s:.*?)(?:^ {0,3}(?P=fence)|\Z)"
 CODE = rf"{FENCED}|(?<!`)(?P<ticks>`+)(?!`){PARAGRAPH}(?<!`)(?P=ticks)(?!`)"
 # As pandoc has it: no blank inside the $, no digit behind. Nor a letter beside them, as in a shell's $A$B.
 INLINE = r"(?<![\w\\$])\$(?P<inline>[^\s$](?:[^\n$]*[^\s$])?)\$(?!\w)"

@@ -22,6 +22,7 @@ def test_shell_text_and_prices_are_no_formulas():
         said = formulas.drawn(f"{code}\n\nthen $x$, 5` and\n\n$y$ by 6`")
         assert said.count("<img") == 2 and said.startswith(code)
     assert formulas.drawn(f"```\n{shell}") == f"```\n{shell}"  # never closed
+    assert formulas.drawn(f"```{shell}``` and $x$").count("<img") == 1  # no fence
     prices = "$5 and $6", "$5-$6", "US$5, A$6", "$ a$", "$a $"
     for text in (*prices, "$PATH:$HOME", "A=$B$C", "kill $$\n\necho $$"):
         assert formulas.drawn(text) == text
