@@ -10,7 +10,7 @@ from cellseg_nb import methods
 from cellseg_nb.errors import UserError
 from cellseg_nb.learning import loop
 from cellseg_nb.methods import process
-from cellseg_nb.methods.quiet import quiet
+from cellseg_nb.methods.quiet import interruptible, quiet
 
 
 class Model(process.Process):
@@ -87,7 +87,7 @@ class Model(process.Process):
         """Middles, probabilities and distances of the shapes that stay; ``limits``: prob_thresh, nms_thresh,
         b."""
         suppress = methods.import_library("stardist.nms").non_maximum_suppression_3d
-        with quiet():
+        with quiet(), interruptible():
             return suppress(distances, probability, self.rays(), grid=self.grid, **limits)
 
     def draw(self, shapes, shape):
@@ -96,7 +96,7 @@ class Model(process.Process):
         if not len(points):
             return np.zeros(shape, np.int32)
         render = methods.import_library("stardist.geometry").polyhedron_to_label
-        with quiet():
+        with quiet(), interruptible():
             return render(distances, points, self.rays(), shape, prob=scores, verbose=False).astype(np.int32)
 
 

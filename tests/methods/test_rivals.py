@@ -1,9 +1,11 @@
 """Cellpose and StarDist: from scratch, on small volumes; the same interface; no download, ever."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -220,6 +222,21 @@ def test_not_trained_long_enough_it_gives_advice(name, barely, pair, capsys):
     table = method.tune([pair[0]], [pair[1]])
     assert seen[0] == 1 and table.f1.max() == 0
     assert "finds no cell in its own training volumes" in capsys.readouterr().out
+
+
+def test_stardist_leaves_ctrl_c_as_it_was():
+    pytest.importorskip("stardist")
+    options = dict(rays=32, patch=(16, 16, 16))
+    model = stardist_library.Model(options, grid=(1, 1, 1), anisotropy=(1, 1, 1), device="cpu")
+    distances = np.full((1, 32), 4.0, np.float32)
+    shapes = np.array([[8, 8, 8]]), np.ones(1, np.float32), distances
+    assert model.draw(shapes, (16, 16, 16)).max() == 1
+    probability, everywhere = np.zeros((16, 16, 16), np.float32), np.full((16, 16, 16, 32), 4, np.float32)
+    probability[8, 8, 7:9] = 0.9, 0.8
+    assert len(model.shapes(probability, everywhere, prob_thresh=0.5, nms_thresh=0.3, b=0)[0]) == 1
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(10)
 
 
 @slow
