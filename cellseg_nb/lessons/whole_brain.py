@@ -142,7 +142,7 @@ def trained(choice, job, cubes):
                 f"method {choice['method']!r} learns from labels: give weights, such as notebook 03's folder"
             )
         place = str(Path(choice["out"]) / "training")
-        method = methods.get("wnet3d", **settings.of("wnet3d", "demo", "04"), seed=choice["seed"])
+        method = methods.get("wnet3d", **settings.of("wnet3d", "demo", "09"), seed=choice["seed"])
         method.fit(choose.on_one_scale(cubes, low, high), folder=place)
         method.save(place)
     network.refuse_onnx(place)  # before it is opened: one of others does not say of what kind it is

@@ -60,6 +60,7 @@ DEMO_OF = {
         "segresnet": dict(cube=24, batch=4, epochs=16, loss="dice_ce"),
         "swinunetr": dict(loss="dice_ce"),
     },
+    "09": {"wnet3d": dict(channels=(16, 16, 32, 32), cube=16, epochs=16)},
 }
 # As published. Where the paper is silent, the authors' scripts; where both are, their libraries' defaults.
 PUBLISHED_NETWORK = dict(  # what the supervised networks share
